@@ -1,0 +1,125 @@
+// What a user holds: the same typed interface to an embedded server and to one that runs elsewhere.
+import type { JsonValue } from "../../containers/protocol.ts";
+import type { Deployer } from "../deploy/deployer.ts";
+import type {
+  Application,
+  ApplicationOptions,
+  Deployment,
+  DeploymentEvent,
+  LogLine,
+  Model,
+  ReplicaStatus,
+  Version,
+  VersionOptions,
+} from "../types.ts";
+
+/** Options every deploy call takes, beside those of its deployer. */
+export interface DeployOptions extends ApplicationOptions, VersionOptions {
+  /** Name of the model, and of the application unless `application` names another: a-z, 0-9, inner - and _, at most 100. */
+  readonly name: string;
+  /** Immutable: the same version with other content is refused. Letters, digits, - . _, at most 64. */
+  readonly version: string;
+  /** Called with each step as it happens. */
+  readonly onEvent?: ((event: DeploymentEvent) => void) | undefined;
+}
+
+export interface PredictOptions {
+  /** This version instead of the current one. */
+  readonly version?: string | undefined;
+  /** Shorter deadline than the application's objective, ms. */
+  readonly timeoutMs?: number | undefined;
+  /** Gives up; queued work is dropped. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A prediction with what is known about it. */
+export interface Prediction<Output> {
+  readonly output: Output;
+  /** True when `output` is the application's default output. */
+  readonly isDefault: boolean;
+  /** Why, for people: "replica digits-1-r1 exited with code 1: …". */
+  readonly explanation?: string;
+}
+
+/** A deployed application. */
+export interface ApplicationHandle<Input = JsonValue, Output = JsonValue> {
+  readonly name: string;
+  /** Where to POST `{"input": …}` or `{"input_batch": […]}`. */
+  readonly url: string;
+  /** Predicts one input; the application's default output counts as an answer. @throws WindjammerError */
+  predict(input: Input, options?: PredictOptions): Promise<Output>;
+  /** Predicts a list, in order. @throws WindjammerError of the first input that failed */
+  predictBatch(inputs: readonly Input[], options?: PredictOptions): Promise<Output[]>;
+  /** Like predictBatch, and tells defaults from predictions, and one failed input from the others. */
+  predictDetailed(
+    inputs: readonly Input[],
+    options?: PredictOptions,
+  ): Promise<(Prediction<Output> | { readonly error: Error })[]>;
+}
+
+/** What a deploy call gives: the application, and what became of the deployment. */
+export interface DeployedApplication<Input = JsonValue, Output = JsonValue> extends ApplicationHandle<
+  Input,
+  Output
+> {
+  readonly deployment: Deployment;
+}
+
+/** Summary of a running server. */
+export interface ServerInfo {
+  readonly version: string;
+  readonly queryUrl: string;
+  readonly runtime: string;
+  readonly startedAt: string;
+}
+
+/** A Windjammer, embedded or remote. */
+export interface Windjammer extends AsyncDisposable {
+  /** Base URL of the query API. */
+  readonly url: string;
+  /** Base URL of the management API. */
+  readonly adminUrl: string;
+  /**
+   * Bundles a model with `deployer` and deploys it. Helpers such as `deployOnnxModel` are thin typed wrappers.
+   * @throws InvalidOptionsError, VersionExistsError, GateFailedError, … (the former version goes on serving)
+   */
+  deploy<Options extends object, Input = JsonValue, Output = JsonValue>(
+    deployer: Deployer<Options>,
+    options: DeployOptions & Options,
+  ): Promise<DeployedApplication<Input, Output>>;
+  /** Handle of an application that is deployed already. @throws ApplicationNotFoundError */
+  application<Input = JsonValue, Output = JsonValue>(name: string): Promise<ApplicationHandle<Input, Output>>;
+
+  info(): Promise<ServerInfo>;
+  applications(): Promise<readonly Application[]>;
+  /** Removes the application and its link; its model stays. */
+  deleteApplication(name: string): Promise<void>;
+  /** Links an application to another model. */
+  link(application: string, model: string): Promise<void>;
+  unlink(application: string, model: string): Promise<void>;
+  models(): Promise<readonly Model[]>;
+  versions(model: string): Promise<readonly Version[]>;
+  /** Rolls back or forward to a deployed version, through the same gate as a deployment. */
+  setVersion(
+    model: string,
+    version: string,
+    options?: { readonly onEvent?: (event: DeploymentEvent) => void },
+  ): Promise<Deployment>;
+  /** Resolves when as many replicas are ready. Default version: the current one. */
+  scale(model: string, replicas: number, version?: string): Promise<void>;
+  deleteVersion(model: string, version: string): Promise<void>;
+  /** Removes a model with all its versions. @throws InUseError while an application is linked to it */
+  deleteModel(model: string): Promise<void>;
+  replicas(): Promise<readonly ReplicaStatus[]>;
+  logs(
+    replica: string,
+    options?: { readonly tail?: number; readonly follow?: boolean; readonly signal?: AbortSignal },
+  ): AsyncIterable<LogLine>;
+  deployments(): Promise<readonly Deployment[]>;
+  deployment(id: string): Promise<Deployment>;
+  events(deployment: string, signal?: AbortSignal): AsyncIterable<DeploymentEvent>;
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+  /** Embedded: drains and stops everything. Remote: closes the client's connections only. Idempotent. */
+  close(): Promise<void>;
+}

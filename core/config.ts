@@ -1,0 +1,83 @@
+// Options of a server: defaults and bounds. Core's only reader of process.env.
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import type { LogLevel } from "./log.ts";
+
+/** What `windjammer()` and `windjammer start` take, besides the runtime. */
+export interface ServerOptions {
+  /** Address both listeners bind to. Anything but a loopback address needs `token`. Default 127.0.0.1. */
+  readonly host?: string | undefined;
+  /** Port of the query API; 0 picks a free one. Default 1337. */
+  readonly port?: number | undefined;
+  /** Port of the management API; 0 picks a free one. Default 1338. */
+  readonly adminPort?: number | undefined;
+  /**
+   * Folder of the registry and the bundles. Default: a private temporary folder that is removed on close, so that an
+   * embedded server starts empty; `windjammer start` keeps its state in `defaultStateDir()`.
+   */
+  readonly stateDir?: string | undefined;
+  /** Folder of installed packages, shared by servers. Default `$XDG_CACHE_HOME/windjammer` (~/.cache/windjammer). */
+  readonly cacheDir?: string | undefined;
+  /** Bearer token of the management API, at least 16 characters. Default: none. */
+  readonly token?: string | undefined;
+  /** Largest body of a prediction, bytes. Default 64 MiB. */
+  readonly maxBodyBytes?: number | undefined;
+  /** Largest bundle that may be uploaded, bytes unpacked. Default 16 GiB. */
+  readonly maxBundleBytes?: number | undefined;
+  /** Most inputs in one prediction. Default 10,000. */
+  readonly maxInputs?: number | undefined;
+  /** Most queries that wait for one version; more are shed. Default 10,000. */
+  readonly maxQueueLength?: number | undefined;
+  /** A request must have arrived whole this many ms after its first byte. Default 30,000. */
+  readonly requestTimeoutMs?: number | undefined;
+  /** On close, running queries get this many ms to finish. Default 5,000. */
+  readonly drainTimeoutMs?: number | undefined;
+  /** Default "silent" when embedded; `windjammer start` sets "info". */
+  readonly logLevel?: LogLevel | undefined;
+}
+
+/** `ServerOptions` with its defaults filled in. */
+export type ServerConfig = {
+  readonly [K in Exclude<keyof ServerOptions, "stateDir" | "token">]-?: Exclude<ServerOptions[K], undefined>;
+} & Pick<ServerOptions, "stateDir" | "token">;
+
+const port = z.int().min(0).max(65_535);
+
+export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.strictObject({
+  host: z.string().min(1).default("127.0.0.1"),
+  port: port.default(1337),
+  adminPort: port.default(1338),
+  stateDir: z.string().min(1).optional(),
+  cacheDir: z
+    .string()
+    .min(1)
+    .default(() => join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "windjammer")),
+  token: z.string().min(16, "a token has at least 16 characters").optional(),
+  maxBodyBytes: z
+    .int()
+    .min(1024)
+    .max(2 ** 31)
+    .default(64 * 2 ** 20),
+  maxBundleBytes: z
+    .int()
+    .min(1024)
+    .default(16 * 2 ** 30),
+  maxInputs: z.int().min(1).max(1_000_000).default(10_000),
+  maxQueueLength: z.int().min(1).max(1_000_000).default(10_000),
+  requestTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
+  drainTimeoutMs: z.int().min(0).max(600_000).default(5_000),
+  logLevel: z.enum(["debug", "info", "warn", "error", "silent"]).default("silent"),
+});
+
+/** Deepest nesting of arrays and objects accepted in JSON from outside. */
+export const MAX_JSON_DEPTH = 64;
+
+/** Where `windjammer start` keeps its state: `$XDG_STATE_HOME/windjammer` (~/.local/state/windjammer). */
+export function defaultStateDir(): string {
+  return join(process.env["XDG_STATE_HOME"] || join(homedir(), ".local", "state"), "windjammer");
+}
+
+/** Names of applications and models, and of versions. */
+export const NAME_PATTERN: RegExp = /^[a-z0-9](?:[-_a-z0-9]{0,98}[a-z0-9])?$/;
+export const VERSION_PATTERN: RegExp = /^[A-Za-z0-9][-._A-Za-z0-9]{0,63}$/;

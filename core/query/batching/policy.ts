@@ -1,0 +1,67 @@
+// Contract of a batching policy: how many waiting queries go to a free replica now, and which are given up.
+// A policy is pure: time and queue come in, a decision comes out. It holds the learned curve of one version,
+// shared by the version's replicas, and never a timer.
+
+/** The queries that wait and fit into one batch, in deadline order (earliest first). */
+export interface QueueView {
+  readonly length: number;
+  /** Deadline of the query at `index`, ms; Infinity without one. */
+  deadlineAt(index: number): number;
+  /** Arrival of the query at `index`, ms. */
+  arrivedAt(index: number): number;
+}
+
+/** What is done at the head of the queue: first `expired`, then `shed` queries leave it, then `take` go to the replica. */
+export interface Cut {
+  /** Heads that cannot be answered in time any more, even alone (DeadlineExceededError). */
+  readonly expired: number;
+  /** Heads given up because serving them would make the rest late (OverloadedError). */
+  readonly shed: number;
+  /** Size of the batch; 0: none now. */
+  readonly take: number;
+  /** Seconds after which a shed caller may try again. */
+  readonly retryAfterS: number;
+  /** With `take` 0: ask again in this many ms, unless a query arrives before (only policies with a delay). */
+  readonly askAgainMs?: number;
+}
+
+export type Admission =
+  | { readonly isAdmitted: true }
+  | { readonly isAdmitted: false; readonly retryAfterS: number };
+
+/** A batch that came back, or did not. */
+export interface Completion {
+  readonly size: number;
+  /** From dispatch to result, ms: what a query sees of it. */
+  readonly latencyMs: number;
+  /** The loader's own time within it, ms; undefined when the container does not report it. */
+  readonly computeMs?: number;
+  readonly outcome: "ok" | "failed" | "out-of-memory";
+  /** True when the queue held at least `size` matching queries at the cut, so that the size was the policy's choice. */
+  readonly wasFull: boolean;
+}
+
+export interface BatchingPolicy {
+  /** For people: "slo". */
+  readonly name: string;
+  /**
+   * A query comes in. Says whether it can be answered in time behind what waits already.
+   * @param replicas ready replicas that share the queue
+   */
+  admit(nowMs: number, deadlineAt: number, queue: QueueView, replicas: number): Admission;
+  /** A replica is free. Not called with an empty queue. */
+  cut(nowMs: number, queue: QueueView, replicas: number): Cut;
+  completed(nowMs: number, completion: Completion): void;
+  /** What was learned, for the management API and metrics. */
+  describe(): PolicyState;
+}
+
+export interface PolicyState {
+  readonly policy: string;
+  /** Largest batch the policy would cut now. */
+  readonly maxBatchSize: number;
+  /** Learned latency of a batch of n: fixedMs + perRowMs × n; undefined before the first batch. */
+  readonly curve?: { readonly fixedMs: number; readonly perRowMs: number; readonly upperFactor: number };
+  /** Arrivals a second. */
+  readonly arrivalRate?: number;
+}

@@ -1,0 +1,51 @@
+// Contract of a state store: durable records, changed in atomic commits.
+// It deliberately has no query language, transaction handle or connection: a registry is small, is read whole at
+// the start and kept in memory, and a shared store (Redis, PostgreSQL) can implement two calls.
+import type { Application, Deployment, DeploymentEvent, Link, Model, Version } from "../types.ts";
+
+/** Record type by collection. Keys: see `keyOf`. */
+export interface Collections {
+  readonly applications: Application;
+  readonly models: Model;
+  readonly versions: Version;
+  readonly links: Link;
+  readonly deployments: Deployment;
+}
+
+export type CollectionName = keyof Collections;
+
+export type Change = {
+  readonly [C in CollectionName]:
+    | { readonly put: C; readonly record: Collections[C] }
+    | { readonly delete: C; readonly key: string };
+}[CollectionName];
+
+export type State = { readonly [C in CollectionName]: ReadonlyMap<string, Collections[C]> };
+
+export interface Store {
+  readonly name: string;
+  /**
+   * Takes the store for this process and reads every record.
+   * @throws StateDirInUseError when another process has it, StateDirError when it cannot be read or written
+   */
+  open(): Promise<State>;
+  /** All changes or none; durable when it resolves. @throws DiskFullError, StateDirError */
+  commit(changes: readonly Change[]): Promise<void>;
+  /** Appends to a deployment's log; durable when it resolves. */
+  appendEvent(deployment: string, event: DeploymentEvent): Promise<void>;
+  /** Events of a deployment, in order; empty when unknown. */
+  events(deployment: string): Promise<readonly DeploymentEvent[]>;
+  close(): Promise<void>;
+}
+
+/** Key of a record in its collection. Names hold no "/", so parts joined by it cannot collide. */
+export function keyOf<C extends CollectionName>(collection: C, record: Collections[C]): string {
+  const keys: { readonly [K in CollectionName]: (record: Collections[K]) => string } = {
+    applications: (application) => application.name,
+    models: (model) => model.name,
+    versions: (version) => `${version.model}/${version.version}`,
+    links: (link) => `${link.application}/${link.model}`,
+    deployments: (deployment) => deployment.id,
+  };
+  return keys[collection](record);
+}

@@ -1,0 +1,81 @@
+// Contract of a runtime: the driver that prepares bundles, runs model containers and finds them again.
+import type { BundleFolder, LogLine, ReplicaAddress, ReplicaExit, ReplicaLimits } from "../types.ts";
+
+/** What a runtime can do; the conformance suite skips the rest by name. */
+export interface RuntimeAbilities {
+  readonly isolation: "process" | "container";
+  readonly hasGpu: boolean;
+  /** Replicas outlive the frontend, and `list` finds them again. */
+  readonly survivesFrontend: boolean;
+  readonly enforces: readonly ("memory" | "cpu" | "pids" | "network")[];
+}
+
+/** Said while preparing; becomes an event of the deployment. */
+export type Report = (
+  message: string,
+  details?: { readonly [key: string]: string | number | boolean },
+) => void;
+
+export interface PrepareOptions {
+  readonly report: Report;
+  readonly signal: AbortSignal;
+}
+
+export interface ReplicaSpec {
+  /** Unique on this frontend, never used again: "digits-1-r3". */
+  readonly id: string;
+  readonly model: string;
+  readonly version: string;
+  /** What `prepare` returned. */
+  readonly image: string;
+  readonly bundle: BundleFolder;
+  readonly limits: ReplicaLimits;
+}
+
+export interface LogOptions {
+  /** Last lines to begin with; default 100. */
+  readonly tail?: number;
+  /** Go on with new lines until the signal aborts or the replica has gone. */
+  readonly follow?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface ReplicaStats {
+  readonly memoryBytes: number;
+  /** Cumulative. */
+  readonly cpuMs: number;
+}
+
+/** One container that was started. It may not listen yet: the pool probes it. */
+export interface RunningReplica {
+  readonly id: string;
+  readonly model: string;
+  readonly version: string;
+  readonly address: ReplicaAddress;
+  /** For people: pid or container id. */
+  readonly handle: string;
+  readonly startedAt: string;
+  /** Settles once, when nothing of it runs any more; never rejects. */
+  readonly exited: Promise<ReplicaExit>;
+  /** Last lines of both streams, oldest first, without waiting. Also after the exit. */
+  tail(lines: number): readonly LogLine[];
+  logs(options: LogOptions): AsyncIterable<LogLine>;
+  stats(): Promise<ReplicaStats>;
+  /** Asks it to drain (SIGTERM), kills after `graceMs`. Idempotent; resolves when it has gone. */
+  stop(graceMs: number): Promise<void>;
+}
+
+export interface Runtime {
+  readonly name: string;
+  readonly abilities: RuntimeAbilities;
+  /** Readies itself: removes what an earlier frontend left. @throws when it cannot work here */
+  open(): Promise<void>;
+  /** Readies a bundle to run and returns the name to start it by. Idempotent. */
+  prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string>;
+  /** Starts one container and returns at once; it exits or becomes ready on its own. */
+  start(spec: ReplicaSpec): Promise<RunningReplica>;
+  /** Replicas of this frontend that run now, also those an earlier frontend of the same state folder started. */
+  list(): Promise<readonly RunningReplica[]>;
+  /** Stops every replica and leaves nothing behind. */
+  close(): Promise<void>;
+}
