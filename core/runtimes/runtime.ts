@@ -65,11 +65,21 @@ export interface RunningReplica {
   stop(graceMs: number): Promise<void>;
 }
 
+/** What the server gives its runtime. */
+export interface RuntimeContext {
+  /** Private folder (0700) for sockets and records of running replicas; emptied by `open`, kept short for socket paths. */
+  readonly runDir: string;
+  /** Folder of installed packages, shared by servers. */
+  readonly cacheDir: string;
+  /** Names this server's replicas among those of others: stays the same over restarts of one state folder. */
+  readonly owner: string;
+}
+
 export interface Runtime {
   readonly name: string;
   readonly abilities: RuntimeAbilities;
   /** Readies itself: removes what an earlier frontend left. @throws when it cannot work here */
-  open(): Promise<void>;
+  open(context: RuntimeContext): Promise<void>;
   /** Readies a bundle to run and returns the name to start it by. Idempotent. */
   prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string>;
   /** Starts one container and returns at once; it exits or becomes ready on its own. */
