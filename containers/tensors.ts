@@ -1,6 +1,6 @@
 // The Open Inference Protocol's binary body (JSON header, then packed little-endian tensors): write it, read it.
 // Imports only protocol.ts, since frontend and container share it.
-import { DATATYPE_BYTES, type Datatype } from "./protocol.ts";
+import { DATATYPE_BYTES, type Datatype, type TensorSpec } from "./protocol.ts";
 
 /** One tensor of a call. `data` is packed, little-endian, row-major; a BYTES element is uint32 length + bytes. */
 export interface Tensor {
@@ -31,6 +31,16 @@ export function elementCount(shape: readonly number[]): number {
   return count;
 }
 
+/** `count` rows of zeros or empty elements, free dimensions 0: what stands for an output that no row has. */
+export function emptyTensor(spec: TensorSpec, count: number): Tensor {
+  const { name, datatype, contentType } = spec;
+  const shape = [count, ...spec.shape.map((size) => Math.max(size, 0))];
+  // An empty BYTES element is its length alone: four zero bytes.
+  const data = new Uint8Array(elementCount(shape) * (DATATYPE_BYTES[datatype] || 4));
+  const tensor = { name, datatype, shape, data };
+  return contentType === undefined ? tensor : { ...tensor, contentType };
+}
+
 /** The header entry of a tensor that travels in binary. */
 export function binaryHeader(tensor: Tensor): TensorHeader {
   return {
@@ -47,11 +57,11 @@ export function binaryHeader(tensor: Tensor): TensorHeader {
 const encoder = new TextEncoder();
 
 /**
- * JSON header as bytes, padded with spaces to a multiple of 8, so that the tensors behind it can be viewed as
- * typed arrays without a copy.
+ * JSON header (an object, or its text) as bytes, padded with spaces to a multiple of 8, so that the tensors behind
+ * it can be viewed as typed arrays without a copy.
  */
-export function encodeHeader(header: object): Uint8Array {
-  const json = encoder.encode(JSON.stringify(header));
+export function encodeHeader(header: object | string): Uint8Array {
+  const json = encoder.encode(typeof header === "string" ? header : JSON.stringify(header));
   const padded = new Uint8Array((json.byteLength + 7) & ~7).fill(0x20);
   padded.set(json);
   return padded;
@@ -81,15 +91,16 @@ export function decodeBytes(data: Uint8Array, count: number): Uint8Array[] {
   const elements: Uint8Array[] = [];
   let offset = 0;
   while (offset < data.byteLength) {
+    // A body of zeros would else make millions of empty elements before anybody counts them.
+    if (elements.length === count) throw new TensorFormatError(`expected ${count} BYTES elements, got more`);
     if (offset + 4 > data.byteLength) throw new TensorFormatError("a BYTES element is cut off");
     const end = offset + 4 + view.getUint32(offset, true);
     if (end > data.byteLength) throw new TensorFormatError("a BYTES element is cut off");
     elements.push(data.subarray(offset + 4, end));
     offset = end;
   }
-  if (elements.length !== count) {
+  if (elements.length !== count)
     throw new TensorFormatError(`expected ${count} BYTES elements, got ${elements.length}`);
-  }
   return elements;
 }
 

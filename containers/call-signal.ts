@@ -1,0 +1,44 @@
+// The AbortSignal of one call, made only when the model asks for it, so that most calls need no timer.
+
+export class CallSignal {
+  readonly #endsAt: number;
+  #controller: AbortController | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isCancelled = false;
+
+  /** @param timeoutMs until nobody waits any more; undefined: no limit */
+  constructor(timeoutMs: number | undefined) {
+    this.#endsAt = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      this.#watch();
+    }
+    return this.#controller.signal;
+  }
+
+  /** The caller has gone. */
+  cancel(): void {
+    this.#isCancelled = true;
+    this.#controller?.abort(new DOMException("The caller has gone", "AbortError"));
+  }
+
+  /** The call is over: its timer goes. */
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #watch(): void {
+    if (this.#isCancelled) return this.cancel();
+    if (this.#endsAt === Number.POSITIVE_INFINITY) return;
+    const remainingMs = this.#endsAt - performance.now();
+    if (remainingMs <= 0) return this.#expire();
+    this.#timer = setTimeout(() => this.#expire(), Math.min(remainingMs, 2 ** 31 - 1));
+  }
+
+  #expire(): void {
+    this.#controller?.abort(new DOMException("The deadline has passed", "TimeoutError"));
+  }
+}

@@ -1,0 +1,113 @@
+// Runs stacked rows through a session: all at once where the model allows, else row by row.
+import type { ItemError } from "../protocol.ts";
+import { logError, modelError } from "../user-function.ts";
+import type { Session } from "./session.ts";
+import type { OnnxModelSettings, OnnxTensorSettings, RowTensor } from "./settings.ts";
+import { fromModelLayout, hasEqualRows, padRows, rowOf, rowsOf, type Stack, toModelLayout } from "./stack.ts";
+
+/** A row's outputs in the order of the settings, or why it has none. */
+export type RowOutputs = readonly RowTensor[] | ItemError;
+
+/** Outputs of all rows together, or one by one where they came so. */
+export type RunResult =
+  | { readonly kind: "stacked"; readonly outputs: readonly Stack[] }
+  | { readonly kind: "rows"; readonly rows: readonly RowOutputs[] };
+
+export class Runner {
+  readonly #session: Pick<Session, "run">;
+  readonly #settings: OnnxModelSettings;
+  readonly #canStack: boolean;
+
+  constructor(session: Pick<Session, "run">, settings: OnnxModelSettings) {
+    this.#session = session;
+    this.#settings = settings;
+    this.#canStack =
+      settings.batching === "dynamic" && settings.outputs.every(({ batchAxis }) => batchAxis !== null);
+  }
+
+  /** `inputs` in the order of the settings, `count` rows each. Never rejects: errors are the rows'. */
+  async run(inputs: readonly Stack[], count: number): Promise<RunResult> {
+    if (count > 1 && !this.#fitsOneRun(inputs)) return this.#runRows(inputs, count);
+    try {
+      return await this.#runStacked(inputs, count);
+    } catch (error) {
+      // A bad row fails the whole run; alone it costs nobody else his answer.
+      if (count > 1) return this.#runRows(inputs, count);
+      logError("onnxruntime", error);
+      return { kind: "rows", rows: [modelError(error)] };
+    }
+  }
+
+  /** One run on zeros. @throws what onnxruntime throws */
+  async warmUp(inputs: readonly Stack[]): Promise<void> {
+    await this.#runStacked(inputs, 1);
+  }
+
+  #fitsOneRun(inputs: readonly Stack[]): boolean {
+    return (
+      this.#canStack &&
+      this.#settings.inputs.every(({ batchAxis }, index) => {
+        const input = inputs[index];
+        return batchAxis !== null || (input !== undefined && hasEqualRows(input));
+      })
+    );
+  }
+
+  async #runRows(inputs: readonly Stack[], count: number): Promise<RunResult> {
+    const rows: RowOutputs[] = [];
+    for (let row = 0; row < count; row += 1) {
+      const result = await this.run(
+        inputs.map((input) => rowsOf(input, row, row + 1)),
+        1,
+      );
+      rows.push(...toRows(result, 1));
+    }
+    return { kind: "rows", rows };
+  }
+
+  async #runStacked(inputs: readonly Stack[], count: number): Promise<RunResult> {
+    const size = this.#settings.fixedBatch ?? count;
+    if (count <= size) return { kind: "stacked", outputs: await this.#runOnce(inputs, { count, size }) };
+    const rows: RowOutputs[] = [];
+    for (let start = 0; start < count; start += size) {
+      const end = Math.min(start + size, count);
+      const part = inputs.map((input) => rowsOf(input, start, end));
+      const outputs = await this.#runOnce(part, { count: end - start, size });
+      rows.push(...toRows({ kind: "stacked", outputs }, end - start));
+    }
+    return { kind: "rows", rows };
+  }
+
+  /** One session run of `size` rows, of which the first `count` are asked for. */
+  async #runOnce(
+    inputs: readonly Stack[],
+    rows: { readonly count: number; readonly size: number },
+  ): Promise<Stack[]> {
+    const feeds = this.#settings.inputs.map(({ batchAxis }, index) => {
+      const input = inputs[index];
+      if (input === undefined) throw new Error(`input ${index} is missing`);
+      return batchAxis === null ? rowOf(input, 0) : toModelLayout(padRows(input, rows.size), batchAxis);
+    });
+    const outputs = await this.#session.run(feeds);
+    return this.#settings.outputs.map((settings, index) => {
+      const output = outputs[index];
+      if (output === undefined) throw new Error(`output ${settings.name} is missing`);
+      const stack = toStack(output, settings, rows.size);
+      return rows.count === rows.size ? stack : rowsOf(stack, 0, rows.count);
+    });
+  }
+}
+
+function toStack(output: RowTensor, { name, batchAxis }: OnnxTensorSettings, size: number): Stack {
+  if (batchAxis === null) return { data: output.data, dims: [1, ...output.dims] };
+  if (output.dims[batchAxis] === size) return fromModelLayout(output, batchAxis);
+  throw new Error(
+    `output ${name} has shape [${output.dims.join(",")}] for a batch of ${size}: its axis ${batchAxis} is not the batch`,
+  );
+}
+
+/** The rows of a result, as views. */
+export function toRows(result: RunResult, count: number): readonly RowOutputs[] {
+  if (result.kind === "rows") return result.rows;
+  return Array.from({ length: count }, (_, row) => result.outputs.map((output) => rowOf(output, row)));
+}
