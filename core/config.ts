@@ -78,6 +78,23 @@ export function defaultStateDir(): string {
   return join(process.env["XDG_STATE_HOME"] || join(homedir(), ".local", "state"), "windjammer");
 }
 
+/** `WINDJAMMER_TOKEN`, the management API's token; undefined when it is unset or empty. */
+export function tokenFromEnvironment(): string | undefined {
+  return process.env["WINDJAMMER_TOKEN"] || undefined;
+}
+
 /** Names of applications and models, and of versions. */
 export const NAME_PATTERN: RegExp = /^[a-z0-9](?:[-_a-z0-9]{0,98}[a-z0-9])?$/;
 export const VERSION_PATTERN: RegExp = /^[A-Za-z0-9][-._A-Za-z0-9]{0,63}$/;
+
+/** Variables of this process's environment: the named ones that are set, or all of them. */
+export function processEnvironment(
+  names: readonly string[] = Object.keys(process.env),
+): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const name of names) {
+    const value = process.env[name];
+    if (value !== undefined) variables[name] = value;
+  }
+  return variables;
+}

@@ -81,6 +81,11 @@ export class RequestTimeoutError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("REQUEST_TIMEOUT", 408, "retryable");
 }
 
+/** The headers are over the limit. */
+export class HeadersTooLargeError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("HEADERS_TOO_LARGE", 431);
+}
+
 /** No such path. */
 export class RouteNotFoundError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("ROUTE_NOT_FOUND", 404);
@@ -294,6 +299,7 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   BatchTooLargeError,
   UnsupportedEncodingError,
   RequestTimeoutError,
+  HeadersTooLargeError,
   RouteNotFoundError,
   MethodNotAllowedError,
   UnauthorizedError,

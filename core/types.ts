@@ -88,8 +88,8 @@ export type DeploymentStep =
   | "start"
   | "ready"
   | "gate"
-  | "switch"
   | "scale"
+  | "switch"
   | "drain"
   | "done";
 

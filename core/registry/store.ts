@@ -14,6 +14,14 @@ export interface Collections {
 
 export type CollectionName = keyof Collections;
 
+export const COLLECTION_NAMES: readonly CollectionName[] = [
+  "applications",
+  "models",
+  "versions",
+  "links",
+  "deployments",
+];
+
 export type Change = {
   readonly [C in CollectionName]:
     | { readonly put: C; readonly record: Collections[C] }
@@ -22,19 +30,26 @@ export type Change = {
 
 export type State = { readonly [C in CollectionName]: ReadonlyMap<string, Collections[C]> };
 
+/** A state that its holder changes. */
+export type MutableState = { readonly [C in CollectionName]: Map<string, Collections[C]> };
+
 export interface Store {
   readonly name: string;
   /**
-   * Takes the store for this process and reads every record.
+   * Takes the store for this process and reads every record, in the order in which they were first put.
    * @throws StateDirInUseError when another process has it, StateDirError when it cannot be read or written
    */
   open(): Promise<State>;
-  /** All changes or none; durable when it resolves. @throws DiskFullError, StateDirError */
+  /**
+   * All changes or none, in order; durable when it resolves. A key that is not there can be deleted; a deployment's
+   * events go with it. @throws DiskFullError, StateDirError
+   */
   commit(changes: readonly Change[]): Promise<void>;
   /** Appends to a deployment's log; durable when it resolves. */
   appendEvent(deployment: string, event: DeploymentEvent): Promise<void>;
   /** Events of a deployment, in order; empty when unknown. */
   events(deployment: string): Promise<readonly DeploymentEvent[]>;
+  /** Gives the store up; again is harmless. Any other call then throws ShuttingDownError. */
   close(): Promise<void>;
 }
 
@@ -48,4 +63,31 @@ export function keyOf<C extends CollectionName>(collection: C, record: Collectio
     deployments: (deployment) => deployment.id,
   };
   return keys[collection](record);
+}
+
+/** A change as it is stored; `json` is undefined for a delete. */
+export interface EncodedChange {
+  readonly collection: CollectionName;
+  readonly key: string;
+  readonly json: string | undefined;
+}
+
+/** Encodes a whole commit, so that a record that cannot be JSON is refused before anything changes. */
+export function encodeChanges(changes: readonly Change[]): readonly EncodedChange[] {
+  return changes.map((change) => {
+    if ("delete" in change) return { collection: change.delete, key: change.key, json: undefined };
+    const json = JSON.stringify(change.record);
+    return { collection: change.put, key: keyOf(change.put, change.record), json };
+  });
+}
+
+/** A state without records. */
+export function emptyState(): MutableState {
+  return {
+    applications: new Map(),
+    models: new Map(),
+    versions: new Map(),
+    links: new Map(),
+    deployments: new Map(),
+  };
 }
