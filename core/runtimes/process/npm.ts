@@ -1,0 +1,140 @@
+// Runs npm, without a shell, to install what a package.json declares.
+import { spawn, type ChildProcess } from "node:child_process";
+import { basename, delimiter, dirname } from "node:path";
+import type { Readable } from "node:stream";
+import { processEnvironment } from "../../config.ts";
+import { isNodeError, PackageInstallError, PackageNotFoundError } from "../../errors.ts";
+import { LineSplitter } from "./lines.ts";
+import { addVersions, installError, missingVersionOf, type NpmResult } from "./npm-errors.ts";
+import { signalGroup } from "./process-info.ts";
+
+/** Lines of npm that are kept for an error. */
+const KEPT_LINES = 100;
+const OUTPUT_GRACE_MS = 1_000;
+
+/**
+ * Settings of an npm that runs us (`npm run`, `npx`) and hands them down, but means its own install by them. Those
+ * that concern every install, such as the registry, the cache and proxies, stay.
+ */
+const NOT_HANDED_DOWN =
+  /^npm_(?:config_(?:global|location|local_prefix|prefix|dry_run|workspaces?|include_workspace_root|omit|include|package_lock(?:_only)?|lockfile_version|save.*|ignore_scripts|only|production|if_present|call|package|yes)$|package_|lifecycle_)/;
+
+export interface NpmOptions {
+  /** Folder with the package.json. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly onLine: (line: string) => unknown;
+}
+
+/**
+ * Installs what the folder's package.json declares, exactly as its package-lock.json says where there is one. No
+ * install script runs but those of `scripts`, packages by name.
+ * @throws PackageNotFoundError, PackageInstallError, DiskFullError; the signal's reason when aborted
+ */
+export async function npmInstall(
+  plan: { readonly hasLockfile: boolean; readonly scripts: readonly string[] },
+  options: NpmOptions,
+): Promise<void> {
+  const install = plan.hasLockfile ? ["ci"] : ["install", "--save-exact", "--package-lock"];
+  await npm([...install, "--ignore-scripts"], options);
+  // With every version of npm, only the scripts of named packages run this way.
+  if (plan.scripts.length > 0) {
+    await npm(["rebuild", "--ignore-scripts=false", "--foreground-scripts", "--", ...plan.scripts], options);
+  }
+}
+
+async function npm(args: readonly string[], options: NpmOptions): Promise<void> {
+  const result = await runNpm(args, options);
+  options.signal.throwIfAborted();
+  if (result.exitCode === 0) return;
+  const error = installError(result);
+  throw error instanceof PackageNotFoundError ? await withVersions(error, options) : error;
+}
+
+async function runNpm(args: readonly string[], { folder, signal, onLine }: NpmOptions): Promise<NpmResult> {
+  signal.throwIfAborted();
+  const [file, ...first] = npmCommand();
+  const flags = ["--no-audit", "--no-fund", "--no-progress", "--no-update-notifier", "--color=false"];
+  // Without these, npm waits for more than a minute before it says that there is no network.
+  const retries = ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=3000"];
+  const [command, ...rest] = args;
+  const child = spawn(file, [...first, command ?? "", ...flags, "--prefer-offline", ...retries, ...rest], {
+    cwd: folder,
+    env: npmEnvironment(),
+    stdio: ["ignore", "pipe", "pipe"],
+    // A group of its own, so that install scripts are killed with it.
+    detached: true,
+  });
+  const lines: string[] = [];
+  const keep = (line: string): void => {
+    lines.push(line);
+    if (lines.length > KEPT_LINES) lines.shift();
+    if (line !== "" && !/^npm (?:error|ERR!)/.test(line)) onLine(line);
+  };
+  forEachLine(child.stdout, keep);
+  forEachLine(child.stderr, keep);
+  const kill = (): void => {
+    if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
+  };
+  signal.addEventListener("abort", kill, { once: true });
+  try {
+    return { exitCode: await closed(child), lines };
+  } finally {
+    signal.removeEventListener("abort", kill);
+  }
+}
+
+/** The npm that runs us, else the one of the PATH. `npm_execpath` may also name pnpm, yarn or bun. */
+function npmCommand(): [string, ...string[]] {
+  const runner = processEnvironment(["npm_execpath"])["npm_execpath"];
+  return runner !== undefined && basename(runner) === "npm-cli.js" ? [process.execPath, runner] : ["npm"];
+}
+
+/** The user's own environment, as if he ran npm himself: his registries, their tokens and proxies are set there. */
+function npmEnvironment(): Record<string, string> {
+  const own = Object.entries(processEnvironment()).filter(([name]) => !NOT_HANDED_DOWN.test(name));
+  const environment = Object.fromEntries(own);
+  return {
+    ...environment,
+    // Packages are made for the Node that will run them, not for another one of the PATH.
+    PATH: [dirname(process.execPath), environment["PATH"] ?? ""].join(delimiter),
+    ONNXRUNTIME_NODE_INSTALL: "skip",
+  };
+}
+
+function forEachLine(stream: Readable, onLine: (line: string) => void): void {
+  const splitter = new LineSplitter();
+  stream.on("data", (chunk: Buffer) => splitter.push(chunk).forEach(onLine));
+  stream.on("end", () => splitter.end().forEach(onLine));
+}
+
+function closed(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) => {
+      const isMissing = isNodeError(error) && error.code === "ENOENT";
+      const advice = isMissing
+        ? "npm was not found on the PATH; install it, or install the model's packages where windjammer runs"
+        : `npm could not be started: ${error.message}`;
+      reject(new PackageInstallError(advice, { cause: error, details: { logTail: [] } }));
+    });
+    child.once("close", (code) => resolve(code));
+    // What npm left running must not keep us waiting for the end of its output.
+    child.once("exit", () => setTimeout(() => child.stdout?.destroy(), OUTPUT_GRACE_MS).unref());
+    child.once("exit", () => setTimeout(() => child.stderr?.destroy(), OUTPUT_GRACE_MS).unref());
+  });
+}
+
+/** Adds the newest versions that do exist; without a word from the registry the error stays as it is. */
+async function withVersions(error: PackageNotFoundError, options: NpmOptions): Promise<PackageNotFoundError> {
+  const name = missingVersionOf(error);
+  if (name === undefined) return error;
+  const seen: string[] = [];
+  // Its warnings, on standard error, are not part of the JSON.
+  const onLine = (line: string): unknown => !line.startsWith("npm ") && seen.push(line);
+  try {
+    const { exitCode } = await runNpm(["view", "--json", "--", name, "versions"], { ...options, onLine });
+    return exitCode === 0 ? addVersions(error, seen.join("\n")) : error;
+  } catch {
+    return error;
+  }
+}

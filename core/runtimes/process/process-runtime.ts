@@ -1,0 +1,173 @@
+// The process runtime: replicas as child processes of the frontend, each on a Unix socket of its own.
+import { join } from "node:path";
+import {
+  DiskFullError,
+  ShuttingDownError,
+  StateDirError,
+  toWindjammerError,
+  WindjammerError,
+} from "../../errors.ts";
+import type { BundleFolder } from "../../types.ts";
+import type {
+  PrepareOptions,
+  ReplicaSpec,
+  RunningReplica,
+  Runtime,
+  RuntimeAbilities,
+  RuntimeContext,
+} from "../runtime.ts";
+import { ChildReplica } from "./child.ts";
+import { containerCommand } from "./launch.ts";
+import { LogFile } from "./log-file.ts";
+import { PackageCache } from "./package-cache.ts";
+import { preparePackages } from "./packages.ts";
+import { processIdentity } from "./process-info.ts";
+import { ReplicaLog } from "./replica-log.ts";
+import { RunDir, type ReplicaFolder } from "./run-dir.ts";
+
+/** Replicas that have gone and whose log files are kept: a version that crashes again and again starts many. */
+const KEPT_LOGS = 50;
+
+export interface ProcessRuntimeSettings {
+  readonly packagesFrom: readonly string[];
+  readonly nodeArgs: readonly string[];
+  readonly killGraceMs: number;
+  /** The program that every replica runs. */
+  readonly entry: string;
+}
+
+interface Opened {
+  readonly runDir: RunDir;
+  readonly cache: PackageCache;
+  readonly closing: AbortController;
+}
+
+export class ProcessRuntime implements Runtime {
+  readonly name = "process";
+  readonly abilities: RuntimeAbilities = {
+    isolation: "process",
+    hasGpu: false,
+    survivesFrontend: false,
+    enforces: ["memory"],
+  };
+  readonly #settings: ProcessRuntimeSettings;
+  readonly #running = new Set<ChildReplica>();
+  readonly #pending = new Set<Promise<unknown>>();
+  readonly #oldLogs: ReplicaLog[] = [];
+  #opened: Opened | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(settings: ProcessRuntimeSettings) {
+    this.#settings = settings;
+  }
+
+  async open(context: RuntimeContext): Promise<void> {
+    if (this.#opened !== undefined) throw new WindjammerError("the process runtime is open already");
+    try {
+      const cache = new PackageCache(join(context.cacheDir, "packages"));
+      const runDir = await RunDir.open(context.runDir);
+      await cache.open();
+      this.#opened = { runDir, cache, closing: new AbortController() };
+    } catch (error) {
+      throw folderError(error, context);
+    }
+  }
+
+  async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
+    const { cache, closing } = this.#open();
+    const signal = AbortSignal.any([options.signal, closing.signal]);
+    const sources = { installedIn: this.#settings.packagesFrom, cache };
+    const preparing = preparePackages(bundle, sources, { report: options.report, signal });
+    try {
+      return `process:${await this.#tracked(preparing)}`;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw toWindjammerError(error);
+    }
+  }
+
+  async start(spec: ReplicaSpec): Promise<RunningReplica> {
+    const { runDir } = this.#open();
+    return this.#tracked(this.#start(spec, runDir));
+  }
+
+  list(): Promise<readonly RunningReplica[]> {
+    return Promise.resolve([...this.#running]);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  #open(): Opened {
+    if (this.#closed !== undefined)
+      throw new ShuttingDownError("the process runtime is closing; start nothing new");
+    if (this.#opened === undefined)
+      throw new WindjammerError("the process runtime is not open; call open() first");
+    return this.#opened;
+  }
+
+  async #start(spec: ReplicaSpec, runDir: RunDir): Promise<ChildReplica> {
+    const folder = await runDir.claim();
+    const log = new ReplicaLog(new LogFile(runDir.logPath(spec.id)));
+    let replica: ChildReplica | undefined;
+    const release = async (): Promise<void> => {
+      if (replica !== undefined) this.#running.delete(replica);
+      await this.#keepLog(log);
+      await runDir.release(folder).catch(() => {});
+    };
+    try {
+      const command = containerCommand(spec, folder, this.#settings);
+      replica = await ChildReplica.start({ spec, folder, command, log, release });
+    } catch (error) {
+      await release();
+      throw toWindjammerError(error);
+    }
+    this.#running.add(replica);
+    await this.#record(replica, folder, runDir);
+    return replica;
+  }
+
+  /** Without a record, a replica whose frontend is killed still ends by itself: the record is the second net. */
+  async #record(replica: ChildReplica, folder: ReplicaFolder, runDir: RunDir): Promise<void> {
+    const identity = await processIdentity(replica.pid);
+    if (identity === undefined) return;
+    await runDir.record(folder, { replica: replica.id, pid: replica.pid, identity }).catch(() => {});
+    if (!this.#running.has(replica)) await runDir.release(folder).catch(() => {});
+  }
+
+  async #keepLog(log: ReplicaLog): Promise<void> {
+    this.#oldLogs.push(log);
+    if (this.#oldLogs.length > KEPT_LOGS) await this.#oldLogs.shift()?.removeFile();
+  }
+
+  async #tracked<T>(work: Promise<T>): Promise<T> {
+    this.#pending.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#pending.delete(work);
+    }
+  }
+
+  async #close(): Promise<void> {
+    if (this.#opened === undefined) return;
+    const { runDir, closing } = this.#opened;
+    closing.abort(new ShuttingDownError("the process runtime is closing"));
+    await Promise.allSettled(this.#pending);
+    await Promise.all([...this.#running].map((replica) => replica.stop(this.#settings.killGraceMs)));
+    await runDir.remove();
+  }
+}
+
+function folderError(error: unknown, { runDir, cacheDir }: RuntimeContext): WindjammerError {
+  const known = toWindjammerError(error);
+  if (known instanceof DiskFullError) return known;
+  const message = error instanceof Error ? error.message : String(error);
+  return new StateDirError(
+    `the process runtime cannot use its folders ${runDir} and ${cacheDir}: ${message}; ` +
+      "make them writable, or choose others",
+    { cause: error },
+  );
+}
