@@ -1,0 +1,104 @@
+// What the query server knows of each connection: how many answers are due on it, so that an error of the HTTP parser is
+// answered behind them, never in the place of one of them.
+import { type ServerResponse, STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+import {
+  errorBody,
+  HeadersTooLargeError,
+  InvalidRequestError,
+  isNodeError,
+  RequestTimeoutError,
+  type WindjammerError,
+} from "../errors.ts";
+
+interface Connection {
+  /** Requests that were begun and have no answer yet. */
+  due: number;
+  /** The newest of them. */
+  latest: ServerResponse;
+  /** Said as the last thing on the connection. */
+  lastWords: string | undefined;
+  /** `due` has to come down to this before they are said: 1 when the newest request can have no answer any more. */
+  unanswerable: number;
+}
+
+export class Connections {
+  readonly #connections = new WeakMap<Duplex, Connection>();
+
+  /** An answer is due on this connection. */
+  begin(response: ServerResponse): void {
+    const { socket } = response.req;
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) {
+      this.#connections.set(socket, { due: 1, latest: response, lastWords: undefined, unanswerable: 0 });
+    } else {
+      connection.due += 1;
+      connection.latest = response;
+    }
+  }
+
+  /** It was given, or cannot be given any more. */
+  end(response: ServerResponse): void {
+    const { socket } = response.req;
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return;
+    connection.due -= 1;
+    const { lastWords } = connection;
+    if (lastWords !== undefined && connection.due <= connection.unanswerable) sayLast(socket, lastWords);
+  }
+
+  /** Node could not make a request of what came, or it did not come in time. */
+  failed(error: Error, socket: Duplex): void {
+    const connection = this.#connections.get(socket);
+    const isCutOff = connection !== undefined && connection.due > 0 && !connection.latest.req.complete;
+    const isAnswered = isCutOff && connection.latest.headersSent;
+    if (!socket.writable || isAnswered || (isNodeError(error) && error.code === "ECONNRESET")) {
+      socket.destroy();
+      return;
+    }
+    const words = rawReply(describe(error));
+    const unanswerable = isCutOff ? 1 : 0;
+    if (connection === undefined || connection.due <= unanswerable) {
+      sayLast(socket, words);
+    } else if (connection.lastWords === undefined) {
+      connection.lastWords = words;
+      connection.unanswerable = unanswerable;
+    }
+  }
+}
+
+/** A client that does not close its side would keep the socket half open for ever. */
+function sayLast(socket: Duplex, words: string): void {
+  socket.end(words);
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+}
+
+/** A client gets so long to read our last words before the socket goes. */
+export const LINGER_MS = 2000;
+
+function describe(error: Error): WindjammerError {
+  const code = isNodeError(error) ? error.code : undefined;
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
+    return new RequestTimeoutError(
+      "the request did not arrive whole in time; send it again, or raise requestTimeoutMs",
+    );
+  }
+  if (code === "HPE_HEADER_OVERFLOW") {
+    return new HeadersTooLargeError(
+      "the request's headers are larger than 16 KiB; send fewer or shorter ones",
+    );
+  }
+  return new InvalidRequestError(`what came is not an HTTP/1.1 request: ${error.message}`);
+}
+
+function rawReply(error: WindjammerError): string {
+  const body = JSON.stringify(errorBody(error));
+  return [
+    `HTTP/1.1 ${error.statusCode} ${STATUS_CODES[error.statusCode]}`,
+    "Content-Type: application/json",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "Connection: close",
+    "",
+    body,
+  ].join("\r\n");
+}

@@ -1,0 +1,212 @@
+// The Clipper dialect: POST /<application>/predict with {"input": …} or {"input_batch": […]}.
+import type { JsonValue, Manifest } from "../../../containers/protocol.ts";
+import {
+  BatchTooLargeError,
+  InvalidInputError,
+  InvalidRequestError,
+  toWindjammerError,
+  type WindjammerError,
+} from "../../errors.ts";
+import type { PredictCall, Predictor } from "../../query/predict.ts";
+import type { Row } from "../../query/query.ts";
+import type { Target } from "../../query/router.ts";
+import { decodeInput, describeValue } from "../../query/rows.ts";
+import { parseJson } from "../json-depth.ts";
+import { clipperReply, errorReply } from "./clipper-reply.ts";
+import type { Dialect, Exchange } from "./dialect.ts";
+import { numberLayout, NumberParser } from "./numbers.ts";
+
+/** Header for a deadline shorter than the application's objective, ms. Same as "timeout_ms" in the body. */
+const TIMEOUT_HEADER = "x-windjammer-timeout-ms";
+
+const EXPECTED = '{"input": …} or {"input_batch": […]}';
+
+export interface ClipperParts {
+  readonly predictor: Predictor;
+  /** Most inputs in one request. */
+  readonly maxInputs: number;
+}
+
+/** A body that was read. */
+interface Prediction {
+  readonly target: Target;
+  readonly inputs: readonly (Row | WindjammerError | undefined)[];
+  readonly isBatch: boolean;
+  readonly timeoutMs: number | undefined;
+}
+
+export function clipperDialect(parts: ClipperParts): Dialect {
+  const decoder = new Decoder(parts);
+  return {
+    name: "clipper",
+    match: applicationOf,
+    answer: (exchange) => answer(parts.predictor, decoder, exchange),
+    refusal: errorReply,
+  };
+}
+
+/** "/digits/predict" or "/digits/predict/" → "digits". */
+function applicationOf(path: string): string | undefined {
+  const end = path.endsWith("/") ? path.length - 1 : path.length;
+  if (!path.startsWith("/predict", end - 8)) return undefined;
+  const name = path.slice(1, end - 8);
+  return name === "" || name.includes("/") ? undefined : name;
+}
+
+function answer(predictor: Predictor, decoder: Decoder, exchange: Exchange): PredictCall {
+  const target = predictor.resolve(exchange.target);
+  let prediction: Prediction;
+  let headerMs: number | undefined;
+  try {
+    headerMs = timeoutHeader(exchange.header(TIMEOUT_HEADER));
+    prediction = decoder.decode(target, exchange.body);
+  } catch (error) {
+    const { code } = toWindjammerError(error);
+    target.metrics.outcome("error", code, performance.now() - exchange.arrivedAt);
+    throw error;
+  }
+  const { isBatch, inputs, timeoutMs } = prediction;
+  const { manifest } = prediction.target;
+  const request = {
+    target: prediction.target,
+    inputs,
+    arrivedAt: exchange.arrivedAt,
+    timeoutMs: shorter(timeoutMs, headerMs),
+  };
+  return predictor.predict(request, (outcomes, firstId) => {
+    exchange.reply(clipperReply({ outcomes, firstId, manifest, isBatch }));
+  });
+}
+
+/** Reads bodies: plain numbers by the number parser, the rest, and all errors, by way of JSON.parse. */
+class Decoder {
+  readonly #predictor: Predictor;
+  readonly #maxInputs: number;
+  /** By manifest, so that it goes with its version; null: not for the number parser. */
+  readonly #parsers = new WeakMap<Manifest, NumberParser | null>();
+
+  constructor({ predictor, maxInputs }: ClipperParts) {
+    this.#predictor = predictor;
+    this.#maxInputs = maxInputs;
+  }
+
+  /** @throws InvalidJsonError, InvalidRequestError, InvalidInputError, BatchTooLargeError, VersionNotFoundError */
+  decode(target: Target, body: Buffer): Prediction {
+    const parsed = target.manifest === undefined ? null : this.#parserOf(target.manifest)?.parse(body);
+    const isForTarget = parsed?.version === undefined || parsed.version === target.version?.version;
+    if (parsed === null || parsed === undefined || !isForTarget) return this.#decodeJson(target, body);
+    const { rows, isBatch } = parsed;
+    const timeoutMs =
+      parsed.timeoutMs === undefined ? undefined : checkTimeout(parsed.timeoutMs, "timeout_ms");
+    const pinned = parsed.version === undefined ? target : { ...target, isPinned: true };
+    return { target: pinned, inputs: rows, isBatch, timeoutMs };
+  }
+
+  #decodeJson(current: Target, body: Buffer): Prediction {
+    const value = parseJson(body, { expected: EXPECTED, keepsIntegers: hasWideIntegers(current.manifest) });
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      throw new InvalidRequestError(`expected a JSON object ${EXPECTED}, got ${describeValue(value)}`);
+    }
+    const fields = value as { readonly [key: string]: JsonValue };
+    const target = this.#targetOf(current, fields["version"]);
+    if (hasWideIntegers(target.manifest) && !hasWideIntegers(current.manifest)) {
+      return this.#decodeJson(target, body);
+    }
+    const timeout = fields["timeout_ms"];
+    const timeoutMs = timeout === undefined ? undefined : checkTimeout(timeout, "timeout_ms");
+    return { target, timeoutMs, ...this.#inputsOf(fields, target.manifest) };
+  }
+
+  #targetOf(current: Target, version: JsonValue | undefined): Target {
+    if (version === undefined) return current;
+    if (typeof version !== "string") {
+      const got = describeValue(version);
+      throw new InvalidRequestError(`version: expected a string, got ${got}`, {
+        details: { field: "version", expected: "a string", got },
+      });
+    }
+    return this.#predictor.resolve(current.application.name, version);
+  }
+
+  #inputsOf(
+    fields: { readonly [key: string]: JsonValue },
+    manifest: Manifest | undefined,
+  ): Pick<Prediction, "inputs" | "isBatch"> {
+    const { input, input_batch: list } = fields;
+    if (input !== undefined) return { inputs: [decode(manifest, input, "input")], isBatch: false };
+    if (list === undefined) {
+      throw new InvalidRequestError(
+        `JSON object does not have required keys input or input_batch; expected ${EXPECTED}`,
+      );
+    }
+    if (!Array.isArray(list)) {
+      const got = describeValue(list);
+      throw new InvalidInputError(`input_batch: expected an array of inputs, got ${got}`, {
+        details: { field: "input_batch", expected: "an array of inputs", got },
+      });
+    }
+    this.#checkCount(list.length);
+    const values: readonly JsonValue[] = list;
+    return {
+      inputs: values.map((one, index) => decode(manifest, one, `input_batch[${index}]`)),
+      isBatch: true,
+    };
+  }
+
+  #checkCount(count: number): void {
+    if (count <= this.#maxInputs) return;
+    throw new BatchTooLargeError(
+      `input_batch holds ${count} inputs and one request may hold ${this.#maxInputs}; send it in parts`,
+      { details: { inputs: count, limit: this.#maxInputs } },
+    );
+  }
+
+  #parserOf(manifest: Manifest): NumberParser | null {
+    let parser = this.#parsers.get(manifest);
+    if (parser === undefined) {
+      const layout = numberLayout(manifest);
+      parser = layout === undefined ? null : new NumberParser(layout, this.#maxInputs);
+      this.#parsers.set(manifest, parser);
+    }
+    return parser;
+  }
+}
+
+/** One input's row, or its own error: a bad input fails alone. */
+function decode(
+  manifest: Manifest | undefined,
+  value: JsonValue,
+  field: string,
+): Row | WindjammerError | undefined {
+  if (manifest === undefined) return undefined;
+  try {
+    return decodeInput(manifest, value, field);
+  } catch (error) {
+    return toWindjammerError(error);
+  }
+}
+
+function hasWideIntegers(manifest: Manifest | undefined): boolean {
+  return (
+    manifest?.contract.inputs.some(({ datatype }) => datatype === "INT64" || datatype === "UINT64") ?? false
+  );
+}
+
+function timeoutHeader(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const trimmed = text.trim();
+  return checkTimeout(/^\d{1,12}(\.\d{1,12})?$/.test(trimmed) ? Number(trimmed) : text, TIMEOUT_HEADER);
+}
+
+function checkTimeout(value: JsonValue, field: string): number {
+  if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
+  const expected = "a number of milliseconds above 0";
+  const got = describeValue(value);
+  throw new InvalidRequestError(`${field}: expected ${expected}, got ${got}`, {
+    details: { field, expected, got },
+  });
+}
+
+function shorter(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
+}

@@ -1,0 +1,128 @@
+// Every path of the query server that is no prediction: health, metrics, what is served, and errors for the rest.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
+import { madeUpInput } from "../deploy/made-up-input.ts";
+import {
+  errorBody,
+  InvalidRequestError,
+  MethodNotAllowedError,
+  RouteNotFoundError,
+  type WindjammerError,
+} from "../errors.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Router, Target } from "../query/router.ts";
+
+export type QueryRoutes = (request: IncomingMessage, response: ServerResponse) => void;
+
+export interface QueryRouteParts {
+  readonly router: Router;
+  readonly metrics: Metrics;
+  readonly adminUrl: () => string | undefined;
+  readonly isReady: () => boolean;
+  /** The path takes predictions, by POST only. */
+  readonly isPrediction: (path: string) => boolean;
+  readonly onError: (error: unknown) => WindjammerError;
+}
+
+const MAX_LISTED = 100;
+
+export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  mountHealth(app, parts);
+  app.get("/", (_request, response) => {
+    response.json(index(parts));
+  });
+  app.get("/:application", (request, response) => {
+    response.json(describe(parts.router.resolve(request.params.application)));
+  });
+  app.post("/:application/update", (request) => {
+    throw new RouteNotFoundError(
+      `${request.path}: feedback is not taken yet; predictions go to POST /${request.params.application}/predict`,
+    );
+  });
+  app.use((request: Request, response: Response) => {
+    throw unknown(request, response, parts);
+  });
+  // Express tells error handlers by their four parameters.
+  // oxlint-disable-next-line max-params
+  const onError: ErrorRequestHandler = (error, _request, response, next) => {
+    const known = isBadPath(error)
+      ? new InvalidRequestError("the path holds a % that is no percent-encoding")
+      : parts.onError(error);
+    if (response.headersSent) next(error);
+    else response.status(known.statusCode).json(errorBody(known));
+  };
+  app.use(onError);
+  return app;
+}
+
+function mountHealth(app: Express, { metrics, isReady }: QueryRouteParts): void {
+  app.get("/health/live", (_request, response) => {
+    response.json({ live: true });
+  });
+  app.get("/health/ready", (_request, response) => {
+    const ready = isReady();
+    response.status(ready ? 200 : 503).json({ ready });
+  });
+  app.get("/metrics", async (_request, response) => {
+    response.type(metrics.contentType).send(await metrics.text());
+  });
+}
+
+function isBadPath(error: unknown): boolean {
+  return (
+    error instanceof URIError || (error instanceof Error && (error as { status?: unknown }).status === 400)
+  );
+}
+
+function unknown(request: Request, response: Response, parts: QueryRouteParts): WindjammerError {
+  const { method, path } = request;
+  const allowed = allowedMethods(path, parts);
+  if (allowed === undefined) {
+    return new RouteNotFoundError(
+      `no such path: ${path.slice(0, 200)}; predictions go to POST /<application>/predict, GET / lists what is served`,
+    );
+  }
+  response.set("Allow", allowed);
+  return new MethodNotAllowedError(`${path.slice(0, 200)} takes ${allowed}, not ${method}`, {
+    details: { allowed },
+  });
+}
+
+function allowedMethods(path: string, { isPrediction }: QueryRouteParts): string | undefined {
+  if (isPrediction(path)) return "POST";
+  return /^\/(health\/(live|ready)|[^/]*)\/?$/.test(path) ? "GET, HEAD" : undefined;
+}
+
+function index({ router, adminUrl }: QueryRouteParts): object {
+  const applications = router.applications().map(({ name }) => name);
+  return {
+    name: "windjammer",
+    applications: applications.slice(0, MAX_LISTED),
+    applicationCount: applications.length,
+    predict: "POST /<application>/predict",
+    describe: "GET /<application>",
+    health: ["/health/live", "/health/ready"],
+    metrics: "/metrics",
+    managementApi: adminUrl() ?? null,
+  };
+}
+
+/** What an application takes and gives, with a request to copy. */
+function describe({ application, version, manifest, served }: Target): object {
+  const { name, inputType, latencyObjectiveMs, defaultOutput } = application;
+  const input = manifest === undefined ? null : madeUpInput(manifest).value;
+  return {
+    application: name,
+    inputType,
+    latencyObjectiveMs: latencyObjectiveMs ?? null,
+    ...(defaultOutput === undefined ? {} : { defaultOutput }),
+    model: version?.model ?? null,
+    version: version?.version ?? null,
+    readyReplicas: served?.readyCount ?? 0,
+    contract: manifest?.contract ?? null,
+    example: { method: "POST", path: `/${name}/predict`, body: { input } },
+  };
+}

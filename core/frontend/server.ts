@@ -1,0 +1,264 @@
+// The query server: takes predictions straight from node:http and leaves every other path to express, which would cost a
+// prediction 4 to 8 times its CPU.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { ServerConfig } from "../config.ts";
+import {
+  InvalidOptionsError,
+  isNodeError,
+  PortInUseError,
+  ShuttingDownError,
+  toWindjammerError,
+  WindjammerError,
+} from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { PredictCall, Predictor } from "../query/predict.ts";
+import type { Router } from "../query/router.ts";
+import { checkHeaders, readBody } from "./body.ts";
+import { Connections, LINGER_MS } from "./connections.ts";
+import { clipperDialect } from "./dialects/clipper.ts";
+import type { Dialect, Reply } from "./dialects/dialect.ts";
+import type { QueryRoutes } from "./query-routes.ts";
+
+export interface QueryServerParts {
+  readonly predictor: Predictor;
+  readonly router: Router;
+  readonly metrics: Metrics;
+  readonly config: Pick<ServerConfig, "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs">;
+  readonly log: Log;
+  /** Base URL of the management API, for the index page. */
+  readonly adminUrl?: () => string | undefined;
+  /** What /health/ready says; default true as long as the server is not closing. */
+  readonly isReady?: () => boolean;
+}
+
+/** Node counts the request line in. */
+const MAX_HEADER_BYTES = 16 * 1024;
+/** Longer than the idle time of common load balancers (60 s), so that they, not we, close first. */
+const KEEP_ALIVE_MS = 65_000;
+/** Bursts of new connections wait in the kernel, not in retries; it caps this itself. */
+const BACKLOG = 4096;
+
+/** One prediction request on its way through the server. */
+interface Incoming {
+  readonly dialect: Dialect;
+  readonly target: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Its queries, once they are on their way. */
+  call: PredictCall | undefined;
+}
+
+export class QueryServer {
+  readonly #parts: QueryServerParts;
+  readonly #server: Server;
+  readonly #dialects: readonly Dialect[];
+  readonly #connections = new Connections();
+  #routes: Promise<QueryRoutes> | undefined;
+  #isClosing = false;
+
+  constructor(parts: QueryServerParts) {
+    const { predictor, config } = parts;
+    this.#parts = parts;
+    this.#dialects = [clipperDialect({ predictor, maxInputs: config.maxInputs })];
+    this.#server = createServer({
+      maxHeaderSize: MAX_HEADER_BYTES,
+      requestTimeout: config.requestTimeoutMs,
+      headersTimeout: config.requestTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: Math.min(5000, Math.ceil(config.requestTimeoutMs / 4)),
+      // Node would refuse a request without Host in a shape that is not ours, and nothing here reads it.
+      requireHostHeader: false,
+    });
+    this.#server.on("request", (request, response) => this.#handle(request, response));
+    this.#server.on("checkContinue", (request, response) => this.#handleExpecting(request, response));
+    this.#server.on("clientError", (error, socket) => this.#connections.failed(error, socket));
+  }
+
+  /** Starts to listen; resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
+  listen(): Promise<string> {
+    const { host, port } = this.#parts.config;
+    return new Promise((resolve, reject) => {
+      const refuse = (error: Error): void => reject(listenError(error, host, port));
+      this.#server.once("error", refuse);
+      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
+        this.#server.off("error", refuse);
+        this.#server.on("error", (error) => this.#parts.log.error({ err: error }, "query server failed"));
+        resolve(urlOf(host, this.#server.address() as AddressInfo));
+      });
+    });
+  }
+
+  /** Takes no more requests; those here get `graceMs` to finish, then their connections are cut. Idempotent. */
+  async close(graceMs: number): Promise<void> {
+    this.#isClosing = true;
+    if (!this.#server.listening) return;
+    const cut = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    clearTimeout(cut);
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse): void {
+    const incoming = request.method === "POST" ? this.#match(request, response) : undefined;
+    this.#connections.begin(response);
+    response.on("close", () => {
+      this.#connections.end(response);
+      if (!response.writableFinished) incoming?.call?.abandon();
+    });
+    if (incoming === undefined) {
+      void this.#handleElsewhere(request, response);
+      return;
+    }
+    const { maxBodyBytes } = this.#parts.config;
+    const refused = this.#isClosing ? closingError() : checkHeaders(request, maxBodyBytes);
+    if (refused !== undefined) {
+      this.#refuse(incoming, refused);
+      return;
+    }
+    readBody(request, maxBodyBytes, (error, body) => {
+      if (error === undefined) this.#answer(incoming, body);
+      else this.#refuse(incoming, error);
+    });
+  }
+
+  #match(request: IncomingMessage, response: ServerResponse): Incoming | undefined {
+    const path = pathOf(request);
+    for (const dialect of this.#dialects) {
+      const target = dialect.match(path);
+      if (target !== undefined) return { dialect, target, request, response, call: undefined };
+    }
+    return undefined;
+  }
+
+  /** A client that asks first is told what is wrong before it sends its body. */
+  #handleExpecting(request: IncomingMessage, response: ServerResponse): void {
+    const incoming = this.#match(request, response);
+    const refused = checkHeaders(request, this.#parts.config.maxBodyBytes);
+    if (incoming === undefined || refused === undefined) {
+      response.writeContinue();
+      this.#handle(request, response);
+      return;
+    }
+    const reply = incoming.dialect.refusal(refused);
+    response.writeHead(reply.status, headersOf(reply, true)).end(reply.body);
+  }
+
+  #answer(incoming: Incoming, body: Buffer): void {
+    const { dialect, target, request, response } = incoming;
+    if (response.destroyed) return;
+    const reply = (answer: Reply): void => this.#reply(response, answer);
+    const header = (name: string): string | undefined => request.headers[name]?.toString();
+    try {
+      incoming.call = dialect.answer({ target, body, header, arrivedAt: performance.now(), reply });
+    } catch (error) {
+      reply(dialect.refusal(this.#known(error)));
+    }
+  }
+
+  #reply(response: ServerResponse, reply: Reply): void {
+    if (response.destroyed) return;
+    response.writeHead(reply.status, headersOf(reply, this.#isClosing));
+    response.end(reply.body);
+  }
+
+  /**
+   * Answers while the body still comes. Closing at once would reset the connection, and the client might never see why:
+   * what it goes on sending is thrown away until it stops, for a while at most.
+   */
+  #refuse({ dialect, request, response }: Incoming, error: WindjammerError): void {
+    if (response.destroyed) return;
+    const reply = dialect.refusal(error);
+    response.writeHead(reply.status, headersOf(reply, true));
+    response.write(reply.body);
+    if (request.complete) {
+      response.end();
+      return;
+    }
+    const linger = setTimeout(() => response.end(), LINGER_MS);
+    request.once("end", () => response.end());
+    response.once("close", () => clearTimeout(linger));
+    request.resume();
+  }
+
+  async #handleElsewhere(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      this.#routes ??= this.#loadRoutes();
+      const routes = await this.#routes;
+      routes(request, response);
+    } catch (error) {
+      const { status, body } = this.#dialects[0]?.refusal(this.#known(error)) ?? { status: 500, body: "" };
+      this.#reply(response, { status, body });
+    }
+  }
+
+  /** Loaded by the first request that is no prediction. */
+  async #loadRoutes(): Promise<QueryRoutes> {
+    const { router, metrics, adminUrl, isReady } = this.#parts;
+    const { queryRoutes } = await import("./query-routes.ts");
+    return queryRoutes({
+      router,
+      metrics,
+      adminUrl: () => adminUrl?.(),
+      isReady: () => !this.#isClosing && (isReady?.() ?? true),
+      isPrediction: (path) => this.#dialects.some((dialect) => dialect.match(path) !== undefined),
+      onError: (error) => this.#known(error),
+    });
+  }
+
+  /** What is not one of our errors is a defect: the log gets its stack, the caller its code. */
+  #known(error: unknown): WindjammerError {
+    if (!(error instanceof WindjammerError)) this.#parts.log.error({ err: error }, "unexpected error");
+    return toWindjammerError(error);
+  }
+}
+
+function pathOf(request: IncomingMessage): string {
+  const url = request.url ?? "/";
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}
+
+function headersOf(reply: Reply, isLast: boolean): string[] {
+  const headers = [
+    "Content-Type",
+    "application/json",
+    "Content-Length",
+    String(Buffer.byteLength(reply.body)),
+  ];
+  if (isLast) headers.push("Connection", "close");
+  if (reply.retryAfterS !== undefined)
+    headers.push("Retry-After", String(Math.max(1, Math.ceil(reply.retryAfterS))));
+  return headers;
+}
+
+function closingError(): ShuttingDownError {
+  return new ShuttingDownError(
+    "the server is closing; send the request to another one, or again in a moment",
+    {
+      retryAfterS: 1,
+    },
+  );
+}
+
+function urlOf(host: string, { address, port, family }: AddressInfo): string {
+  if (address === "0.0.0.0" || address === "::") return `http://127.0.0.1:${port}`;
+  return `http://${family === "IPv6" ? `[${address}]` : host}:${port}`;
+}
+
+function listenError(error: Error, host: string, port: number): WindjammerError {
+  const code = isNodeError(error) ? error.code : undefined;
+  const details = { host, port };
+  if (code === "EADDRINUSE") {
+    return new PortInUseError(
+      `port ${port} on ${host} is in use by another process; stop it, or choose another port (0 picks a free one)`,
+      { cause: error, details },
+    );
+  }
+  return new InvalidOptionsError(
+    `cannot listen on ${host} port ${port}: ${error.message}; choose another host or port`,
+    { cause: error, details },
+  );
+}

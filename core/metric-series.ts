@@ -1,0 +1,126 @@
+// Counters and fixed-bucket histograms that cost some ten nanoseconds to touch, printed by prom-client's registry.
+// prom-client's own observe hashes its labels each time: 265 ns, and 190 ns for inc, where a query touches three.
+import type { Metric, Registry } from "prom-client";
+
+export type Labels = Readonly<Record<string, string>>;
+
+interface Sample {
+  readonly metricName?: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+}
+
+export interface FamilyOptions {
+  readonly name: string;
+  readonly help: string;
+}
+
+/** Series of one metric, by labels. */
+abstract class Family<Series> {
+  readonly #series = new Map<string, { readonly labels: Labels; readonly series: Series }>();
+
+  constructor(registry: Registry, type: "counter" | "histogram", options: FamilyOptions) {
+    const { name, help } = options;
+    const get = async (): Promise<object> => ({
+      name,
+      help,
+      type,
+      aggregator: "sum",
+      values: this.#samples(name),
+    });
+    // The registry only calls `get`; its types want one of prom-client's own classes.
+    registry.registerMetric({ name, help, type, get } as unknown as Metric);
+  }
+
+  protected abstract create(): Series;
+  protected abstract samples(name: string, labels: Labels, series: Series): Iterable<Sample>;
+
+  /** The series of these labels; keep it, the look-up is not for the hot path. */
+  of(labels: Labels): Series {
+    const key = JSON.stringify(Object.values(labels));
+    let entry = this.#series.get(key);
+    if (entry === undefined) {
+      entry = { labels, series: this.create() };
+      this.#series.set(key, entry);
+    }
+    return entry.series;
+  }
+
+  /** Forgets every series that has all of these labels. */
+  remove(labels: Labels): void {
+    const wanted = Object.entries(labels);
+    for (const [key, entry] of this.#series) {
+      if (wanted.every(([name, value]) => entry.labels[name] === value)) this.#series.delete(key);
+    }
+  }
+
+  *#samples(name: string): Iterable<Sample> {
+    for (const { labels, series } of this.#series.values()) yield* this.samples(name, labels, series);
+  }
+}
+
+export interface Count {
+  value: number;
+}
+
+export class Counters extends Family<Count> {
+  constructor(registry: Registry, options: FamilyOptions) {
+    super(registry, "counter", options);
+  }
+
+  protected override create(): Count {
+    return { value: 0 };
+  }
+
+  protected override samples(_name: string, labels: Labels, count: Count): Iterable<Sample> {
+    return [{ labels, value: count.value }];
+  }
+}
+
+/** Counts values by bucket: how many were at most each bound. */
+export class Distribution {
+  readonly #bounds: readonly number[];
+  readonly #counts: Float64Array;
+  #sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.#counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(value: number): void {
+    const bounds = this.#bounds;
+    let bucket = 0;
+    while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket += 1;
+    this.#counts[bucket] = (this.#counts[bucket] as number) + 1;
+    this.#sum += value;
+  }
+
+  *samples(name: string, labels: Labels): Iterable<Sample> {
+    let cumulative = 0;
+    for (const [index, count] of this.#counts.entries()) {
+      cumulative += count;
+      const le = this.#bounds[index] ?? "+Inf";
+      yield { metricName: `${name}_bucket`, labels: { ...labels, le }, value: cumulative };
+    }
+    yield { metricName: `${name}_sum`, labels, value: this.#sum };
+    yield { metricName: `${name}_count`, labels, value: cumulative };
+  }
+}
+
+export class Distributions extends Family<Distribution> {
+  readonly #bounds: readonly number[];
+
+  constructor(registry: Registry, options: FamilyOptions & { readonly bounds: readonly number[] }) {
+    super(registry, "histogram", options);
+    this.#bounds = options.bounds;
+  }
+
+  protected override create(): Distribution {
+    return new Distribution(this.#bounds);
+  }
+
+  protected override samples(name: string, labels: Labels, series: Distribution): Iterable<Sample> {
+    return series.samples(name, labels);
+  }
+}

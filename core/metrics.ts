@@ -1,0 +1,224 @@
+// The metrics of a server, by application and by version, and their Prometheus text.
+import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { Counters, type Count, type Distribution, Distributions, type Labels } from "./metric-series.ts";
+import type { ExitReason } from "./types.ts";
+
+type OutcomeKind = "ok" | "default" | "error";
+type CacheResult = "hit" | "miss" | "joined";
+export type DropReason = "deadline" | "shed" | "abandoned" | "no-replica" | "replica-lost";
+
+/** What is counted of one application. */
+export interface ApplicationMetrics {
+  /** One query was answered. `reason`: empty for "ok", the default's reason, or the error's code. */
+  outcome(kind: OutcomeKind, reason: string, latencyMs: number): void;
+  cache(result: CacheResult): void;
+}
+
+/** What is counted of one version. */
+export interface VersionMetrics {
+  /** A batch came back. `computeMs`: the loader's own time, where the container reports it. */
+  batch(size: number, latencyMs: number, computeMs: number | undefined): void;
+  /** A query left the queue for a replica after so long. */
+  waited(ms: number): void;
+  /** A query was given up without a prediction. */
+  dropped(reason: DropReason): void;
+  replicaExit(reason: ExitReason): void;
+}
+
+/** One version as it stands at a scrape. */
+export interface VersionGauges {
+  readonly model: string;
+  readonly version: string;
+  readonly ready: number;
+  readonly starting: number;
+  readonly queueLength: number;
+}
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
+const SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] as const;
+
+interface Families {
+  readonly queries: Counters;
+  readonly queryDuration: Distributions;
+  readonly cache: Counters;
+  readonly queueWait: Distributions;
+  readonly batchSize: Distributions;
+  readonly batchDuration: Distributions;
+  readonly compute: Distributions;
+  readonly dropped: Counters;
+  readonly replicaExits: Counters;
+}
+
+function families(registry: Registry): Families {
+  const counter = (name: string, help: string): Counters => new Counters(registry, { name, help });
+  const histogram = (name: string, help: string, bounds: readonly number[] = SECONDS): Distributions =>
+    new Distributions(registry, { name, help, bounds });
+  return {
+    queries: counter("windjammer_queries_total", "Queries answered, by kind of outcome and its reason."),
+    queryDuration: histogram("windjammer_query_duration_seconds", "Arrival of a query to its answer."),
+    cache: counter("windjammer_cache_total", "Queries looked up in the prediction cache."),
+    queueWait: histogram("windjammer_queue_wait_seconds", "Time a query waited for a replica."),
+    batchSize: histogram("windjammer_batch_size", "Queries in a batch.", SIZES),
+    batchDuration: histogram("windjammer_batch_duration_seconds", "Dispatch of a batch to its result."),
+    compute: histogram("windjammer_compute_seconds", "The loader's own time for a batch."),
+    dropped: counter("windjammer_dropped_total", "Queries given up without a prediction."),
+    replicaExits: counter("windjammer_replica_exits_total", "Replicas that ended, by reason."),
+  };
+}
+
+class ApplicationHandle implements ApplicationMetrics {
+  readonly #families: Families;
+  readonly #application: string;
+  readonly #ok: Count;
+  readonly #duration: Distribution;
+
+  constructor(all: Families, application: string) {
+    this.#families = all;
+    this.#application = application;
+    this.#ok = all.queries.of({ application, kind: "ok", reason: "" });
+    this.#duration = all.queryDuration.of({ application });
+  }
+
+  outcome(kind: OutcomeKind, reason: string, latencyMs: number): void {
+    const count =
+      kind === "ok" ? this.#ok : this.#families.queries.of({ application: this.#application, kind, reason });
+    count.value += 1;
+    this.#duration.observe(latencyMs / 1000);
+  }
+
+  cache(result: CacheResult): void {
+    this.#families.cache.of({ application: this.#application, result }).value += 1;
+  }
+}
+
+class VersionHandle implements VersionMetrics {
+  readonly #families: Families;
+  readonly #labels: Labels;
+  readonly #wait: Distribution;
+  readonly #size: Distribution;
+  readonly #duration: Distribution;
+  readonly #compute: Distribution;
+
+  constructor(all: Families, labels: Labels) {
+    this.#families = all;
+    this.#labels = labels;
+    this.#wait = all.queueWait.of(labels);
+    this.#size = all.batchSize.of(labels);
+    this.#duration = all.batchDuration.of(labels);
+    this.#compute = all.compute.of(labels);
+  }
+
+  batch(size: number, latencyMs: number, computeMs: number | undefined): void {
+    this.#size.observe(size);
+    this.#duration.observe(latencyMs / 1000);
+    if (computeMs !== undefined) this.#compute.observe(computeMs / 1000);
+  }
+
+  waited(ms: number): void {
+    this.#wait.observe(ms / 1000);
+  }
+
+  dropped(reason: DropReason): void {
+    this.#families.dropped.of({ ...this.#labels, reason }).value += 1;
+  }
+
+  replicaExit(reason: ExitReason): void {
+    this.#families.replicaExits.of({ ...this.#labels, reason }).value += 1;
+  }
+}
+
+/** Counters, histograms and gauges of one server, with those of its process. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #families: Families;
+  readonly #applications = new Map<string, ApplicationMetrics>();
+  readonly #versions = new Map<string, VersionMetrics>();
+  #readGauges: () => Iterable<VersionGauges> = () => [];
+
+  constructor() {
+    this.#families = families(this.#registry);
+    this.#addGauges();
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** Content type of `text()`. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** The application's handle: always the same one until it is removed. */
+  application(name: string): ApplicationMetrics {
+    let handle = this.#applications.get(name);
+    if (handle === undefined) {
+      handle = new ApplicationHandle(this.#families, name);
+      this.#applications.set(name, handle);
+    }
+    return handle;
+  }
+
+  /** The version's handle: always the same one until it is removed. */
+  version(model: string, version: string): VersionMetrics {
+    const key = `${model}/${version}`;
+    let handle = this.#versions.get(key);
+    if (handle === undefined) {
+      handle = new VersionHandle(this.#families, { model, version });
+      this.#versions.set(key, handle);
+    }
+    return handle;
+  }
+
+  /** Forgets an application's series, so that a server that changes for years does not grow. */
+  removeApplication(name: string): void {
+    this.#applications.delete(name);
+    const { queries, queryDuration, cache } = this.#families;
+    for (const family of [queries, queryDuration, cache]) family.remove({ application: name });
+  }
+
+  /** Forgets a version's series. */
+  removeVersion(model: string, version: string): void {
+    this.#versions.delete(`${model}/${version}`);
+    const { queueWait, batchSize, batchDuration, compute, dropped, replicaExits } = this.#families;
+    for (const family of [queueWait, batchSize, batchDuration, compute, dropped, replicaExits]) {
+      family.remove({ model, version });
+    }
+  }
+
+  /** Where replicas and queue lengths are read from at each scrape. */
+  setGauges(read: () => Iterable<VersionGauges>): void {
+    this.#readGauges = read;
+  }
+
+  /** All metrics as Prometheus text. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #addGauges(): void {
+    const registers = [this.#registry];
+    const replicas = new Gauge({
+      name: "windjammer_replicas",
+      help: "Replicas that run, by state.",
+      labelNames: ["model", "version", "state"],
+      registers,
+      collect: () => {
+        replicas.reset();
+        for (const { model, version, ready, starting } of this.#readGauges()) {
+          replicas.set({ model, version, state: "ready" }, ready);
+          replicas.set({ model, version, state: "starting" }, starting);
+        }
+      },
+    });
+    const queueLength = new Gauge({
+      name: "windjammer_queue_length",
+      help: "Queries that wait for a replica.",
+      labelNames: ["model", "version"],
+      registers,
+      collect: () => {
+        queueLength.reset();
+        for (const { model, version, queueLength: length } of this.#readGauges()) {
+          queueLength.set({ model, version }, length);
+        }
+      },
+    });
+  }
+}

@@ -1,0 +1,278 @@
+// The body of one batch: rows into one Open Inference Protocol request, and its reply back into outputs.
+import {
+  ERROR_TENSOR,
+  PATHS,
+  type Contract,
+  type ContentType,
+  type Datatype,
+  type ItemError,
+  type TensorSpec,
+} from "../../containers/protocol.ts";
+import {
+  binaryHeader,
+  decodeBytes,
+  elementCount,
+  encodeBytes,
+  encodeHeader,
+  sliceBinary,
+  TensorFormatError,
+  type Tensor,
+  type TensorHeader,
+} from "../../containers/tensors.ts";
+import { InvalidModelOutputError, ModelError, type WindjammerError } from "../errors.ts";
+import type { InferReply } from "../replicas/transport.ts";
+import { BatchOutputs, type Row } from "./query.ts";
+
+/** Headers kept per version; one stands for one shape and batch size, so real traffic needs few. */
+const MAX_KEPT_HEADERS = 1024;
+
+/** Content type of a ragged row, by the type of its numbers. */
+const RAGGED: Partial<Record<Datatype, ContentType>> = { INT32: "int32", FP32: "fp32", FP64: "fp64" };
+
+export interface BatchBody {
+  readonly body: Uint8Array;
+  readonly headerLength: number;
+}
+
+/** What a replica answered: outputs of the whole batch, with the rows that failed; or the failure of them all. */
+export type BatchReply =
+  | {
+      readonly kind: "outputs";
+      readonly outputs: BatchOutputs;
+      readonly errors: readonly (WindjammerError | undefined)[] | undefined;
+    }
+  | { readonly kind: "failed"; readonly error: WindjammerError };
+
+/** Encodes and decodes the batches of one version. */
+export class BatchCodec {
+  readonly path: string;
+  readonly #contract: Contract;
+  readonly #label: string;
+  readonly #requestHeaders = new Map<string, Uint8Array>();
+  readonly #replyHeaders = new Map<string, readonly TensorHeader[]>();
+
+  constructor(contract: Contract, model: string, version: string) {
+    this.#contract = contract;
+    this.#label = `model ${model} version ${version}`;
+    this.path = PATHS.infer(model);
+  }
+
+  /** One request for `rows`, which share a key. */
+  encode(rows: readonly Row[]): BatchBody {
+    const [first] = rows;
+    if (first === undefined) throw new RangeError("a batch has at least one row");
+    const isRagged = first.key === "" && rows.some((row) => !hasEqualShapes(row, first));
+    const isFixedSize = !isRagged && this.#contract.inputs.every((input) => input.datatype !== "BYTES");
+    if (isFixedSize) return this.#encodeFixed(rows, first);
+    return encodeWhole(this.#contract.inputs.map((input, index) => this.#tensor(input, index, rows)));
+  }
+
+  /** Rows are written straight behind a header that is kept per shape and batch size. */
+  #encodeFixed(rows: readonly Row[], first: Row): BatchBody {
+    const key = `${rows.length}|${first.key === "" ? shapesKey(first) : first.key}`;
+    let header = this.#requestHeaders.get(key);
+    if (header === undefined) {
+      const inputs = this.#contract.inputs.map((input, index) => {
+        const row = first.tensors[index];
+        const rowBytes = row?.data.byteLength ?? 0;
+        return {
+          name: input.name,
+          datatype: input.datatype,
+          shape: this.#batchShape(row?.shape ?? [], rows.length),
+          parameters: { binary_data_size: rowBytes * rows.length },
+        };
+      });
+      header = encodeHeader({ inputs, parameters: { binary_data_output: true } });
+      keep(this.#requestHeaders, key, header);
+    }
+    let rowBytes = 0;
+    for (const tensor of first.tensors) rowBytes += tensor.data.byteLength;
+    const body = new Uint8Array(header.byteLength + rowBytes * rows.length);
+    body.set(header);
+    let offset = header.byteLength;
+    for (let index = 0; index < first.tensors.length; index++) {
+      for (const row of rows) {
+        const data = row.tensors[index]?.data ?? new Uint8Array();
+        body.set(data, offset);
+        offset += data.byteLength;
+      }
+    }
+    return { body, headerLength: header.byteLength };
+  }
+
+  #tensor(input: TensorSpec, index: number, rows: readonly Row[]): Tensor {
+    const parts = rows.map((row) => row.tensors[index]?.data ?? new Uint8Array());
+    const [first] = rows;
+    const shape = first?.tensors[index]?.shape ?? [];
+    const raggedType = RAGGED[input.datatype];
+    if (
+      input.isRagged &&
+      raggedType !== undefined &&
+      rows.some((row) => row.tensors[index]?.shape[0] !== shape[0])
+    ) {
+      return {
+        name: input.name,
+        datatype: "BYTES",
+        shape: [rows.length],
+        data: encodeBytes(parts),
+        contentType: raggedType,
+      };
+    }
+    const contentType = input.contentType === undefined ? {} : { contentType: input.contentType };
+    const data = Buffer.concat(parts);
+    return {
+      name: input.name,
+      datatype: input.datatype,
+      shape: this.#batchShape(shape, rows.length),
+      data,
+      ...contentType,
+    };
+  }
+
+  #batchShape(row: readonly number[], count: number): readonly number[] {
+    return this.#contract.isBatched ? [count, ...row] : row;
+  }
+
+  /** Reads a reply to a batch of `count` rows; whatever is wrong with it becomes a failure of the batch. */
+  decode(reply: InferReply, count: number): BatchReply {
+    if (reply.statusCode !== 200) return { kind: "failed", error: this.#refusal(reply) };
+    try {
+      const tensors = this.#replyTensors(reply);
+      const errorTensor = tensors.find(
+        (tensor) => tensor.contentType === "error" || tensor.name === ERROR_TENSOR,
+      );
+      const outputs = this.#contract.outputs.map((spec) => this.#output(spec, tensors, count));
+      const errors = errorTensor === undefined ? undefined : this.#itemErrors(errorTensor, count);
+      return { kind: "outputs", outputs: new BatchOutputs(outputs, count), errors };
+    } catch (error) {
+      if (error instanceof InvalidModelOutputError) return { kind: "failed", error };
+      if (!(error instanceof TensorFormatError || error instanceof SyntaxError)) throw error;
+      const message = `the replica of ${this.#label} answered with something that is not an inference response: ${error.message}`;
+      return { kind: "failed", error: new InvalidModelOutputError(message, { cause: error }) };
+    }
+  }
+
+  #replyTensors(reply: InferReply): readonly Tensor[] {
+    if (reply.headerLength === undefined || reply.headerLength > reply.body.byteLength) {
+      throw new TensorFormatError("it has no binary tensors");
+    }
+    const text = Buffer.from(reply.body.buffer, reply.body.byteOffset, reply.headerLength).toString("latin1");
+    let headers = this.#replyHeaders.get(text);
+    if (headers === undefined) {
+      headers = parseReplyHeader(Buffer.from(text, "latin1").toString("utf8"));
+      keep(this.#replyHeaders, text, headers);
+    }
+    const slices = sliceBinary(headers, reply.body, reply.headerLength);
+    return headers.flatMap((header): Tensor[] => {
+      const data = slices.get(header.name);
+      if (data === undefined) return [];
+      const contentType = header.parameters?.["content_type"];
+      const { name, datatype, shape } = header;
+      return [{ name, datatype, shape, data, ...(typeof contentType === "string" ? { contentType } : {}) }];
+    });
+  }
+
+  #output(spec: TensorSpec, tensors: readonly Tensor[], count: number): Tensor {
+    const tensor = tensors.find((candidate) => candidate.name === spec.name);
+    if (tensor === undefined) {
+      throw new InvalidModelOutputError(`${this.#label} left out its output ${spec.name}`);
+    }
+    if (tensor.datatype !== spec.datatype) {
+      throw new InvalidModelOutputError(
+        `${this.#label}: output ${spec.name} should be ${spec.datatype}, but is ${tensor.datatype}`,
+      );
+    }
+    if (this.#contract.isBatched && tensor.shape[0] !== count) {
+      throw new InvalidModelOutputError(
+        `${this.#label} returned ${tensor.shape[0] ?? 0} rows in output ${spec.name} for a batch of ${count}`,
+      );
+    }
+    const row = this.#contract.isBatched ? tensor.shape.slice(1) : tensor.shape;
+    if (
+      row.length !== spec.shape.length ||
+      row.some((size, axis) => spec.shape[axis] !== -1 && spec.shape[axis] !== size)
+    ) {
+      throw new InvalidModelOutputError(
+        `${this.#label}: output ${spec.name} should have rows of shape [${spec.shape.join(",")}], but has [${row.join(",")}]`,
+      );
+    }
+    return tensor;
+  }
+
+  #itemErrors(tensor: Tensor, count: number): readonly (WindjammerError | undefined)[] {
+    return decodeBytes(tensor.data, count).map((element) => {
+      if (element.byteLength === 0) return undefined;
+      const item = JSON.parse(Buffer.from(element).toString("utf8")) as ItemError;
+      const message = `${this.#label}: ${item.message}`;
+      return item.code === "INVALID_MODEL_OUTPUT"
+        ? new InvalidModelOutputError(message, { details: { isOfBatch: item.isOfBatch === true } })
+        : new ModelError(message);
+    });
+  }
+
+  #refusal(reply: InferReply): WindjammerError {
+    const text = Buffer.from(reply.body).toString("utf8").slice(0, 2000);
+    let reason = text;
+    try {
+      const parsed: unknown = JSON.parse(text);
+      if (typeof parsed === "object" && parsed !== null && "error" in parsed) reason = String(parsed.error);
+    } catch {
+      // A foreign server may answer with plain text; it is the reason as it stands.
+    }
+    return new ModelError(
+      `${this.#label} failed with status ${reply.statusCode}: ${reason || "no reason given"}`,
+    );
+  }
+}
+
+function encodeWhole(tensors: readonly Tensor[]): BatchBody {
+  const header = encodeHeader({
+    inputs: tensors.map(binaryHeader),
+    parameters: { binary_data_output: true },
+  });
+  return {
+    body: Buffer.concat([header, ...tensors.map((tensor) => tensor.data)]),
+    headerLength: header.byteLength,
+  };
+}
+
+function parseReplyHeader(text: string): readonly TensorHeader[] {
+  const parsed: unknown = JSON.parse(text);
+  const outputs =
+    typeof parsed === "object" && parsed !== null && "outputs" in parsed ? parsed.outputs : undefined;
+  if (!Array.isArray(outputs) || !outputs.every(isTensorHeader))
+    throw new TensorFormatError("its outputs are malformed");
+  return outputs;
+}
+
+function isTensorHeader(value: unknown): value is TensorHeader {
+  if (typeof value !== "object" || value === null) return false;
+  const { name, datatype, shape } = value as Partial<TensorHeader>;
+  return (
+    typeof name === "string" &&
+    typeof datatype === "string" &&
+    Array.isArray(shape) &&
+    shape.every((size) => Number.isSafeInteger(size) && size >= 0) &&
+    Number.isSafeInteger(elementCount(shape))
+  );
+}
+
+function hasEqualShapes(row: Row, other: Row): boolean {
+  return row.tensors.every((tensor, index) => {
+    const shape = other.tensors[index]?.shape ?? [];
+    return tensor.shape.length === shape.length && tensor.shape.every((size, axis) => size === shape[axis]);
+  });
+}
+
+function shapesKey(row: Row): string {
+  return row.tensors.map((tensor) => tensor.shape.join(",")).join(";");
+}
+
+/** Bounded by dropping the oldest entry. */
+function keep<V>(map: Map<string, V>, key: string, value: V): void {
+  if (map.size >= MAX_KEPT_HEADERS) {
+    const [oldest] = map.keys();
+    if (oldest !== undefined) map.delete(oldest);
+  }
+  map.set(key, value);
+}

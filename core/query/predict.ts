@@ -1,0 +1,231 @@
+// One query top to bottom: its deadline, the version that answers it, its outcome, and what is counted of it.
+import {
+  CallerGoneError,
+  DeadlineExceededError,
+  InvalidModelOutputError,
+  ModelError,
+  NoModelLinkedError,
+  NoReplicaError,
+  OverloadedError,
+  ReplicaHungError,
+  ReplicaLostError,
+  ShuttingDownError,
+  WindjammerError,
+} from "../errors.ts";
+import type { DefaultReason, Outcome, Query, Row, Settlement } from "./query.ts";
+import type { Router, Served, Target } from "./router.ts";
+
+/** Clipper's two texts, which its users' programs look for; ours begin with them where they apply. */
+const NO_MODEL_TEXT = "No connected models found for query";
+const DEADLINE_TEXT = "Failed to retrieve a prediction response within the specified latency SLO";
+
+interface DefaultRule {
+  readonly errorClass: typeof WindjammerError;
+  readonly reason: DefaultReason;
+  readonly clipperText?: string;
+}
+
+/** Errors that an application's default output stands in for. */
+const DEFAULT_RULES: readonly DefaultRule[] = [
+  { errorClass: DeadlineExceededError, reason: "deadline", clipperText: DEADLINE_TEXT },
+  { errorClass: OverloadedError, reason: "shed", clipperText: DEADLINE_TEXT },
+  { errorClass: NoModelLinkedError, reason: "no-model", clipperText: NO_MODEL_TEXT },
+  { errorClass: NoReplicaError, reason: "no-replica", clipperText: NO_MODEL_TEXT },
+  { errorClass: ModelError, reason: "model-error" },
+  { errorClass: InvalidModelOutputError, reason: "model-error" },
+  { errorClass: ReplicaLostError, reason: "replica-lost" },
+  { errorClass: ReplicaHungError, reason: "replica-lost" },
+];
+
+/** The queries of one request. */
+export interface PredictRequest {
+  readonly target: Target;
+  /**
+   * One entry a query: its row, or why its input was refused. Undefined rows are for targets without a model, whose
+   * inputs cannot be decoded.
+   */
+  readonly inputs: readonly (Row | WindjammerError | undefined)[];
+  /** `performance.now()` when the request had arrived whole. */
+  readonly arrivedAt: number;
+  /** The request's own deadline, ms; the application's objective holds where it is shorter. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Called once, when every query has its outcome; ids of the queries count up from `firstId`. */
+export type PredictReply = (outcomes: readonly Outcome[], firstId: number) => void;
+
+/** Queries on their way. */
+export interface PredictCall {
+  /** Nobody waits any more: what is still queued is dropped. */
+  abandon(): void;
+}
+
+export class Predictor {
+  readonly #router: Router;
+  #nextId = 1;
+
+  constructor(parts: { readonly router: Router }) {
+    this.#router = parts.router;
+  }
+
+  /** @throws ApplicationNotFoundError, VersionNotFoundError */
+  resolve(application: string, version?: string): Target {
+    return this.#router.resolve(application, version);
+  }
+
+  /** Sends the queries on their way; `reply` may be called before this returns. */
+  predict(request: PredictRequest, reply: PredictReply): PredictCall {
+    const { application } = request.target;
+    const budgetMs = Math.min(application.latencyObjectiveMs ?? Infinity, request.timeoutMs ?? Infinity);
+    const firstId = this.#nextId;
+    this.#nextId += request.inputs.length;
+    const call = new Call({
+      router: this.#router,
+      request,
+      deadlineAt: request.arrivedAt + budgetMs,
+      reply: (outcomes) => reply(outcomes, firstId),
+    });
+    call.start();
+    return call;
+  }
+}
+
+interface CallParts {
+  readonly router: Router;
+  readonly request: PredictRequest;
+  readonly deadlineAt: number;
+  readonly reply: (outcomes: readonly Outcome[]) => void;
+}
+
+/** One request: holds its queries' outcomes in order until all are there. */
+class Call implements PredictCall {
+  readonly parts: CallParts;
+  readonly #outcomes: Outcome[] = [];
+  readonly #queries: CallQuery[] = [];
+  #missing: number;
+
+  constructor(parts: CallParts) {
+    this.parts = parts;
+    this.#missing = parts.request.inputs.length;
+  }
+
+  start(): void {
+    const { inputs, target } = this.parts.request;
+    if (inputs.length === 0) this.parts.reply([]);
+    for (let index = 0; index < inputs.length; index += 1) {
+      const input = inputs[index];
+      if (input instanceof WindjammerError) {
+        this.settled(index, { kind: "error", error: input });
+      } else if (target.served === undefined || input === undefined) {
+        this.settled(index, {
+          kind: "error",
+          error: target.error ?? new WindjammerError("a query without a row"),
+        });
+      } else {
+        const query = new CallQuery(this, index, input);
+        this.#queries.push(query);
+        query.send(target.served);
+      }
+    }
+  }
+
+  abandon(): void {
+    for (const query of this.#queries) query.isAbandoned = true;
+  }
+
+  settled(index: number, settlement: Settlement, query?: CallQuery): void {
+    const { metrics } = this.parts.request.target;
+    const outcome = this.#outcome(settlement, query?.served);
+    const latencyMs = performance.now() - this.parts.request.arrivedAt;
+    if (query?.isAbandoned === true) metrics.outcome("error", CallerGoneError.kind.code, latencyMs);
+    else metrics.outcome(outcome.kind, reasonOf(outcome), latencyMs);
+    this.#outcomes[index] = outcome;
+    this.#missing -= 1;
+    if (this.#missing === 0) this.parts.reply(this.#outcomes);
+  }
+
+  #outcome(settlement: Settlement, served: Served | undefined): Outcome {
+    const { target } = this.parts.request;
+    if (settlement.kind === "error") return errorOutcome(settlement.error, target, served);
+    const version = served?.version.version ?? "";
+    return { kind: "ok", outputs: settlement.outputs, index: settlement.index, version };
+  }
+}
+
+/** One input on its way; the queue settles it exactly once. */
+class CallQuery implements Query {
+  readonly row: Row;
+  readonly arrivedAt: number;
+  readonly deadlineAt: number;
+  isAbandoned = false;
+  served: Served | undefined;
+  readonly #call: Call;
+  readonly #index: number;
+
+  constructor(call: Call, index: number, row: Row) {
+    this.row = row;
+    this.arrivedAt = call.parts.request.arrivedAt;
+    this.deadlineAt = call.parts.deadlineAt;
+    this.#call = call;
+    this.#index = index;
+  }
+
+  send(served: Served): void {
+    this.served = served;
+    const { target } = this.#call.parts.request;
+    if (target.cache === undefined || served !== target.served) served.enqueue(this);
+    else target.metrics.cache(target.cache.submit(this, served));
+  }
+
+  settle(settlement: Settlement): void {
+    const successor = settlement.kind === "error" ? this.#successor(settlement.error) : undefined;
+    if (successor === undefined) this.#call.settled(this.#index, settlement, this);
+    else this.send(successor);
+  }
+
+  /**
+   * The version that took over while the query reached one that was draining: it takes the row where it has the same
+   * contract. At most once, since it has to be another version.
+   */
+  #successor(error: WindjammerError): Served | undefined {
+    const { router, request } = this.#call.parts;
+    const { target } = request;
+    const mayMove = !this.isAbandoned && !target.isPinned && this.served === target.served;
+    if (!mayMove || !(error instanceof ShuttingDownError)) return undefined;
+    const served = router.current(target.application.name);
+    const hasMoved = served !== undefined && served !== target.served;
+    return hasMoved && takesSameRows(served, target) ? served : undefined;
+  }
+}
+
+function takesSameRows(served: Served, target: Target): boolean {
+  const { inputType, contract } = served.version.manifest;
+  return (
+    inputType === target.manifest?.inputType &&
+    JSON.stringify(contract) === JSON.stringify(target.manifest.contract)
+  );
+}
+
+function reasonOf(outcome: Outcome): string {
+  if (outcome.kind === "ok") return "";
+  return outcome.kind === "default" ? outcome.reason : outcome.error.code;
+}
+
+/** The application's default output where it has one and the error is not the caller's own. */
+function errorOutcome(error: WindjammerError, target: Target, served: Served | undefined): Outcome {
+  const { defaultOutput } = target.application;
+  const rule = DEFAULT_RULES.find(({ errorClass }) => error instanceof errorClass);
+  if (defaultOutput === undefined || rule === undefined) return { kind: "error", error };
+  const trouble = served?.lastTrouble();
+  const parts = [
+    rule.clipperText,
+    error.message,
+    error.message.includes(trouble ?? "") ? undefined : trouble,
+  ];
+  return {
+    kind: "default",
+    output: JSON.stringify(defaultOutput),
+    reason: rule.reason,
+    explanation: parts.filter((part) => part !== undefined).join("; "),
+  };
+}

@@ -1,0 +1,334 @@
+// The queue of one version: cuts batches for free replicas, sends them, hands results back.
+import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerError } from "../errors.ts";
+import type { VersionMetrics } from "../metrics.ts";
+import type { ReplicaPool } from "../replicas/pool.ts";
+import type { Replica } from "../replicas/replica.ts";
+import type { InferReply } from "../replicas/transport.ts";
+import type { Version } from "../types.ts";
+import type { BatchingPolicy, Completion } from "./batching/policy.ts";
+import type { BatchCodec, BatchReply } from "./batch-body.ts";
+import { DeadlineTimer } from "./deadline-timer.ts";
+import { Pending } from "./pending.ts";
+import type { Query } from "./query.ts";
+import { WaitingQueries } from "./waiting.ts";
+
+/** Queries wait this long for a version none of whose replicas is ready, if their deadline lets them. */
+const MAX_WAIT_WITHOUT_REPLICA_MS = 10_000;
+/** A lost replica's exit is awaited this long, so that the error can name the cause. */
+const EXIT_DETAIL_MS = 250;
+/** A query is in at most this many batches: its own, and after a failure of the whole batch one more, alone. */
+const MAX_ATTEMPTS = 2;
+
+export interface QueueParts {
+  readonly version: Version;
+  readonly pool: ReplicaPool;
+  readonly policy: BatchingPolicy;
+  readonly codec: BatchCodec;
+  readonly metrics: VersionMetrics;
+  readonly maxLength: number;
+}
+
+/** A batch on its way. */
+interface Flight {
+  readonly replica: Replica;
+  readonly batch: readonly Pending[];
+  readonly sentAt: number;
+  /** The replica counts as hung from then on. */
+  readonly hungAt: number;
+  readonly wasFull: boolean;
+  /** Its reply came, or never will; a lost one stays among the flights until its queries are dealt with. */
+  isOver: boolean;
+}
+
+export class BatchQueue {
+  readonly #parts: QueueParts;
+  readonly #waiting: WaitingQueries;
+  readonly #flights = new Set<Flight>();
+  readonly #timer: DeadlineTimer;
+  #isPumpDue = false;
+  /** Since when no replica is ready, `performance.now()` ms. */
+  #lonelySince: number | undefined;
+  #onIdle: (() => void) | undefined;
+
+  constructor(parts: QueueParts) {
+    this.#parts = parts;
+    this.#waiting = new WaitingQueries(parts.version, parts.metrics);
+    this.#timer = new DeadlineTimer((now) => this.#sweep(now));
+  }
+
+  get length(): number {
+    return this.#waiting.length;
+  }
+
+  /** Settles the query exactly once, now or later. */
+  enqueue(query: Query): void {
+    const { pool, policy, maxLength } = this.#parts;
+    const waiting = this.#waiting;
+    const pending = new Pending(query);
+    if (waiting.length >= maxLength) {
+      waiting.drop(pending, "shed", waiting.overloaded(`${maxLength} queries wait already`, 1));
+      return;
+    }
+    if (pool.readyCount === 0 && !pool.isRecovering) {
+      waiting.drop(pending, "no-replica", pool.noReplica());
+      return;
+    }
+    const lane = waiting.lane(query.row.key);
+    const admission = policy.admit(query.arrivedAt, query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    if (!admission.isAdmitted && pool.readyCount > 0) {
+      waiting.drop(
+        pending,
+        "shed",
+        waiting.overloaded("the answer would come too late", admission.retryAfterS),
+      );
+      return;
+    }
+    waiting.add(lane, pending);
+    this.#timer.wakeBy(Math.min(query.deadlineAt, this.#lonelyUntil()));
+    this.#schedulePump();
+  }
+
+  /** A replica became ready, or went. */
+  replicasChanged(): void {
+    const { pool } = this.#parts;
+    if (pool.readyCount > 0) {
+      this.#lonelySince = undefined;
+      this.#schedulePump();
+    } else if (!pool.isRecovering) {
+      this.#waiting.failAll("no-replica", () => pool.noReplica());
+      this.#checkIdle();
+    } else if (this.#lonelySince === undefined) {
+      this.#lonelySince = performance.now();
+      this.#timer.wakeBy(this.#lonelySince + MAX_WAIT_WITHOUT_REPLICA_MS);
+    }
+  }
+
+  /** Resolves when nothing waits and nothing is on its way. */
+  whenIdle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+      this.#checkIdle();
+    });
+  }
+
+  /** Gives up whatever waits or is on its way. */
+  close(): void {
+    const waiting = this.#waiting;
+    waiting.failAll("no-replica", () => waiting.stopping());
+    for (const flight of this.#flights) {
+      flight.isOver = true;
+      for (const pending of flight.batch) waiting.drop(pending, "replica-lost", waiting.stopping());
+    }
+    this.#flights.clear();
+    this.#timer.stop();
+  }
+
+  /** Once per turn of the event loop, so that a list of inputs lands together. */
+  #schedulePump(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    setImmediate(() => {
+      this.#isPumpDue = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const { pool } = this.#parts;
+    while (this.#waiting.length > 0) {
+      const replica = pool.take();
+      if (replica === undefined) break;
+      if (this.#sendAlone(replica) || this.#sendBatch(replica)) continue;
+      pool.release(replica);
+      break;
+    }
+    this.#checkIdle();
+  }
+
+  #sendAlone(replica: Replica): boolean {
+    const pending = this.#waiting.takeAlone();
+    if (pending !== undefined) this.#send(replica, [pending], false);
+    return pending !== undefined;
+  }
+
+  /** Cuts a batch from the most urgent lane that yields one. */
+  #sendBatch(replica: Replica): boolean {
+    const waiting = this.#waiting;
+    for (const lane of waiting.byUrgency()) {
+      while (lane.length > 0) {
+        const now = performance.now();
+        const cut = this.#parts.policy.cut(now, lane, this.#parts.pool.readyCount);
+        waiting.expire(lane, cut.expired);
+        waiting.shed(lane, cut.shed, cut.retryAfterS);
+        // Idle replicas share what waits: two halves at once end before one whole.
+        const share = Math.ceil(lane.length / (1 + this.#parts.pool.freeCount));
+        const batch = waiting.take(lane, Math.min(cut.take, share));
+        if (batch.length > 0) {
+          this.#send(replica, batch, batch.length === cut.take);
+          return true;
+        }
+        if (cut.askAgainMs !== undefined) this.#timer.wakeBy(now + cut.askAgainMs);
+        if (cut.take + cut.expired + cut.shed === 0) break;
+      }
+    }
+    return false;
+  }
+
+  #send(replica: Replica, batch: readonly Pending[], wasFull: boolean): void {
+    const { codec, metrics, version } = this.#parts;
+    const sentAt = performance.now();
+    const hungAt = sentAt + version.settings.batchTimeoutMs;
+    const flight: Flight = { replica, batch, sentAt, hungAt, wasFull, isOver: false };
+    let latest = 0;
+    for (const { query } of batch) {
+      latest = Math.max(latest, query.deadlineAt);
+      metrics.waited(sentAt - query.arrivedAt);
+    }
+    const { body, headerLength } = codec.encode(batch.map((pending) => pending.query.row));
+    const deadlineMs = Number.isFinite(latest) ? latest - sentAt : undefined;
+    this.#flights.add(flight);
+    this.#timer.wakeBy(hungAt);
+    const call = { path: codec.path, body, headerLength, deadlineMs };
+    replica.send(call, (error, reply) => {
+      if (flight.isOver) return;
+      flight.isOver = true;
+      if (reply === undefined)
+        void this.#lost(flight, `lost its connection (${error?.message ?? "no reply"})`);
+      else this.#answered(flight, reply);
+    });
+  }
+
+  /** The next batch goes out before this one's answers are written, so that the replica does not wait for them. */
+  #answered(flight: Flight, reply: InferReply): void {
+    const { pool, codec } = this.#parts;
+    this.#flights.delete(flight);
+    pool.release(flight.replica);
+    try {
+      const result = codec.decode(reply, flight.batch.length);
+      this.#learn(flight, result.kind === "outputs" ? "ok" : "failed", reply.computeMs);
+      if (result.kind === "failed") this.#retryAlone(flight.batch, result.error);
+      this.#pump();
+      if (result.kind === "outputs") settleRows(flight.batch, result);
+    } catch (error) {
+      // A fault of ours: the transport would swallow it, and the callers would wait for ever.
+      for (const pending of flight.batch) pending.fail(toWindjammerError(error));
+    }
+    this.#checkIdle();
+  }
+
+  #learn(flight: Flight, outcome: Completion["outcome"], computeMs: number | undefined): void {
+    const now = performance.now();
+    const latencyMs = now - flight.sentAt;
+    const size = flight.batch.length;
+    this.#parts.metrics.batch(size, latencyMs, computeMs);
+    const compute = computeMs === undefined ? {} : { computeMs };
+    this.#parts.policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
+  }
+
+  /** The connection broke: its queries go elsewhere, the replica is looked after. */
+  async #lost(flight: Flight, why: string): Promise<void> {
+    const { replica } = flight;
+    const looked = this.#parts.pool.suspect(replica, { message: why, isHung: false });
+    const exit = await Promise.race([replica.running.exited, elapsed(EXIT_DETAIL_MS)]);
+    if (exit?.reason === "out-of-memory") this.#learn(flight, "out-of-memory", undefined);
+    const { text, details } = lossOf(replica, exit?.message ?? why);
+    // Only now: until its queries wait again, a drain must not take the queue for idle.
+    this.#flights.delete(flight);
+    this.#retryAlone(flight.batch, new ReplicaLostError(text, { details }));
+    this.#schedulePump();
+    await looked;
+  }
+
+  #hung(flight: Flight): void {
+    const { pool, version } = this.#parts;
+    flight.isOver = true;
+    this.#flights.delete(flight);
+    const why = `did not answer a batch of ${flight.batch.length} within ${version.settings.batchTimeoutMs} ms and is replaced`;
+    const { text, details } = lossOf(flight.replica, why);
+    void pool.suspect(flight.replica, { message: why, isHung: true });
+    this.#retryAlone(flight.batch, new ReplicaHungError(text, { details }));
+  }
+
+  /** Each query of a failed batch gets one more try, alone; one that fails again keeps its error. */
+  #retryAlone(batch: readonly Pending[], error: WindjammerError): void {
+    const { pool, version } = this.#parts;
+    const isLoss = error instanceof ReplicaLostError || error instanceof ReplicaHungError;
+    // A model error of a batch of one is that query's own; a lost replica may have been lost for any reason.
+    const mayRetry = isLoss
+      ? version.settings.isRetryable && (pool.readyCount > 0 || pool.isRecovering)
+      : batch.length > 1;
+    for (const pending of batch) {
+      pending.attempts++;
+      if (pending.isSettled) continue;
+      if (mayRetry && pending.attempts < MAX_ATTEMPTS) {
+        this.#waiting.addAlone(pending);
+        this.#timer.wakeBy(pending.query.deadlineAt);
+      } else if (isLoss) {
+        this.#waiting.drop(pending, "replica-lost", error);
+      } else {
+        pending.fail(error);
+      }
+    }
+  }
+
+  /** Settles what is overdue. Returns when to look again. */
+  #sweep(now: number): number {
+    const { pool } = this.#parts;
+    const waiting = this.#waiting;
+    waiting.expireDue(now);
+    for (const flight of this.#flights) {
+      for (const pending of flight.batch) {
+        if (pending.query.deadlineAt <= now) waiting.drop(pending, "deadline", waiting.expired());
+      }
+      if (flight.hungAt <= now && !flight.isOver) this.#hung(flight);
+    }
+    if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => pool.noReplica());
+    this.#pump();
+    return this.#nextWake(now);
+  }
+
+  #nextWake(now: number): number {
+    let next = Math.min(this.#waiting.earliestDeadline(), this.#lonelyUntil());
+    for (const flight of this.#flights) {
+      if (!flight.isOver) next = Math.min(next, flight.hungAt);
+      for (const { isSettled, query } of flight.batch)
+        if (!isSettled) next = Math.min(next, query.deadlineAt);
+    }
+    return Math.max(next, now + 1);
+  }
+
+  #lonelyUntil(): number {
+    if (this.#lonelySince === undefined || this.#waiting.length === 0) return Infinity;
+    return this.#lonelySince + MAX_WAIT_WITHOUT_REPLICA_MS;
+  }
+
+  #checkIdle(): void {
+    if (this.#waiting.length > 0 || this.#flights.size > 0) return;
+    this.#onIdle?.();
+    this.#onIdle = undefined;
+  }
+}
+
+function settleRows(batch: readonly Pending[], reply: Extract<BatchReply, { kind: "outputs" }>): void {
+  for (const [index, pending] of batch.entries()) {
+    const error = reply.errors?.[index];
+    if (error === undefined) pending.succeed(reply.outputs, index);
+    else pending.fail(error);
+  }
+}
+
+/** "replica digits-1-r1 exited with code 1: <last log line>" */
+function lossOf(
+  replica: Replica,
+  why: string,
+): { readonly text: string; readonly details: { readonly [key: string]: unknown } } {
+  const last = replica.running.tail(1)[0]?.text;
+  const text = `replica ${replica.id} ${why}${last === undefined ? "" : `: ${last}`}`;
+  return { text, details: { replica: replica.id, ...(last === undefined ? {} : { lastLogLine: last }) } };
+}
+
+function elapsed(ms: number): Promise<undefined> {
+  return new Promise((resolve) => {
+    setTimeout(() => resolve(undefined), ms);
+  });
+}

@@ -1,0 +1,202 @@
+// Application to version: a snapshot of the registry, rebuilt on each change, that a query costs one look-up.
+import type { Manifest } from "../../containers/protocol.ts";
+import {
+  ApplicationNotFoundError,
+  NoModelLinkedError,
+  NoReplicaError,
+  VersionNotFoundError,
+  type WindjammerError,
+} from "../errors.ts";
+import type { ApplicationMetrics, Metrics } from "../metrics.ts";
+import type { Application, Link, Model, Version } from "../types.ts";
+import { PredictionCache } from "./cache.ts";
+import type { Query } from "./query.ts";
+
+/** What the query path needs of a version that runs; `ServedVersion` is one. */
+export interface Served {
+  readonly version: Version;
+  readonly readyCount: number;
+  /** Settles the query exactly once, now or later. */
+  enqueue(query: Query): void;
+  lastTrouble(): string | undefined;
+}
+
+/** Where versions that run are found; `Serving` is one. */
+interface ServedVersions {
+  find(model: string, version: string): Served | undefined;
+}
+
+/** What routing reads of the registry; `Registry` is one. */
+export interface RoutingTable {
+  applications(): readonly Application[];
+  linkOf(application: string): Link | undefined;
+  findModel(name: string): Model | undefined;
+  findVersion(model: string, version: string): Version | undefined;
+  versions(model: string): readonly Version[];
+  onChange(listener: () => void): () => void;
+}
+
+/** Where an application's queries go. */
+interface Route {
+  readonly application: Application;
+  readonly metrics: ApplicationMetrics;
+  readonly version: Version | undefined;
+  /** Answers of this version to this application; undefined: the application has no cache. */
+  readonly cache: PredictionCache | undefined;
+}
+
+/** Where one query goes. */
+export interface Target {
+  readonly application: Application;
+  readonly metrics: ApplicationMetrics;
+  /** Undefined: the application has no model. */
+  readonly version: Version | undefined;
+  readonly manifest: Manifest | undefined;
+  /** The version's queue; undefined: `error` says why there is none. */
+  readonly served: Served | undefined;
+  readonly error: WindjammerError | undefined;
+  /** The caller asked for this version: no other may answer. */
+  readonly isPinned: boolean;
+  /** Stands before `served`, where the application has a cache; it is of the current version. */
+  readonly cache: PredictionCache | undefined;
+}
+
+export interface RouterParts {
+  readonly registry: RoutingTable;
+  readonly serving: ServedVersions;
+  readonly metrics: Metrics;
+}
+
+const MAX_LISTED = 10;
+
+export class Router {
+  readonly #parts: RouterParts;
+  readonly #stop: () => void;
+  #routes: ReadonlyMap<string, Route> = new Map();
+
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+    this.#rebuild();
+    this.#stop = parts.registry.onChange(() => this.#rebuild());
+  }
+
+  /**
+   * Exactly one version for a query that comes now: the current one, or the one asked for.
+   * @throws ApplicationNotFoundError, VersionNotFoundError
+   */
+  resolve(name: string, versionName?: string): Target {
+    const route = this.#routes.get(name);
+    if (route === undefined) throw this.#unknownApplication(name);
+    const { application, metrics } = route;
+    if (route.version === undefined) return this.#withoutModel(route);
+    const { model } = route.version;
+    const version = versionName === undefined ? route.version : this.#find(model, versionName);
+    const served = this.#parts.serving.find(model, version.version);
+    const error = served === undefined ? this.#notRunning(version, route.version) : undefined;
+    const isPinned = versionName !== undefined;
+    const cache = version.version === route.version.version ? route.cache : undefined;
+    return { application, metrics, version, manifest: version.manifest, served, error, isPinned, cache };
+  }
+
+  /** Queue of the application's current version, if it has one that runs. */
+  current(name: string): Served | undefined {
+    const version = this.#routes.get(name)?.version;
+    return version === undefined ? undefined : this.#parts.serving.find(version.model, version.version);
+  }
+
+  /** Every application, for the index of the query API. */
+  applications(): readonly Application[] {
+    return [...this.#routes.values()].map(({ application }) => application);
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  #rebuild(): void {
+    const { registry, metrics } = this.#parts;
+    const routes = new Map<string, Route>();
+    for (const application of registry.applications()) {
+      const { name } = application;
+      const version = this.#currentVersion(name);
+      const cache = cacheOf(application, version, this.#routes.get(name));
+      routes.set(name, { application, metrics: metrics.application(name), version, cache });
+    }
+    for (const name of this.#routes.keys()) if (!routes.has(name)) metrics.removeApplication(name);
+    this.#routes = routes;
+  }
+
+  #currentVersion(application: string): Version | undefined {
+    const { registry } = this.#parts;
+    const link = registry.linkOf(application);
+    const model = link === undefined ? undefined : registry.findModel(link.model);
+    return model === undefined ? undefined : registry.findVersion(model.name, model.currentVersion);
+  }
+
+  #find(model: string, name: string): Version {
+    const { registry } = this.#parts;
+    const version = registry.findVersion(model, name);
+    if (version !== undefined) return version;
+    const names = registry.versions(model).map((other) => other.version);
+    const shown = names.slice(0, MAX_LISTED).join(", ");
+    const rest = names.length > MAX_LISTED ? ` and ${names.length - MAX_LISTED} more` : "";
+    throw new VersionNotFoundError(
+      `Requested version: ${shorten(name)} does not exist for model: ${model}; it has ${shown}${rest}`,
+      { details: { model, version: shorten(name), versions: names.slice(0, MAX_LISTED) } },
+    );
+  }
+
+  #withoutModel({ application, metrics }: Route): Target {
+    const { name } = application;
+    const error = new NoModelLinkedError(
+      `application ${name} is linked to no model; deploy one, or link one with PUT /api/v1/applications/${name}/links/MODEL`,
+      { details: { application: name } },
+    );
+    const none = { version: undefined, manifest: undefined, served: undefined, cache: undefined };
+    return { application, metrics, error, isPinned: false, ...none };
+  }
+
+  #notRunning({ model, version }: Version, current: Version): NoReplicaError {
+    const isCurrent = version === current.version;
+    const remedy = isCurrent ? "it is being started" : `the current version is ${current.version}`;
+    return new NoReplicaError(
+      `model ${model} version ${version} does not run (${remedy}); start a replica with scale("${model}", 1, "${version}")`,
+      { details: { model, version, currentVersion: current.version } },
+    );
+  }
+
+  #unknownApplication(name: string): ApplicationNotFoundError {
+    const names = [...this.#routes.keys()];
+    const known =
+      names.length === 0
+        ? "none is deployed yet"
+        : names.length <= MAX_LISTED
+          ? `there is ${names.join(", ")}`
+          : `there are ${names.length}, see GET /api/v1/applications of the management API`;
+    return new ApplicationNotFoundError(`no application ${JSON.stringify(shorten(name))}; ${known}`, {
+      details: { application: shorten(name) },
+    });
+  }
+}
+
+/** The cache goes on as long as neither its settings nor the version's content change; another one starts empty. */
+function cacheOf(
+  application: Application,
+  version: Version | undefined,
+  former: Route | undefined,
+): PredictionCache | undefined {
+  const { cache } = application;
+  if (cache === undefined || version === undefined) return undefined;
+  const settings = former?.application.cache;
+  const isSame =
+    former?.version?.model === version.model &&
+    former.version.version === version.version &&
+    former.version.bundle === version.bundle &&
+    settings?.maxBytes === cache.maxBytes &&
+    settings.ttlMs === cache.ttlMs;
+  return isSame ? former.cache : new PredictionCache(cache);
+}
+
+function shorten(name: string): string {
+  return name.length > 100 ? `${name.slice(0, 100)}…` : name;
+}

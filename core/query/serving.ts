@@ -1,0 +1,83 @@
+// Every version that runs on this frontend.
+import { ReplicaNotFoundError, WindjammerError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { LogOptions, Runtime } from "../runtimes/runtime.ts";
+import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
+import { ServedVersion } from "./served-version.ts";
+
+export interface ServingParts {
+  readonly runtime: Runtime;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly maxQueueLength: number;
+}
+
+export class Serving {
+  readonly #parts: ServingParts;
+  readonly #served = new Map<string, ServedVersion>();
+  #lastId = 0;
+
+  constructor(parts: ServingParts) {
+    this.#parts = parts;
+  }
+
+  /** Opens a version with no replicas yet. */
+  open(version: Version, bundle: BundleFolder, image: string): ServedVersion {
+    const key = keyOf(version.model, version.version);
+    if (this.#served.has(key))
+      throw new WindjammerError(`model ${version.model} version ${version.version} runs already`);
+    const { runtime, log, maxQueueLength } = this.#parts;
+    const metrics = this.#parts.metrics.version(version.model, version.version);
+    const nextId = (): string => `${version.model}-${version.version}-r${++this.#lastId}`;
+    const served = new ServedVersion({
+      version,
+      bundle,
+      image,
+      runtime,
+      metrics,
+      log,
+      maxQueueLength,
+      nextId,
+    });
+    this.#served.set(key, served);
+    return served;
+  }
+
+  find(model: string, version: string): ServedVersion | undefined {
+    return this.#served.get(keyOf(model, version));
+  }
+
+  all(): readonly ServedVersion[] {
+    return [...this.#served.values()];
+  }
+
+  replicas(): readonly ReplicaStatus[] {
+    return this.all().flatMap((served) => served.replicas());
+  }
+
+  /** @throws ReplicaNotFoundError */
+  logs(replica: string, options: LogOptions): AsyncIterable<LogLine> {
+    const served = this.all().find((candidate) => candidate.hasReplica(replica));
+    if (served === undefined)
+      throw new ReplicaNotFoundError(`no replica ${replica}; see GET /api/v1/replicas for those there are`);
+    return served.logs(replica, options);
+  }
+
+  /** Drains a version and forgets it; unknown ones are fine. */
+  async close(model: string, version: string, graceMs: number): Promise<void> {
+    const key = keyOf(model, version);
+    const served = this.#served.get(key);
+    if (served === undefined) return;
+    await served.drain(graceMs);
+    if (this.#served.get(key) === served) this.#served.delete(key);
+  }
+
+  async closeAll(graceMs: number): Promise<void> {
+    await Promise.all(this.all().map(({ version }) => this.close(version.model, version.version, graceMs)));
+  }
+}
+
+function keyOf(model: string, version: string): string {
+  return `${model}/${version}`;
+}

@@ -1,0 +1,108 @@
+// Whether a started container serves: waits until it is ready, and holds its metadata against the contract.
+import { PATHS, type Contract, type TensorSpec } from "../../containers/protocol.ts";
+import { ContractMismatchError, ReplicaStartError, toWindjammerError } from "../errors.ts";
+import type { RunningReplica } from "../runtimes/runtime.ts";
+import type { ReplicaExit } from "../types.ts";
+import type { ReplicaTransport } from "./transport.ts";
+
+/** Probes come this often at first, then less and less. */
+const FIRST_PROBE_MS = 5;
+const SLOWEST_PROBE_MS = 100;
+const PROBE_TIMEOUT_MS = 1_000;
+const LOG_LINES = 20;
+
+export interface ReadinessOptions {
+  readonly contract: Contract;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Resolves when the replica answers `ready` and declares the contract.
+ * @throws ReplicaStartError when it ends first or takes too long, ContractMismatchError
+ */
+export async function becomeReady(
+  running: RunningReplica,
+  transport: ReplicaTransport,
+  options: ReadinessOptions,
+): Promise<void> {
+  const deadline = Date.now() + options.timeoutMs;
+  let exit: ReplicaExit | undefined;
+  const exited = running.exited.then((value) => (exit = value));
+  for (
+    let pause = FIRST_PROBE_MS;
+    !(await isReady(transport));
+    pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)
+  ) {
+    if (options.signal.aborted) throw toWindjammerError(options.signal.reason);
+    if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
+    if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);
+    if (Date.now() + pause >= deadline)
+      throw startError(running, `was not ready within ${options.timeoutMs} ms`);
+  }
+  const reply = await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
+  compareContract(running, options.contract, reply);
+}
+
+export async function isReady(transport: ReplicaTransport): Promise<boolean> {
+  try {
+    return (await transport.get(PATHS.ready, PROBE_TIMEOUT_MS)).statusCode === 200;
+  } catch {
+    return false;
+  }
+}
+
+/** "replica digits-1-r1": how errors name a replica. */
+export function describeExit(running: RunningReplica, exit: ReplicaExit): string {
+  const last = running.tail(1)[0]?.text;
+  return `replica ${running.id} ${exit.message}${last === undefined ? "" : `: ${last}`}`;
+}
+
+function startError(running: RunningReplica, what: string): ReplicaStartError {
+  const logTail = running.tail(LOG_LINES).map((line) => line.text);
+  const last = logTail.at(-1);
+  return new ReplicaStartError(
+    `replica ${running.id} of model ${running.model} version ${running.version} ${what}` +
+      (last === undefined ? "; it wrote no log" : `: ${last}`),
+    { details: { replica: running.id, model: running.model, version: running.version, logTail } },
+  );
+}
+
+function compareContract(
+  running: RunningReplica,
+  contract: Contract,
+  reply: { readonly statusCode: number; readonly text: string },
+): void {
+  const where = `model ${running.model} version ${running.version}`;
+  const details = { replica: running.id, logTail: running.tail(LOG_LINES).map((line) => line.text) };
+  let declared: { inputs?: unknown; outputs?: unknown };
+  try {
+    if (reply.statusCode !== 200) throw new Error(`status ${reply.statusCode}: ${reply.text.slice(0, 200)}`);
+    declared = JSON.parse(reply.text) as typeof declared;
+  } catch (error) {
+    const message = `the container of ${where} gave no model metadata: ${(error as Error).message}`;
+    throw new ContractMismatchError(message, { cause: error, details });
+  }
+  for (const side of ["inputs", "outputs"] as const) {
+    const expected = contract[side].map((spec) => describeTensor(spec, contract.isBatched)).toSorted();
+    const got = (Array.isArray(declared[side]) ? declared[side] : []).map(describeDeclared).toSorted();
+    if (expected.join() === got.join()) continue;
+    const message = `the container of ${where} declares other ${side} than its contract: expected ${expected.join(", ")}; got ${got.join(", ") || "none"}`;
+    throw new ContractMismatchError(message, { details: { ...details, expected, got } });
+  }
+}
+
+function describeTensor(spec: TensorSpec, isBatched: boolean): string {
+  return `${spec.name} ${spec.datatype} [${(isBatched ? [-1, ...spec.shape] : spec.shape).join(",")}]`;
+}
+
+function describeDeclared(value: unknown): string {
+  const { name, datatype, shape } = (value ?? {}) as { name?: unknown; datatype?: unknown; shape?: unknown };
+  return `${String(name)} ${String(datatype)} [${Array.isArray(shape) ? shape.join(",") : ""}]`;
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}

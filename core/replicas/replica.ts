@@ -1,0 +1,45 @@
+// One replica that is ready: sends it batches, one at a time, and knows when it has gone.
+import type { RunningReplica } from "../runtimes/runtime.ts";
+import type { InferCall, InferDone, ReplicaTransport } from "./transport.ts";
+
+export class Replica {
+  readonly running: RunningReplica;
+  readonly transport: ReplicaTransport;
+  /** Answered a batch since its start: a crash after that is no start-up failure. */
+  hasAnswered = false;
+  #isBusy = false;
+  #isGone = false;
+
+  constructor(running: RunningReplica, transport: ReplicaTransport) {
+    this.running = running;
+    this.transport = transport;
+  }
+
+  get id(): string {
+    return this.running.id;
+  }
+
+  /** Free for a batch. */
+  get isFree(): boolean {
+    return !this.#isBusy && !this.#isGone;
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  /** Calls `done` once; the replica is free again before that, unless it has gone. */
+  send(call: InferCall, done: InferDone): void {
+    this.#isBusy = true;
+    this.transport.infer(call, (error, reply) => {
+      this.#isBusy = false;
+      if (reply?.statusCode === 200) this.hasAnswered = true;
+      done(error, reply);
+    });
+  }
+
+  /** No batch goes to it from now on. */
+  retire(): void {
+    this.#isGone = true;
+  }
+}

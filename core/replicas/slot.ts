@@ -1,0 +1,217 @@
+// One place for a replica of a version: starts its occupant, watches it, starts the next one when it has gone.
+import { ShuttingDownError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { VersionMetrics } from "../metrics.ts";
+import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
+import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
+import { becomeReady, describeExit } from "./readiness.ts";
+import { Replica } from "./replica.ts";
+import { httpTransport } from "./transport.ts";
+
+/** Pause before a replacement: doubles with every start in a row that led to nothing. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 30_000;
+/** Starts in a row that led to nothing, after which the place is given up. */
+const MAX_FAILURES = 8;
+/** A replica that lived this long is no failed start, though it never answered a batch. */
+const SETTLED_AFTER_MS = 10_000;
+
+/** What every replica of a version is made from. */
+export interface ReplicaParts {
+  readonly version: Version;
+  readonly bundle: BundleFolder;
+  /** What the runtime's `prepare` returned. */
+  readonly image: string;
+  readonly runtime: Runtime;
+  readonly metrics: VersionMetrics;
+  readonly log: Log;
+  /** A name never used before: "digits-1-r3". */
+  readonly nextId: () => string;
+}
+
+/** What the pool hears of a slot. */
+export interface SlotListener {
+  ready(replica: Replica): void;
+  /** The slot's state changed otherwise: its replica went, a start failed, the slot was given up or is empty now. */
+  changed(): void;
+  /** Something of this slot went wrong: "replica digits-1-r1 exited with code 1: …". */
+  trouble(text: string): void;
+  /** Its container has ended, however it came to that. */
+  ended(running: RunningReplica, exit: ReplicaExit): void;
+}
+
+export class Slot {
+  readonly #parts: ReplicaParts;
+  readonly #listener: SlotListener;
+  readonly #leaving = new AbortController();
+  #state: ReplicaStatus["state"] = "starting";
+  #id = "";
+  #running: RunningReplica | undefined;
+  #replica: Replica | undefined;
+  #startedAt: string = new Date().toISOString();
+  #restarts = 0;
+  #failures = 0;
+  #lastExit: ReplicaExit | undefined;
+  /** Settles when nothing of the slot runs any more. */
+  #gone: Promise<void> = Promise.resolve();
+
+  constructor(parts: ReplicaParts, listener: SlotListener) {
+    this.#parts = parts;
+    this.#listener = listener;
+  }
+
+  get state(): ReplicaStatus["state"] {
+    return this.#state;
+  }
+
+  /** The container that runs here, or ran last. */
+  get running(): RunningReplica | undefined {
+    return this.#running;
+  }
+
+  /** True while a replica is on its way. */
+  get isComing(): boolean {
+    return this.#state === "starting" || this.#state === "restarting";
+  }
+
+  /**
+   * Starts the first occupant; resolves when it is ready, and keeps the place occupied from then on.
+   * @param onFailure "give-up": nothing is left after a failed start; "retry": the slot tries on in the background
+   * @throws ReplicaStartError, ContractMismatchError
+   */
+  async open(signal: AbortSignal, onFailure: "give-up" | "retry"): Promise<void> {
+    const started = this.#start(AbortSignal.any([this.#leaving.signal, signal]));
+    this.#gone = started.then(
+      () => this.#supervise(),
+      () => (onFailure === "retry" ? this.#supervise() : undefined),
+    );
+    await started;
+  }
+
+  /** Empties the place for good; its replica gets `graceMs` to finish. */
+  async close(graceMs: number): Promise<void> {
+    this.#leaving.abort(new ShuttingDownError(`model ${this.#parts.version.model} is being stopped`));
+    this.withdraw("stopping");
+    await this.#running?.stop(graceMs);
+    await this.#gone;
+  }
+
+  holds(replica: Replica): boolean {
+    return this.#replica === replica;
+  }
+
+  /** Its replica gets no batch any more. */
+  withdraw(state: "stopping" | "restarting"): void {
+    this.#replica?.retire();
+    this.#state = state;
+    this.#listener.changed();
+  }
+
+  status(): ReplicaStatus {
+    return {
+      id: this.#id,
+      model: this.#parts.version.model,
+      version: this.#parts.version.version,
+      state: this.#state,
+      handle: this.#running?.handle ?? "",
+      startedAt: this.#startedAt,
+      restarts: this.#restarts,
+      ...(this.#lastExit === undefined ? {} : { lastExit: this.#lastExit }),
+    };
+  }
+
+  async #start(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#launch(signal);
+    } catch (error) {
+      this.#failures++;
+      if (!signal.aborted) this.#listener.trouble((error as Error).message);
+      throw error;
+    }
+  }
+
+  /** Starts a container and waits until it is ready; on failure nothing of it runs. */
+  async #launch(signal: AbortSignal): Promise<void> {
+    const { version, bundle, image, runtime, nextId } = this.#parts;
+    const { limits, readyTimeoutMs } = version.settings;
+    this.#id = nextId();
+    this.#startedAt = new Date().toISOString();
+    const spec: ReplicaSpec = {
+      id: this.#id,
+      model: version.model,
+      version: version.version,
+      image,
+      bundle,
+      limits,
+    };
+    const running = await runtime.start(spec);
+    this.#running = running;
+    const transport = httpTransport(running.address);
+    try {
+      await becomeReady(running, transport, {
+        contract: version.manifest.contract,
+        timeoutMs: readyTimeoutMs,
+        signal,
+      });
+      signal.throwIfAborted();
+    } catch (error) {
+      await transport.close();
+      await running.stop(0);
+      this.#lastExit = await running.exited;
+      this.#listener.ended(running, this.#lastExit);
+      throw error;
+    }
+    this.#replica = new Replica(running, transport);
+    this.#state = "ready";
+    this.#listener.ready(this.#replica);
+  }
+
+  async #supervise(): Promise<void> {
+    const { signal } = this.#leaving;
+    while (!signal.aborted) {
+      if (this.#replica !== undefined) await this.#untilGone(this.#replica);
+      if (signal.aborted) break;
+      if (this.#failures >= MAX_FAILURES) {
+        this.#state = "failed";
+        this.#parts.log.error(
+          { replica: this.#id, starts: MAX_FAILURES },
+          "replica given up after failed starts",
+        );
+        this.#listener.changed();
+        return;
+      }
+      this.#state = "restarting";
+      this.#listener.changed();
+      await pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures), signal);
+      if (signal.aborted) break;
+      this.#restarts++;
+      await this.#start(signal).catch(() => undefined);
+    }
+    this.#state = "stopping";
+  }
+
+  async #untilGone(replica: Replica): Promise<void> {
+    const exit = await replica.running.exited;
+    const isWanted = !this.#leaving.signal.aborted;
+    this.withdraw(isWanted ? "restarting" : "stopping");
+    this.#replica = undefined;
+    this.#lastExit = exit;
+    const wasUseful = replica.hasAnswered || Date.now() - Date.parse(this.#startedAt) > SETTLED_AFTER_MS;
+    this.#failures = wasUseful ? 0 : this.#failures + 1;
+    await replica.transport.close();
+    if (isWanted) this.#listener.trouble(describeExit(replica.running, exit));
+    this.#listener.ended(replica.running, exit);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    }
+  });
+}

@@ -1,0 +1,109 @@
+// JSON bodies: where they break, how deep they nest, which integers survive.
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { MAX_JSON_DEPTH } from "../../../core/config.ts";
+import { InvalidJsonError } from "../../../core/errors.ts";
+import { isDeeperThan, parseJson } from "../../../core/frontend/json-depth.ts";
+
+const options = { expected: "{}", keepsIntegers: false };
+
+/** Offset of the error; undefined: none. */
+function offsetOf(text: string): number | undefined {
+  try {
+    parseJson(Buffer.from(text), options);
+    return undefined;
+  } catch (error) {
+    expect(error).toBeInstanceOf(InvalidJsonError);
+    return (error as InvalidJsonError).details["offset"] as number;
+  }
+}
+
+function nested(levels: number): Buffer {
+  return Buffer.from('[{"a":'.repeat(levels / 2) + "1" + "}]".repeat(levels / 2));
+}
+
+describe("malformed JSON", () => {
+  test("is said to break at the first character that cannot stand there", () => {
+    const damaged = fc
+      .tuple(
+        fc.json({ maxDepth: 3 }),
+        fc.nat(),
+        fc.constantFrom("{", "}", "[", "]", ",", ":", '"', "x", "1", " ", "t", "-"),
+        fc.boolean(),
+      )
+      .map(([text, at, char, isInserted]) => {
+        const place = at % (text.length + 1);
+        return text.slice(0, place) + char + text.slice(isInserted ? place : place + 1);
+      })
+      .filter((text) => text.trim() !== "");
+    fc.assert(
+      fc.property(damaged, (text) => {
+        const offset = offsetOf(text);
+        if (offset === undefined) return;
+        const before = text.slice(0, offset);
+        if (before.trim() === "") return;
+        // What comes before is fine as far as it goes: it parses, or breaks only because it ends.
+        expect([undefined, before.length]).toContain(offsetOf(before));
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  test.each([
+    ["[1,tru]", 6],
+    ["[nul", 4],
+    ['{"a":}', 5],
+    ['{"a":1,}', 7],
+    ['{"a" 1}', 5],
+    ["[1 2]", 3],
+    ["[-]", 2],
+    ["@", 0],
+    ['["\\x"]', 3],
+    ['["a', 3],
+    ["[1]]", 3],
+    ['["[", x]', 6],
+  ])("%s breaks at %i", (text, offset) => {
+    expect(offsetOf(text)).toBe(offset);
+  });
+
+  test("with a long string in it is not too much", () => {
+    expect(offsetOf(`{"a":"${"y".repeat(5_000_000)}","b":x}`)).toBe(5_000_012);
+  });
+});
+
+describe("depth", () => {
+  test("counts brackets outside strings", () => {
+    expect(isDeeperThan(nested(MAX_JSON_DEPTH), MAX_JSON_DEPTH)).toBe(false);
+    expect(isDeeperThan(nested(MAX_JSON_DEPTH + 2), MAX_JSON_DEPTH)).toBe(true);
+    expect(isDeeperThan(Buffer.from(`["${"[".repeat(100)}\\"${"{".repeat(100)}\\\\",[1]]`), 2)).toBe(false);
+    expect(isDeeperThan(Buffer.from(`[${"[],".repeat(1000)}[]]`), 2)).toBe(false);
+  });
+
+  test("of a whole body of brackets is refused, not followed", () => {
+    expect(() => parseJson(Buffer.alloc(5_000_000, "["), options)).toThrow("nests deeper than 64 levels");
+  });
+
+  test("agrees with JSON.parse on any value", () => {
+    const depth = (value: unknown): number =>
+      typeof value === "object" && value !== null ? 1 + Math.max(0, ...Object.values(value).map(depth)) : 0;
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 6 }), (text) => {
+        const levels = depth(JSON.parse(text));
+        expect(isDeeperThan(Buffer.from(text), levels)).toBe(false);
+        if (levels > 0) expect(isDeeperThan(Buffer.from(text), levels - 1)).toBe(true);
+      }),
+    );
+  });
+});
+
+test("integers beyond 2^53 are kept on demand, other numbers as ever", () => {
+  const text = Buffer.from('[9007199254740993,-9007199254740993,1e300,5,1.5,"9007199254740993"]');
+  expect(parseJson(text, { expected: "", keepsIntegers: true })).toEqual([
+    9007199254740993n,
+    -9007199254740993n,
+    1e300,
+    5,
+    1.5,
+    "9007199254740993",
+  ]);
+});

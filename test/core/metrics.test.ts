@@ -1,0 +1,99 @@
+// The Prometheus text: names, labels, buckets, and what is removed.
+import { describe, expect, test } from "vitest";
+import { Metrics } from "../../core/metrics.ts";
+
+describe("metrics", () => {
+  test("of an application are counted by outcome, and its latency by bucket", async () => {
+    const metrics = new Metrics();
+    const digits = metrics.application("digits");
+    expect(metrics.application("digits")).toBe(digits);
+    digits.outcome("ok", "", 3);
+    digits.outcome("default", "deadline", 60_000);
+    digits.outcome("error", "MODEL_ERROR", 0.4);
+    digits.cache("hit");
+    const lines = (await metrics.text()).split("\n");
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        "# TYPE windjammer_queries_total counter",
+        'windjammer_queries_total{application="digits",kind="ok",reason=""} 1',
+        'windjammer_queries_total{application="digits",kind="default",reason="deadline"} 1',
+        'windjammer_queries_total{application="digits",kind="error",reason="MODEL_ERROR"} 1',
+        "# TYPE windjammer_query_duration_seconds histogram",
+        'windjammer_query_duration_seconds_bucket{application="digits",le="0.0005"} 1',
+        'windjammer_query_duration_seconds_bucket{application="digits",le="0.005"} 2',
+        'windjammer_query_duration_seconds_bucket{application="digits",le="30"} 2',
+        'windjammer_query_duration_seconds_bucket{application="digits",le="+Inf"} 3',
+        'windjammer_query_duration_seconds_count{application="digits"} 3',
+        'windjammer_cache_total{application="digits",result="hit"} 1',
+      ]),
+    );
+    const sum = lines.find((line) =>
+      line.startsWith('windjammer_query_duration_seconds_sum{application="digits"}'),
+    );
+    expect(Number(sum?.split(" ")[1])).toBeCloseTo(60.0034, 9);
+  });
+
+  test("of a version cover batches, waiting, drops and exits", async () => {
+    const metrics = new Metrics();
+    const version = metrics.version("digits", "1");
+    expect(metrics.version("digits", "1")).toBe(version);
+    version.batch(8, 12, 9);
+    version.batch(3, 5, undefined);
+    version.waited(2);
+    version.dropped("shed");
+    version.replicaExit("out-of-memory");
+    const text = await metrics.text();
+    for (const line of [
+      'windjammer_batch_size_bucket{model="digits",version="1",le="4"} 1',
+      'windjammer_batch_size_bucket{model="digits",version="1",le="8"} 2',
+      'windjammer_batch_size_sum{model="digits",version="1"} 11',
+      'windjammer_batch_duration_seconds_count{model="digits",version="1"} 2',
+      'windjammer_compute_seconds_count{model="digits",version="1"} 1',
+      'windjammer_queue_wait_seconds_count{model="digits",version="1"} 1',
+      'windjammer_dropped_total{model="digits",version="1",reason="shed"} 1',
+      'windjammer_replica_exits_total{model="digits",version="1",reason="out-of-memory"} 1',
+    ]) {
+      expect(text).toContain(line);
+    }
+  });
+
+  test("read gauges at each scrape", async () => {
+    const metrics = new Metrics();
+    let ready = 1;
+    metrics.setGauges(() => [{ model: "digits", version: "1", ready, starting: 2, queueLength: 7 }]);
+    expect(await metrics.text()).toContain('windjammer_replicas{model="digits",version="1",state="ready"} 1');
+    ready = 3;
+    const text = await metrics.text();
+    expect(text).toContain('windjammer_replicas{model="digits",version="1",state="ready"} 3');
+    expect(text).toContain('windjammer_replicas{model="digits",version="1",state="starting"} 2');
+    expect(text).toContain('windjammer_queue_length{model="digits",version="1"} 7');
+    metrics.setGauges(() => []);
+    expect(await metrics.text()).not.toContain("windjammer_queue_length{");
+  });
+
+  test("of what is removed are gone, and only those", async () => {
+    const metrics = new Metrics();
+    for (const name of ["a", "b"]) {
+      metrics.application(name).outcome("ok", "", 1);
+      metrics.application(name).cache("miss");
+      metrics.version(name, "1").dropped("deadline");
+      metrics.version(name, "2").waited(1);
+    }
+    metrics.removeApplication("a");
+    metrics.removeVersion("b", "1");
+    const text = await metrics.text();
+    expect(text).not.toContain('application="a"');
+    expect(text).toContain('windjammer_cache_total{application="b",result="miss"} 1');
+    expect(text).not.toContain('model="b",version="1"');
+    expect(text).toContain('model="b",version="2"');
+    expect(text).toContain('model="a",version="1"');
+  });
+
+  test("include those of the process, and servers do not share theirs", async () => {
+    const [one, two] = [new Metrics(), new Metrics()];
+    one.application("digits").outcome("ok", "", 1);
+    expect(await one.text()).toContain("process_cpu_user_seconds_total");
+    expect(await two.text()).not.toContain("digits");
+    expect(one.contentType).toContain("version=0.0.4");
+  });
+});

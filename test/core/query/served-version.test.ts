@@ -1,0 +1,268 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { createLog } from "../../../core/log.ts";
+import { Metrics } from "../../../core/metrics.ts";
+import { ServedVersion } from "../../../core/query/served-version.ts";
+import type { VersionSettings } from "../../../core/types.ts";
+import { ScriptedRuntime, type Script, type ScriptedCall } from "../../helpers/scripted-runtime.ts";
+import { resultOf, testBundle, testQuery, testVersion } from "../../helpers/versions.ts";
+
+const echo = ({ inputs }: ScriptedCall): { outputs: readonly unknown[] } => ({ outputs: inputs });
+const opened: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((close) => close()));
+});
+
+async function serve(
+  script: Script,
+  replicas = 1,
+  settings: Partial<VersionSettings> = {},
+): Promise<{ served: ServedVersion; runtime: ScriptedRuntime }> {
+  const runtime = new ScriptedRuntime(script);
+  const version = testVersion(settings);
+  let id = 0;
+  const served = new ServedVersion({
+    version,
+    bundle: testBundle(version),
+    image: "scripted",
+    runtime,
+    metrics: new Metrics().version("echo", "1"),
+    log: createLog("silent"),
+    maxQueueLength: 1000,
+    nextId: () => `echo-1-r${++id}`,
+  });
+  opened.push(async () => {
+    await served.drain(0);
+    await runtime.close();
+  });
+  await served.scale(replicas);
+  return { served, runtime };
+}
+
+function ask(served: ServedVersion, value: number | string, timeoutMs = Infinity): Promise<unknown> {
+  const { query, settled } = testQuery(value, performance.now() + timeoutMs);
+  served.enqueue(query);
+  return settled.then(resultOf);
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+describe("a version that runs", () => {
+  it("batches what waits and gives each query its own result", async () => {
+    const sizes: number[] = [];
+    const { served } = await serve((call) => {
+      sizes.push(call.inputs.length);
+      return echo(call);
+    });
+    const answers = await Promise.all(range(200).map((value) => ask(served, value)));
+    expect(answers).toEqual(range(200));
+    expect(Math.max(...sizes)).toBeGreaterThan(1);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(64);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(200);
+  });
+
+  it("keeps one batch in flight per replica and uses every replica", async () => {
+    const busy = new Set<string>();
+    const seen = new Set<string>();
+    const { served } = await serve(async (call) => {
+      expect(busy.has(call.replica)).toBe(false);
+      busy.add(call.replica);
+      seen.add(call.replica);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      busy.delete(call.replica);
+      return echo(call);
+    }, 3);
+    await Promise.all(range(100).map((value) => ask(served, value)));
+    expect(seen.size).toBe(3);
+  });
+
+  it("fails one row alone when the container marks it", async () => {
+    const { served } = await serve(({ inputs }) => ({
+      outputs: inputs,
+      errors: inputs.map((input) =>
+        input === 3 ? { code: "MODEL_ERROR", message: "three is bad" } : undefined,
+      ),
+    }));
+    const answers = await Promise.all(range(6).map((value) => ask(served, value)));
+    expect(answers).toEqual([0, 1, 2, "MODEL_ERROR", 4, 5]);
+  });
+
+  it("tries the queries of a batch one by one when the container fails it as a whole", async () => {
+    const { served } = await serve((call) =>
+      call.inputs.includes(3) ? { status: 500, error: "no threes" } : echo(call),
+    );
+    const answers = await Promise.all(range(6).map((value) => ask(served, value)));
+    expect(answers).toEqual([0, 1, 2, "MODEL_ERROR", 4, 5]);
+  });
+
+  it("answers INVALID_MODEL_OUTPUT when the container returns another number of rows", async () => {
+    const { served } = await serve(() => ({ outputs: [1, 2, 3] }));
+    expect(await ask(served, 1)).toBe("INVALID_MODEL_OUTPUT");
+  });
+});
+
+describe("a replica that goes", () => {
+  it("with a batch in flight: another replica answers it", async () => {
+    let hasDied = false;
+    const { served } = await serve((call) => {
+      if (hasDied) return echo(call);
+      hasDied = true;
+      return "die";
+    }, 2);
+    expect(await Promise.all(range(50).map((value) => ask(served, value)))).toEqual(range(50));
+  });
+
+  it("is replaced, and what waited meanwhile is answered by the new one", async () => {
+    let hasDied = false;
+    const { served, runtime } = await serve((call) => {
+      if (hasDied) return echo(call);
+      hasDied = true;
+      return "die";
+    });
+    expect(await Promise.all(range(10).map((value) => ask(served, value)))).toEqual(range(10));
+    expect(runtime.started).toHaveLength(2);
+    expect(served.replicas()).toMatchObject([{ state: "ready", restarts: 1, lastExit: { exitCode: 3 } }]);
+  });
+
+  it("because of one input: that input alone gets REPLICA_LOST with the last log line, the others their answers", async () => {
+    const { served } = await serve((call) => (call.inputs.includes("poison") ? "die" : echo(call)), 2);
+    const { query, settled } = testQuery("poison");
+    served.enqueue(query);
+    const others = Promise.all(range(20).map((value) => ask(served, value)));
+    expect(await others).toEqual(range(20));
+    const settlement = await settled;
+    expect(resultOf(settlement)).toBe("REPLICA_LOST");
+    expect(settlement).toMatchObject({
+      error: { message: expect.stringMatching(/^replica echo-1-r\d+ exited with code 3: Segmentation/) },
+    });
+  });
+
+  it("is not given the batch again when the version is not retryable", async () => {
+    const { served } = await serve(() => "die", 2, { isRetryable: false });
+    expect(await ask(served, 1)).toBe("REPLICA_LOST");
+  });
+
+  it("only drops the connection: it stays, and the query is sent again", async () => {
+    let isFirst = true;
+    const { served, runtime } = await serve((call) => {
+      if (!isFirst) return echo(call);
+      isFirst = false;
+      return "disconnect";
+    });
+    expect(await ask(served, 7)).toBe(7);
+    expect(runtime.started).toHaveLength(1);
+  });
+
+  it("hangs: it is replaced, and the input that hangs it again gets REPLICA_HUNG", async () => {
+    const { served, runtime } = await serve(
+      (call) => (call.inputs.includes("slow") ? "hang" : echo(call)),
+      1,
+      {
+        batchTimeoutMs: 50,
+      },
+    );
+    const hung = ask(served, "slow");
+    const others = Promise.all(range(5).map((value) => ask(served, value)));
+    expect(await hung).toBe("REPLICA_HUNG");
+    expect(await others).toEqual(range(5));
+    expect(runtime.started.length).toBeGreaterThan(1);
+  });
+
+  it("when none is left and none can start: queries get NO_REPLICA with the cause", async () => {
+    const { served, runtime } = await serve(echo);
+    runtime.startError = new Error("no more processes");
+    await served.scale(0);
+    const { query, settled } = testQuery(1);
+    served.enqueue(query);
+    expect(await settled).toMatchObject({
+      error: { code: "NO_REPLICA", message: expect.stringContaining("model echo version 1") },
+    });
+  });
+});
+
+describe("deadlines", () => {
+  it("settle a query that is in flight, and its late answer changes nothing", async () => {
+    const late = Promise.withResolvers<void>();
+    const { served } = await serve(async (call) => {
+      if (call.inputs.includes("slow")) await late.promise;
+      return echo(call);
+    });
+    expect(await ask(served, "slow", 20)).toBe("DEADLINE_EXCEEDED");
+    late.resolve();
+    expect(await ask(served, "next")).toBe("next");
+  });
+
+  it("settle queries that wait behind a hanging batch", async () => {
+    const { served } = await serve((call) => (call.inputs.includes("slow") ? "hang" : echo(call)));
+    const hung = ask(served, "slow", 60);
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await ask(served, 1, 20)).toBe("DEADLINE_EXCEEDED");
+    expect(await hung).toBe("DEADLINE_EXCEEDED");
+  });
+
+  it("skip a query whose caller has gone", async () => {
+    const seen: unknown[] = [];
+    const { served } = await serve((call) => {
+      seen.push(...call.inputs);
+      return echo(call);
+    });
+    const gone = testQuery("gone");
+    gone.query.isAbandoned = true;
+    served.enqueue(gone.query);
+    expect(await ask(served, "here")).toBe("here");
+    expect(seen).toEqual(["here"]);
+    expect(resultOf(await gone.settled)).toBe("CALLER_GONE");
+  });
+});
+
+describe("replicas", () => {
+  it("fail to start with the step, the cause and the log, and leave nothing", async () => {
+    const { served, runtime } = await serve(echo);
+    runtime.startError = new Error("spawn EAGAIN");
+    await expect(served.startReplica(new AbortController().signal)).rejects.toThrow("spawn EAGAIN");
+    expect(served.replicas()).toHaveLength(1);
+  });
+
+  it("scale up and down while queries run, losing none", async () => {
+    const { served, runtime } = await serve(async (call) => {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      return echo(call);
+    });
+    const answers: Promise<unknown>[] = [];
+    for (const replicas of [4, 1, 3, 2]) {
+      answers.push(...range(50).map((value) => ask(served, value)));
+      await served.scale(replicas);
+      expect(served.readyCount).toBe(replicas);
+    }
+    expect(await Promise.all(answers)).toEqual([...range(50), ...range(50), ...range(50), ...range(50)]);
+    expect(runtime.started).toHaveLength(6);
+  });
+
+  it("drain: running queries are answered, later ones are turned away, all replicas stop", async () => {
+    const { served, runtime } = await serve(async (call) => {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      return echo(call);
+    }, 2);
+    const answers = range(30).map((value) => ask(served, value));
+    const drained = served.drain(5_000);
+    expect(await ask(served, 99)).toBe("SHUTTING_DOWN");
+    await drained;
+    expect(await Promise.all(answers)).toEqual(range(30));
+    for (const replica of runtime.started) expect((await replica.exited).reason).toBe("stopped");
+  });
+
+  it("declare another contract than the bundle: refused by name", async () => {
+    const { served, runtime } = await serve(echo, 0);
+    const start = runtime.start.bind(runtime);
+    runtime.start = (spec) => {
+      const { manifest } = spec.bundle;
+      const contract = { ...manifest.contract, outputs: [] };
+      return start({ ...spec, bundle: { ...spec.bundle, manifest: { ...manifest, contract } } });
+    };
+    await expect(served.startReplica(new AbortController().signal)).rejects.toMatchObject({
+      code: "CONTRACT_MISMATCH",
+      message: expect.stringContaining("expected output BYTES [-1]; got none"),
+    });
+  });
+});
