@@ -1,6 +1,7 @@
 // What a user holds: the same typed interface to an embedded server and to one that runs elsewhere.
 import type { JsonValue } from "../../containers/protocol.ts";
 import type { Deployer } from "../deploy/deployer.ts";
+import type { ServerInfo } from "../frontend/schemas.ts";
 import type {
   Application,
   ApplicationOptions,
@@ -12,6 +13,8 @@ import type {
   Version,
   VersionOptions,
 } from "../types.ts";
+
+export type { ServerInfo };
 
 /** Options every deploy call takes, beside those of its deployer. */
 export interface DeployOptions extends ApplicationOptions, VersionOptions {
@@ -63,14 +66,6 @@ export interface DeployedApplication<Input = JsonValue, Output = JsonValue> exte
   Output
 > {
   readonly deployment: Deployment;
-}
-
-/** Summary of a running server. */
-export interface ServerInfo {
-  readonly version: string;
-  readonly queryUrl: string;
-  readonly runtime: string;
-  readonly startedAt: string;
 }
 
 /** A Windjammer, embedded or remote. */

@@ -1,0 +1,47 @@
+// The `windjammer` command: its commands, what it prints for an error, its exit codes.
+import { createRequire } from "node:module";
+import { Command, CommanderError } from "commander";
+import { InvalidOptionsError, toWindjammerError } from "../errors.ts";
+import { startCommand } from "./start.ts";
+
+/** Exit code for a command line that is not understood. */
+const USAGE = 2;
+
+/** Runs one command line (without node and script) and sets the exit code: 0, 1 for an error, 2 for wrong usage. */
+export async function run(args: readonly string[]): Promise<void> {
+  try {
+    await createProgram().parseAsync(args, { from: "user" });
+  } catch (error) {
+    process.exitCode = exitCode(error);
+    // Commander has said its own errors already.
+    if (error instanceof CommanderError) return;
+    const { code, message } = toWindjammerError(error);
+    process.stderr.write(`windjammer: ${code}: ${message}\n`);
+  }
+}
+
+function exitCode(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  return error instanceof InvalidOptionsError ? USAGE : 1;
+}
+
+function createProgram(): Command {
+  const program = new Command("windjammer")
+    .description("Makes a function or an ONNX file a batched REST endpoint.")
+    .version(packageVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "windjammer: ")) })
+    .showHelpAfterError("(windjammer --help, or windjammer help COMMAND, lists what there is)")
+    .exitOverride();
+  // Commands made apart do not inherit how this one ends and prints.
+  for (const command of [startCommand()]) program.addCommand(command.copyInheritedSettings(program));
+  return program;
+}
+
+function packageVersion(): string {
+  const { version } = createRequire(import.meta.url)("windjammer/package.json") as {
+    readonly version: string;
+  };
+  return version;
+}

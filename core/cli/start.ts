@@ -1,0 +1,93 @@
+// `windjammer start`: runs a server in the foreground until it is told to stop.
+import { Command, InvalidArgumentError, Option } from "commander";
+import { defaultStateDir, tokenFromEnvironment } from "../config.ts";
+import type { LogLevel } from "../log.ts";
+import type { RunningServer } from "../windjammer.ts";
+
+interface StartOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly adminPort: number;
+  readonly stateDir: string;
+  readonly cacheDir?: string;
+  readonly token?: string;
+  readonly logLevel: LogLevel;
+  readonly runtime: "process";
+}
+
+/** Exit code of a process ended by SIGINT or SIGTERM: 128 + its number. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+type StopSignal = keyof typeof EXIT_CODES;
+
+export function startCommand(): Command {
+  return new Command("start")
+    .description("Run a server in the foreground: the query API and the management API.")
+    .option("--port <port>", "port of the query API, 0 for a free one", parsePort, 1337)
+    .option("--admin-port <port>", "port of the management API, 0 for a free one", parsePort, 1338)
+    .option("--host <address>", "address both listen on; any but a loopback one needs a token", "127.0.0.1")
+    .option("--state-dir <folder>", "folder of the registry and the bundles", defaultStateDir())
+    .option(
+      "--cache-dir <folder>",
+      "folder of installed packages, shared by servers (default: the user's cache folder)",
+    )
+    .option(
+      "--token <token>",
+      "bearer token of the management API, at least 16 characters; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
+    )
+    .addOption(
+      new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
+        .choices(["debug", "info", "warn", "error", "silent"])
+        .default("info"),
+    )
+    .addOption(
+      new Option("--runtime <runtime>", "what runs the model containers")
+        .choices(["process"])
+        .default("process"),
+    )
+    .action(start);
+}
+
+async function start(options: StartOptions): Promise<void> {
+  const { runtime: _, ...rest } = options;
+  // Late, so that the help of a command does not wait for a whole server to load.
+  const { startServer } = await import("../windjammer.ts");
+  const token = options.token ?? tokenFromEnvironment();
+  const server = await startServer({ ...rest, token });
+  process.stdout.write(banner(server, token !== undefined));
+  await stopped(server);
+}
+
+function banner(server: RunningServer, hasToken: boolean): string {
+  const lines = [
+    "Windjammer is up. Ctrl-C stops it.",
+    `  query API       ${server.queryUrl}`,
+    `  management API  ${server.adminUrl}${hasToken ? "  (with the token)" : ""}`,
+    `  state           ${server.stateDir}`,
+    `  try it          curl ${server.adminUrl}/health/ready`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** Resolves when a signal has closed the server; a second signal ends the process at once. */
+async function stopped(server: RunningServer): Promise<void> {
+  const first = Promise.withResolvers<void>();
+  let isClosing = false;
+  const onSignal = (signal: StopSignal): void => {
+    if (isClosing) process.exit(EXIT_CODES[signal]);
+    isClosing = true;
+    first.resolve();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
+  await first.promise;
+  process.stdout.write("closing: running queries may finish; press Ctrl-C again to end at once\n");
+  await server.close();
+  process.stdout.write("closed\n");
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d{1,5}$/.test(text) || port > 65_535)
+    throw new InvalidArgumentError("expected a port, 0 to 65535.");
+  return port;
+}

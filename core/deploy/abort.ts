@@ -1,0 +1,18 @@
+// Waits for work that takes no signal of its own.
+import { toWindjammerError } from "../errors.ts";
+
+/** Resolves with the work, or rejects with the signal's reason; the work itself goes on. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(toWindjammerError(signal.reason));
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    // Whoever lost the race must not surface as an unhandled rejection.
+    work.catch(() => undefined);
+    aborted.promise.catch(() => undefined);
+  }
+}

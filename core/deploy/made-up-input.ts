@@ -1,0 +1,41 @@
+// An input made from a contract, for a version that was deployed without examples.
+import type { Datatype, JsonValue, Manifest, TensorSpec } from "../../containers/protocol.ts";
+
+export interface MadeUpInput {
+  /** As a caller would send it. */
+  readonly value: JsonValue;
+  /** For messages: "a made-up input (zeros of shape [784])". */
+  readonly text: string;
+}
+
+/** Zeros of the contract's shape, free dimensions 1; for values an empty object or text. */
+export function madeUpInput(manifest: Manifest): MadeUpInput {
+  const { inputType, contract } = manifest;
+  if (inputType === "json") return { value: {}, text: "a made-up input ({})" };
+  if (inputType === "strings" || inputType === "bytes")
+    return { value: "", text: "a made-up input (an empty one)" };
+  const [first] = contract.inputs;
+  if (inputType === "tensor" && contract.inputs.length !== 1) {
+    const value = Object.fromEntries(contract.inputs.map((spec) => [spec.name, zeros(spec)]));
+    const shapes = contract.inputs.map((spec) => `${spec.name} [${shapeOf(spec).join(",")}]`);
+    return { value, text: `a made-up input (zeros of ${shapes.join(", ")})` };
+  }
+  if (first === undefined) return { value: [], text: "a made-up input ([])" };
+  return { value: zeros(first), text: `a made-up input (zeros of shape [${shapeOf(first).join(",")}])` };
+}
+
+function shapeOf(spec: TensorSpec): readonly number[] {
+  return spec.shape.map((size) => (size < 0 ? 1 : size));
+}
+
+function zeros(spec: TensorSpec): JsonValue {
+  return shapeOf(spec).reduceRight<JsonValue>(
+    (inner, size) => Array.from({ length: size }, () => inner),
+    zero(spec.datatype),
+  );
+}
+
+function zero(datatype: Datatype): JsonValue {
+  if (datatype === "BOOL") return false;
+  return datatype === "BYTES" ? "" : 0;
+}

@@ -1,0 +1,111 @@
+// What a version and an application become by a deployment's options, and what they are by default.
+import { isDeepStrictEqual } from "node:util";
+import type { InputType } from "../../containers/protocol.ts";
+import { InvalidOptionsError, InvalidRequestError } from "../errors.ts";
+import type {
+  Application,
+  ApplicationOptions,
+  DeploymentRequest,
+  ReplicaLimits,
+  VersionOptions,
+  VersionSettings,
+} from "../types.ts";
+import { describeIssues, REPORT_INPUT } from "./issues.ts";
+import { DEPLOY_OPTION_KEYS, deploymentRequestSchema } from "./options.ts";
+
+/** What a version runs with where its deployment says nothing else. */
+export const DEFAULT_SETTINGS: VersionSettings = {
+  replicas: 1,
+  limits: { cpus: 1 },
+  batching: { policy: "slo", maxBatchSize: 256 },
+  readyTimeoutMs: 60_000,
+  batchTimeoutMs: 30_000,
+  isRetryable: true,
+  examples: [],
+  tolerance: 1e-4,
+};
+
+/** @throws InvalidOptionsError naming each wrong field, with its value */
+export function checkDeploymentRequest(value: unknown): DeploymentRequest {
+  const parsed = deploymentRequestSchema.safeParse(value, REPORT_INPUT);
+  if (parsed.success) return parsed.data;
+  const { text, details } = describeIssues(parsed.error, "option", [...DEPLOY_OPTION_KEYS, "bundle"]);
+  throw new InvalidOptionsError(`invalid deployment options: ${text}`, { details });
+}
+
+/** What a version's replicas are run with. What the options leave out is taken from `base`. */
+export function resolveSettings(
+  options: VersionOptions,
+  base: VersionSettings,
+  replicas: number,
+): VersionSettings {
+  const memoryMb = options.memoryMb ?? base.limits.memoryMb;
+  return {
+    replicas,
+    limits: { ...(memoryMb === undefined ? {} : { memoryMb }), cpus: options.cpus ?? base.limits.cpus },
+    batching: options.batching ?? base.batching,
+    readyTimeoutMs: options.readyTimeoutMs ?? base.readyTimeoutMs,
+    batchTimeoutMs: options.batchTimeoutMs ?? base.batchTimeoutMs,
+    isRetryable: options.isRetryable ?? base.isRetryable,
+    examples: options.examples ?? base.examples,
+    tolerance: options.tolerance ?? base.tolerance,
+  };
+}
+
+/** Names of the settings that replicas and their queue are built with, where `a` and `b` differ. */
+export function changedRunSettings(a: VersionSettings, b: VersionSettings): readonly string[] {
+  const limits = ["memoryMb", "cpus"] satisfies (keyof ReplicaLimits)[];
+  const others = [
+    "batching",
+    "readyTimeoutMs",
+    "batchTimeoutMs",
+    "isRetryable",
+  ] satisfies (keyof VersionSettings)[];
+  return [
+    ...limits.filter((key) => a.limits[key] !== b.limits[key]),
+    ...others.filter((key) => !isDeepStrictEqual(a[key], b[key])),
+  ];
+}
+
+/** What a deployment may say about its application. */
+const APPLICATION_FIELDS = ["latencyObjectiveMs", "defaultOutput", "cache"] as const;
+
+/**
+ * The application as it will be: what the request leaves out is kept. Undefined when the deployment makes none.
+ * @throws InvalidOptionsError when settings come without an application, InvalidRequestError when it exists and takes
+ * another input type
+ */
+export function resolveApplication(
+  request: ApplicationOptions & { readonly name: string },
+  inputType: InputType,
+  find: (name: string) => Application | undefined,
+): Application | undefined {
+  const given = APPLICATION_FIELDS.filter((field) => request[field] !== undefined);
+  if (request.application === null) {
+    if (given.length === 0) return undefined;
+    const [field] = given;
+    throw new InvalidOptionsError(
+      `${field} belongs to an application, and this deployment of model ${request.name} makes none (application: null); leave it out or name an application`,
+      { details: { field } },
+    );
+  }
+  const name = request.application ?? request.name;
+  const former = find(name);
+  if (former !== undefined && former.inputType !== inputType) {
+    throw otherInputType(former, inputType, request.name);
+  }
+  const changes: Partial<Application> = Object.fromEntries(given.map((field) => [field, request[field]]));
+  return { ...former, name, inputType, ...changes };
+}
+
+/** The callers of an application rely on its input type. */
+export function otherInputType(
+  application: Application,
+  inputType: InputType,
+  model: string,
+): InvalidRequestError {
+  return new InvalidRequestError(
+    `application ${application.name} takes ${application.inputType}, and this version of model ${model} takes ${inputType}; deploy it with another application, or delete application ${application.name} first`,
+    { details: { application: application.name, expected: application.inputType, got: inputType } },
+  );
+}

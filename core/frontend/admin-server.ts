@@ -1,0 +1,274 @@
+// The management API's HTTP server: express over the table of routes, one place that turns errors into replies.
+import { createServer, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
+import {
+  BodyTooLargeError,
+  errorBody,
+  InvalidJsonError,
+  InvalidOptionsError,
+  InvalidRequestError,
+  isNodeError,
+  MethodNotAllowedError,
+  PortInUseError,
+  RequestTimeoutError,
+  RouteNotFoundError,
+  ShuttingDownError,
+  toWindjammerError,
+  UnauthorizedError,
+  UnsupportedEncodingError,
+  WindjammerError,
+} from "../errors.ts";
+import type { Log } from "../log.ts";
+import { createGuard, isLoopbackName } from "./admin-guard.ts";
+import {
+  type AdminParts,
+  API,
+  applicationRoutes,
+  deploymentRoutes,
+  linkRoutes,
+  modelRoutes,
+  replicaRoutes,
+  serverRoutes,
+  versionRoutes,
+} from "./admin-routes.ts";
+import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
+import { parseJson } from "./json-depth.ts";
+import { openApiDocument, type OpenApiDocument } from "./openapi.ts";
+import { type Call, route, type Route } from "./route.ts";
+import { z } from "zod";
+
+/** Largest JSON body, bytes: the examples of a deployment can be images. */
+const MAX_JSON_BYTES = 32 * 2 ** 20;
+const HEADERS_TIMEOUT_MS = 30_000;
+const JSON_TYPE = "application/json";
+
+export interface AdminServerParts extends AdminParts {
+  readonly log: Log;
+}
+
+/** Serves the management API on `config.host` and `config.adminPort`. */
+export class AdminServer {
+  /** Every route that is mounted. */
+  readonly routes: readonly Route[];
+  readonly #parts: AdminServerParts;
+  readonly #server: Server;
+  readonly #closing = new AbortController();
+
+  constructor(parts: AdminServerParts) {
+    this.#parts = parts;
+    this.routes = allRoutes(parts, () => this.#closing.signal.aborted);
+    const app = this.#createApp();
+    // Bodies have their own time limits: a large bundle may take as long as it keeps coming.
+    this.#server = createServer(
+      { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS },
+      (request, response) => {
+        app(request, response);
+      },
+    );
+  }
+
+  /**
+   * Starts to listen and gives the base URL.
+   * @throws PortInUseError, InvalidOptionsError when the host cannot be bound, or needs a token and has none
+   */
+  async listen(): Promise<string> {
+    const { host, adminPort, token } = this.#parts.config;
+    if (token === undefined && !isLoopbackName(host)) {
+      throw new InvalidOptionsError(
+        `host ${host}: the management API can be reached from other machines there and needs a token; give one (at least 16 characters), or listen on 127.0.0.1`,
+        { details: { option: "token" } },
+      );
+    }
+    await new Promise<void>((resolve, reject) => {
+      const refuse = (error: Error): void => reject(listenError(error, host, adminPort));
+      this.#server.once("error", refuse);
+      this.#server.listen({ host, port: adminPort }, () => {
+        this.#server.off("error", refuse);
+        this.#server.on("error", (error) =>
+          this.#parts.log.error({ err: error }, "management server failed"),
+        );
+        resolve();
+      });
+    });
+    const { port } = this.#server.address() as AddressInfo;
+    return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  }
+
+  /** Ends streams, lets running requests finish for `graceMs`, then closes their connections. Idempotent. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing.abort();
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    const timer = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    this.#server.closeIdleConnections();
+    await closed;
+    clearTimeout(timer);
+  }
+
+  #createApp(): Express {
+    const app = express();
+    app.disable("x-powered-by").disable("etag").enable("case sensitive routing");
+    const guard = createGuard(this.#parts.config.token);
+    const open = new Set(this.routes.filter((each) => each.isOpen === true).map((each) => each.path));
+    app.use((request, _, next) => {
+      if (!open.has(request.path)) guard(request);
+      if (this.#closing.signal.aborted && !open.has(request.path))
+        throw new ShuttingDownError("the server is closing; try again when it is back");
+      next();
+    });
+    for (const [path, routes] of Map.groupBy(this.routes, (each) => each.path))
+      this.#mount(app, path, routes);
+    app.use((request) => {
+      throw new RouteNotFoundError(
+        `no route ${request.method} ${request.path}; GET ${API}/openapi.json lists all`,
+      );
+    });
+    app.use(this.#errorHandler());
+    return app;
+  }
+
+  #mount(app: Express, path: string, routes: readonly Route[]): void {
+    const pattern = path.replaceAll(/\{(\w+)\}/g, ":$1");
+    for (const each of routes) {
+      const method = each.method.toLowerCase() as "get" | "put" | "post" | "delete";
+      app[method](pattern, async (request, response) => this.#answer(each, request, response));
+    }
+    const allow = routes.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method])).join(", ");
+    app.all(pattern, (request, response) => {
+      response.setHeader("allow", allow);
+      throw new MethodNotAllowedError(`${request.path} takes ${allow}, not ${request.method}`, {
+        details: { allow: allow.split(", ") },
+      });
+    });
+  }
+
+  async #answer(spec: Route, request: Request, response: Response): Promise<void> {
+    const gone = new AbortController();
+    response.once("close", () => gone.abort());
+    const call: Call = {
+      params: request.params,
+      query: request.query,
+      body: spec.body === undefined ? undefined : await this.#readJson(request, response),
+      signal: AbortSignal.any([gone.signal, this.#closing.signal]),
+      request,
+      response,
+    };
+    const { reply, location } = await spec.run(call);
+    if (response.headersSent) return;
+    if (location !== undefined) response.setHeader("location", location);
+    // A handler may have set another status, as health does.
+    if (response.statusCode === 200) response.statusCode = spec.status;
+    if (spec.response === undefined) response.end();
+    else response.json(reply);
+  }
+
+  async #readJson(request: Request, response: Response): Promise<unknown> {
+    const type = request.headers["content-type"];
+    if (type?.split(";")[0]?.trim().toLowerCase() !== JSON_TYPE) {
+      throw new UnsupportedEncodingError(
+        `the body must be sent with Content-Type: ${JSON_TYPE}, got ${type ?? "none"}`,
+      );
+    }
+    const body = await readBody(request, response, this.#parts.config.requestTimeoutMs);
+    return parseJson(body, { expected: "an object; see the OpenAPI document", keepsIntegers: false });
+  }
+
+  #errorHandler(): ErrorRequestHandler {
+    // Express knows an error handler by its four parameters.
+    // oxlint-disable-next-line max-params
+    return (cause: unknown, request, response, _next) => {
+      const error = toReplyError(cause);
+      if (error.code === WindjammerError.kind.code)
+        this.#parts.log.error({ err: cause, method: request.method, path: request.path }, "request failed");
+      if (response.headersSent) response.destroy();
+      else sendError(response, error);
+    };
+  }
+}
+
+function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[] {
+  const routes = [
+    ...serverRoutes(parts, isClosing),
+    ...applicationRoutes(parts),
+    ...linkRoutes(parts),
+    ...modelRoutes(parts),
+    ...versionRoutes(parts),
+    ...replicaRoutes(parts),
+    ...logRoutes(parts),
+    ...deploymentRoutes(parts),
+    ...eventRoutes(parts),
+    ...bundleRoutes(parts),
+  ];
+  let document: OpenApiDocument | undefined;
+  routes.push(
+    route({
+      method: "GET",
+      path: `${API}/openapi.json`,
+      tag: "server",
+      summary: "This document",
+      status: 200,
+      response: z.looseObject({ openapi: z.string() }) as z.ZodType<object>,
+      handle: async () => (document ??= openApiDocument(routes, parts.info().version)),
+    }),
+  );
+  return routes;
+}
+
+const bodyReader = express.raw({ type: () => true, limit: MAX_JSON_BYTES });
+
+function readBody(request: Request, response: Response, timeoutMs: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new RequestTimeoutError(`the body did not arrive within ${timeoutMs} ms`));
+    }, timeoutMs);
+    bodyReader(request, response, (error?: unknown) => {
+      clearTimeout(timer);
+      if (error !== undefined) reject(error);
+      else resolve(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
+    });
+  });
+}
+
+function sendError(response: ServerResponse, error: WindjammerError): void {
+  response.statusCode = error.statusCode;
+  if (error.retryAfterS !== undefined) response.setHeader("retry-after", Math.ceil(error.retryAfterS));
+  if (error instanceof UnauthorizedError) response.setHeader("www-authenticate", 'Bearer realm="windjammer"');
+  if (error instanceof ShuttingDownError || error instanceof RequestTimeoutError)
+    response.setHeader("connection", "close");
+  response.setHeader("content-type", "application/json; charset=utf-8");
+  response.end(JSON.stringify(errorBody(error)));
+}
+
+/** Errors of express and its body parser say what they mean by `type` and `status`. */
+function toReplyError(cause: unknown): WindjammerError {
+  if (cause instanceof WindjammerError || !(cause instanceof Error)) return toWindjammerError(cause);
+  if (cause instanceof URIError)
+    return new InvalidRequestError(`the path is not well-formed: ${cause.message}`);
+  const { type } = cause as Error & { readonly type?: unknown };
+  if (type === "entity.too.large")
+    return new BodyTooLargeError(`the body is larger than ${MAX_JSON_BYTES} bytes`, {
+      details: { limit: MAX_JSON_BYTES },
+    });
+  if (type === "encoding.unsupported" || type === "charset.unsupported")
+    return new UnsupportedEncodingError(`${cause.message}; send JSON as UTF-8, plain or gzip`);
+  if (typeof type === "string") return new InvalidJsonError(`the body could not be read: ${cause.message}`);
+  return toWindjammerError(cause);
+}
+
+function listenError(error: Error, host: string, port: number): Error {
+  const code = isNodeError(error) ? error.code : undefined;
+  if (code === "EADDRINUSE")
+    return new PortInUseError(
+      `port ${port} of ${host} is in use by another process; stop it, or choose another port for the management API (adminPort, --admin-port; 0 picks a free one)`,
+      { cause: error, details: { host, port } },
+    );
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EACCES" || code === "EAI_AGAIN")
+    return new InvalidOptionsError(`cannot listen on ${host}, port ${port}: ${error.message}`, {
+      cause: error,
+      details: { option: code === "EACCES" ? "adminPort" : "host" },
+    });
+  return error;
+}

@@ -1,0 +1,249 @@
+// Composition root: builds the parts of a server in order and stops them in reverse; connects to one that runs elsewhere.
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Client } from "./client/client.ts";
+import type { ServerInfo, Windjammer } from "./client/interface.ts";
+import { serverOptionsSchema, type ServerConfig, type ServerOptions } from "./config.ts";
+import { BundleStore } from "./deploy/bundle-store.ts";
+import { Deployments, type DeploymentListener } from "./deploy/deployments.ts";
+import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
+import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
+import { isLoopbackName } from "./frontend/admin-guard.ts";
+import { AdminServer } from "./frontend/admin-server.ts";
+import { QueryServer } from "./frontend/server.ts";
+import { createLog, type Log } from "./log.ts";
+import { Metrics, type VersionGauges } from "./metrics.ts";
+import { Predictor } from "./query/predict.ts";
+import { Router } from "./query/router.ts";
+import { Serving } from "./query/serving.ts";
+import { Registry } from "./registry/registry.ts";
+import { SqliteStore } from "./registry/sqlite-store.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+
+/** Most files and folders in one bundle. */
+const MAX_BUNDLE_ENTRIES = 100_000;
+/** Management calls that still run get so long when the server closes. */
+const ADMIN_GRACE_MS = 1_000;
+
+export interface StartOptions extends ServerOptions {
+  /** What runs the model containers. Default: `processRuntime()`. */
+  readonly runtime?: Runtime | undefined;
+  /** Called synchronously with each event of each deployment, once it is durable. Must not throw. */
+  readonly onEvent?: DeploymentListener | undefined;
+}
+
+export interface WindjammerOptions extends StartOptions {
+  /** Management API of a server that runs elsewhere; of the other options only `token` goes with it. */
+  readonly url?: string | undefined;
+}
+
+/** A server that runs in this process. */
+export interface RunningServer extends AsyncDisposable {
+  /** Base URL of the query API. */
+  readonly queryUrl: string;
+  /** Base URL of the management API. */
+  readonly adminUrl: string;
+  readonly stateDir: string;
+  readonly deployments: Deployments;
+  /** Takes nothing new, lets running queries finish for `drainTimeoutMs`, then stops everything. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * A Windjammer: a server embedded in this process, or with `url` a connection to one that runs elsewhere.
+ *
+ * @throws InvalidOptionsError, PortInUseError, StateDirInUseError, StateDirError; ServerUnreachableError and
+ * UnauthorizedError with `url`
+ * @example
+ * await using wj = await windjammer();
+ */
+export async function windjammer(options: WindjammerOptions = {}): Promise<Windjammer> {
+  const { url, ...rest } = options;
+  const { token } = rest;
+  if (url !== undefined) {
+    refuseServerOptions(rest);
+    return connect(url, token === undefined ? {} : { token });
+  }
+  const server = await startServer(rest);
+  try {
+    return await Client.connect(server.adminUrl, {
+      ...(token === undefined ? {} : { token }),
+      onClose: () => server.close(),
+    });
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+/**
+ * Connects to the management API of a server, such as http://127.0.0.1:1338.
+ * @throws ServerUnreachableError, UnauthorizedError when it wants a token, InvalidOptionsError for a bad URL
+ */
+export function connect(url: string, options: { readonly token?: string } = {}): Promise<Windjammer> {
+  return Client.connect(url, options);
+}
+
+/**
+ * Starts a server in this process. What serves already when it was stopped, or killed, serves again; replicas start in
+ * the background. When it cannot start, nothing of it is left.
+ * @throws InvalidOptionsError, PortInUseError, StateDirInUseError, StateDirError, DiskFullError
+ */
+export async function startServer(options: StartOptions = {}): Promise<RunningServer> {
+  const { runtime, onEvent, ...rest } = options;
+  const config = readConfig(rest);
+  const log = createLog(config.logLevel);
+  await using started = new AsyncDisposableStack();
+  const stateDir = config.stateDir === undefined ? await temporaryFolder(started) : resolve(config.stateDir);
+  const state = await openState(stateDir, config, started);
+  const used = runtime ?? (await import("./runtimes/process/index.ts")).processRuntime();
+  started.defer(() => used.close());
+  await used.open({ runDir: join(stateDir, "run"), cacheDir: resolve(config.cacheDir), owner: state.owner });
+  const { deployments, query, admin, urls } = compose({ ...state, config, log, runtime: used }, started);
+  if (onEvent !== undefined) deployments.onEvent(onEvent);
+  await deployments.recover();
+  urls.query = await query.listen();
+  urls.admin = await admin.listen();
+  const { query: queryUrl, admin: adminUrl } = urls;
+  log.info({ queryUrl, adminUrl, stateDir }, "server started");
+  const running = started.move();
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => (closed ??= running.disposeAsync());
+  return { queryUrl, adminUrl, stateDir, deployments, close, [Symbol.asyncDispose]: close };
+}
+
+interface OpenState {
+  readonly registry: Registry;
+  readonly bundles: BundleStore;
+  /** Names this server's replicas, over restarts. */
+  readonly owner: string;
+}
+
+/** The registry comes first: it holds the folder, so that nothing of another server's is touched. */
+async function openState(
+  stateDir: string,
+  config: ServerConfig,
+  started: AsyncDisposableStack,
+): Promise<OpenState> {
+  const registry = await Registry.open(new SqliteStore(stateDir));
+  started.defer(() => registry.close());
+  try {
+    const bundles = new BundleStore(join(stateDir, "bundles"), {
+      maxBytes: config.maxBundleBytes,
+      maxEntries: MAX_BUNDLE_ENTRIES,
+    });
+    await bundles.open();
+    return { registry, bundles, owner: await ownerOf(stateDir) };
+  } catch (error) {
+    throw unusable(error, stateDir);
+  }
+}
+
+interface Composition extends OpenState {
+  readonly config: ServerConfig;
+  readonly log: Log;
+  readonly runtime: Runtime;
+}
+
+interface Composed {
+  readonly deployments: Deployments;
+  readonly query: QueryServer;
+  readonly admin: AdminServer;
+  /** Filled in when the ports are known. */
+  readonly urls: { query: string; admin: string };
+}
+
+/** What is deferred last is closed first: queries drain and deployments end while the management API still answers. */
+function compose(parts: Composition, started: AsyncDisposableStack): Composed {
+  const { registry, bundles, config, log, runtime } = parts;
+  const metrics = new Metrics();
+  const serving = new Serving({ runtime, metrics, log, maxQueueLength: config.maxQueueLength });
+  started.defer(() => serving.closeAll(config.drainTimeoutMs));
+  metrics.setGauges(() => gauges(serving));
+  const deployments = new Deployments({ registry, bundles, runtime, serving, log });
+  const router = new Router({ registry, serving, metrics });
+  started.defer(() => router.close());
+  const urls = { query: "", admin: "" };
+  const startedAt = new Date().toISOString();
+  const version = packageVersion();
+  const info = (): ServerInfo => ({ version, queryUrl: urls.query, runtime: runtime.name, startedAt });
+  const admin = new AdminServer({ registry, bundles, deployments, serving, metrics, config, info, log });
+  started.defer(() => admin.close(ADMIN_GRACE_MS));
+  const predictor = new Predictor({ router });
+  const query = new QueryServer({ predictor, router, metrics, config, log, adminUrl: () => urls.admin });
+  started.defer(async () => {
+    await Promise.all([query.close(config.drainTimeoutMs), deployments.close()]);
+  });
+  return { deployments, query, admin, urls };
+}
+
+function* gauges(serving: Serving): Iterable<VersionGauges> {
+  for (const served of serving.all()) {
+    const { model, version } = served.version;
+    const { readyCount: ready, startingCount: starting, queueLength } = served;
+    yield { model, version, ready, starting, queueLength };
+  }
+}
+
+/** @throws InvalidOptionsError naming the option */
+function readConfig(options: ServerOptions): ServerConfig {
+  const parsed = serverOptionsSchema.safeParse(options, REPORT_INPUT);
+  if (!parsed.success) {
+    const { text, details } = describeIssues(parsed.error, "option", knownKeys(serverOptionsSchema) ?? []);
+    throw new InvalidOptionsError(`cannot start a server: ${text}`, { details });
+  }
+  const { host, token } = parsed.data;
+  if (token === undefined && !isLoopbackName(host)) {
+    throw new InvalidOptionsError(
+      `host ${host} can be reached from other machines, and the management API there needs a token; give one (token, at least 16 characters), or listen on 127.0.0.1`,
+      { details: { option: "token", host } },
+    );
+  }
+  return parsed.data;
+}
+
+function refuseServerOptions(options: StartOptions): void {
+  const first = Object.entries(options).find(([key, value]) => key !== "token" && value !== undefined);
+  if (first === undefined) return;
+  throw new InvalidOptionsError(
+    `${first[0]} is an option of a server that is started here, and url connects to one that runs already; leave out one of the two`,
+    { details: { option: first[0] } },
+  );
+}
+
+async function temporaryFolder(started: AsyncDisposableStack): Promise<string> {
+  try {
+    const folder = await mkdtemp(join(tmpdir(), "windjammer-"));
+    started.defer(() => rm(folder, { recursive: true, force: true }));
+    return folder;
+  } catch (error) {
+    throw unusable(error, tmpdir());
+  }
+}
+
+async function ownerOf(stateDir: string): Promise<string> {
+  const file = join(stateDir, "owner");
+  const known = await readFile(file, "utf8").catch(() => "");
+  if (/^[0-9a-f]{16}$/.test(known)) return known;
+  const owner = randomBytes(8).toString("hex");
+  await writeFile(file, owner);
+  return owner;
+}
+
+function unusable(error: unknown, folder: string): Error {
+  const ours = toWindjammerError(error);
+  const code = isNodeError(error) ? error.code : undefined;
+  if (code === undefined || code === "ENOSPC" || code === "EDQUOT") return ours;
+  return new StateDirError(
+    `state folder ${folder} cannot be used: ${ours.message}; give a folder that can be written (stateDir, --state-dir)`,
+    { cause: error, details: { stateDir: folder } },
+  );
+}
+
+function packageVersion(): string {
+  const { version } = createRequire(import.meta.url)("windjammer/package.json") as { version: string };
+  return version;
+}

@@ -1,0 +1,196 @@
+// `windjammer start` as a process of its own: what it prints, how it ends, what it says when it cannot start.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const MAIN = join(import.meta.dirname, "../../../core/cli/main.ts");
+
+interface Run {
+  readonly child: ChildProcess;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  readonly exited: Promise<number | string>;
+}
+
+let folder: string;
+const running = new Set<ChildProcess>();
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "wj-cli-"));
+});
+afterAll(async () => {
+  for (const child of running) child.kill("SIGKILL");
+  await rm(folder, { recursive: true, force: true });
+});
+
+function run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Run {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: {
+      ...process.env,
+      XDG_STATE_HOME: join(folder, "state"),
+      XDG_CACHE_HOME: join(folder, "cache"),
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.add(child);
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  const exited = once(child, "close").then(([code, signal]: unknown[]) => {
+    running.delete(child);
+    return (code ?? signal) as number | string;
+  });
+  return { child, stdout: () => stdout, stderr: () => stderr, exited };
+}
+
+async function started(process: Run): Promise<{ readonly query: string; readonly admin: string }> {
+  await expect
+    .poll(() => process.stdout() + process.stderr(), { timeout: 15_000 })
+    .toContain("/health/ready");
+  const [query = "", admin = ""] = process.stdout().match(/http:\/\/[\d.]+:\d+/g) ?? [];
+  return { query, admin };
+}
+
+const FREE = ["--port", "0", "--admin-port", "0", "--log-level", "silent"];
+
+describe("windjammer start", () => {
+  test("serves both APIs, says where, and closes on SIGINT", async () => {
+    const server = run(["start", ...FREE, "--state-dir", join(folder, "one")]);
+    const { query, admin } = await started(server);
+    expect((await fetch(`${admin}/health/ready`)).status).toBe(200);
+    expect((await fetch(`${query}/health/live`)).status).toBe(200);
+    expect(await (await fetch(`${admin}/api/v1/server`)).json()).toMatchObject({
+      queryUrl: query,
+      runtime: "process",
+    });
+    expect(server.stdout()).toContain(join(folder, "one"));
+    expect(server.stdout()).toContain("Ctrl-C");
+    server.child.kill("SIGINT");
+    expect(await server.exited).toBe(0);
+    expect(server.stdout()).toMatch(/closing: .*\nclosed\n$/);
+    expect(server.stderr()).toBe("");
+  });
+
+  test("closes on SIGTERM, too", async () => {
+    const server = run(["start", ...FREE, "--state-dir", join(folder, "two")]);
+    await started(server);
+    server.child.kill("SIGTERM");
+    expect(await server.exited).toBe(0);
+  });
+
+  test("a second signal ends it at once", async () => {
+    const server = run(["start", ...FREE, "--state-dir", join(folder, "twice")]);
+    const { admin } = await started(server);
+    // An upload that does not come on is waited for, for a while.
+    const upload = connect(Number(new URL(admin).port), "127.0.0.1");
+    upload.on("error", () => {});
+    upload.write(
+      "POST /api/v1/bundles HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\nContent-Length: 9999\r\nExpect: 100-continue\r\n\r\n",
+    );
+    await once(upload, "data");
+    server.child.kill("SIGINT");
+    await expect.poll(server.stdout).toContain("press Ctrl-C again");
+    server.child.kill("SIGINT");
+    expect(await server.exited).toBe(130);
+    expect(server.stdout()).not.toContain("closed");
+    upload.destroy();
+  });
+
+  test("takes the token from the environment", async () => {
+    const token = "a-token-of-the-environment";
+    const server = run(["start", ...FREE, "--state-dir", join(folder, "three")], { WINDJAMMER_TOKEN: token });
+    const { admin } = await started(server);
+    expect(server.stdout()).not.toContain(token);
+    expect((await fetch(`${admin}/api/v1/server`)).status).toBe(401);
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await fetch(`${admin}/api/v1/server`, { headers })).status).toBe(200);
+    server.child.kill("SIGINT");
+    expect(await server.exited).toBe(0);
+  });
+
+  test.each(["--port", "--admin-port"])("a %s in use is one line", async (option) => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => {
+      taken.listen(0, "127.0.0.1", resolve);
+    });
+    const { port } = taken.address() as AddressInfo;
+    const server = run([
+      "start",
+      ...FREE,
+      option,
+      String(port),
+      "--state-dir",
+      join(folder, `used${option}`),
+    ]);
+    expect(await server.exited).toBe(1);
+    expect(server.stderr()).toMatch(new RegExp(`^windjammer: PORT_IN_USE: .*${port}.*\\n$`));
+    expect(server.stdout()).toBe("");
+    taken.close();
+  });
+
+  test("a second server on one state folder is one line", async () => {
+    const state = ["--state-dir", join(folder, "shared")];
+    const first = run(["start", ...FREE, ...state]);
+    await started(first);
+    const second = run(["start", ...FREE, ...state]);
+    expect(await second.exited).toBe(1);
+    expect(second.stderr()).toMatch(/^windjammer: STATE_DIR_IN_USE: .*\n$/);
+    first.child.kill("SIGINT");
+    expect(await first.exited).toBe(0);
+  });
+});
+
+describe("the command line", () => {
+  test("an old Node gets one line that says what is needed", async () => {
+    const older = "Object.defineProperty(process.versions, 'node', { value: '20.20.2' })";
+    const old = run(["start"], {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(older)}`,
+    });
+    expect(await old.exited).toBe(1);
+    expect(old.stderr()).toMatch(/^windjammer: Node 20\.20\.2 is too old; it needs Node 24 .*\n$/);
+  });
+
+  test("prints its version and its help", async () => {
+    const version = run(["--version"]);
+    expect(await version.exited).toBe(0);
+    expect(version.stdout()).toMatch(/^\d+\.\d+\.\d+\n$/);
+    const help = run(["start", "--help"]);
+    expect(await help.exited).toBe(0);
+    for (const option of [
+      "--port",
+      "--admin-port",
+      "--host",
+      "--state-dir",
+      "--cache-dir",
+      "--token",
+      "--log-level",
+    ])
+      expect(help.stdout()).toContain(option);
+    expect(help.stdout()).toContain("1337");
+    const top = run(["--help"]);
+    expect(await top.exited).toBe(0);
+    expect(top.stdout()).toContain("start");
+  });
+
+  test.each([
+    [["strat"], "Did you mean start?"],
+    [["start", "--prot", "1"], "--port"],
+    [["start", "--port", "abc"], "expected a port"],
+    [["start", "--port", "70000"], "expected a port"],
+    [["start", "--runtime", "docker"], "Allowed choices are process"],
+    [["start", "extra"], "too many arguments"],
+    [["start", ...FREE, "--token", "short"], "INVALID_OPTIONS"],
+    [["start", ...FREE, "--host", "0.0.0.0"], "needs a token"],
+    [[], "Usage: windjammer"],
+  ])("refuses %j as wrong usage", async (args, message) => {
+    const process = run(args);
+    expect(await process.exited).toBe(2);
+    expect(process.stderr()).toContain(message);
+  });
+});
