@@ -1,0 +1,30 @@
+// The root of the package: core's public API and the standard deployers.
+export * from "../core/index.ts";
+export {
+  deployFunction,
+  functionDeployer,
+  type FunctionOptions,
+  type InputOf,
+  type InputTypeName,
+  type NumberList,
+} from "./function/index.ts";
+export {
+  deployOnnxModel,
+  onnx,
+  type BatchAxis,
+  type Feed,
+  type FeedValue,
+  type NestedValues,
+  type OnnxOptions,
+  type OnnxSessionOptions,
+  type Postprocess,
+  type Preprocess,
+  type Processing,
+  type ProcessingContext,
+  type RowTensor,
+  type TensorData,
+  type TensorInput,
+  type TensorOutput,
+  type TensorValue,
+} from "./onnx/index.ts";
+export type { PackageOptions } from "./packages.ts";

@@ -1,0 +1,100 @@
+import { describe, expectTypeOf, it } from "vitest";
+import type { FunctionModelSettings } from "../../containers/function/loader.ts";
+import type * as loader from "../../containers/onnx/settings.ts";
+import type {
+  DeployedApplication,
+  InputOf,
+  NumberList,
+  Postprocess,
+  Preprocess,
+  TensorInput,
+  TensorOutput,
+  Windjammer,
+} from "../../deployers/index.ts";
+import { deployFunction, deployOnnxModel } from "../../deployers/index.ts";
+import type { TensorPlan } from "../../deployers/onnx/contract.ts";
+import type { ProcessingSettings } from "../../deployers/onnx/processing.ts";
+import type * as deployer from "../../deployers/onnx/values.ts";
+
+// Never called: only the types of what they return count.
+const calls = (wj: Windjammer) => ({
+  sum: () =>
+    deployFunction(wj, {
+      name: "sum",
+      version: "1",
+      inputType: "doubles",
+      module: "./sum.ts",
+      export: "sum",
+      packages: {},
+    }),
+  short: () => deployFunction(wj, { name: "sum", version: "1", inputType: "d", module: "./sum.ts" }),
+  typed: () =>
+    deployFunction<"strings", { label: string }>(wj, {
+      name: "c",
+      version: "1",
+      inputType: "strings",
+      module: "c.ts",
+    }),
+  bytes: () =>
+    deployFunction(wj, { name: "b", version: "1", inputType: "bytes", module: new URL("file:///b.ts") }),
+  json: () => deployFunction(wj, { name: "j", version: "1", inputType: "json", module: "j.ts" }),
+  digits: () =>
+    deployOnnxModel(wj, {
+      name: "digits",
+      version: "1",
+      model: "digits.onnx",
+      latencyObjectiveMs: 50,
+      defaultOutput: null,
+    }),
+  typedDigits: () =>
+    deployOnnxModel<number[][], number[]>(wj, { name: "digits", version: "1", model: "digits.onnx" }),
+  // @ts-expect-error a function takes no tensors
+  tensor: () => deployFunction(wj, { name: "t", version: "1", inputType: "tensor", module: "t.ts" }),
+  unknown: () =>
+    deployFunction(wj, {
+      name: "t",
+      version: "1",
+      inputType: "json",
+      module: "t.ts",
+      // @ts-expect-error no such option
+      exports: "x",
+    }),
+});
+
+type Result<K extends keyof ReturnType<typeof calls>> = Awaited<ReturnType<ReturnType<typeof calls>[K]>>;
+
+describe("static types", () => {
+  it("follow a function's input type, long or short", () => {
+    expectTypeOf<Result<"sum">>().toEqualTypeOf<DeployedApplication<NumberList>>();
+    expectTypeOf<Result<"short">>().toEqualTypeOf<DeployedApplication<NumberList>>();
+    expectTypeOf<Result<"typed">>().toEqualTypeOf<DeployedApplication<string, { label: string }>>();
+    expectTypeOf<Result<"bytes">>().toEqualTypeOf<DeployedApplication<Uint8Array>>();
+    expectTypeOf<Result<"json">>().toEqualTypeOf<DeployedApplication>();
+    expectTypeOf<number[]>().toExtend<InputOf<"floats">>();
+    expectTypeOf<Float32Array>().toExtend<InputOf<"f">>();
+    expectTypeOf<string>().not.toExtend<InputOf<"floats">>();
+  });
+
+  it("are tensors for an ONNX model, or what the user says", () => {
+    expectTypeOf<Result<"digits">>().toEqualTypeOf<DeployedApplication<TensorInput, TensorOutput>>();
+    expectTypeOf<Result<"typedDigits">>().toEqualTypeOf<DeployedApplication<number[][], number[]>>();
+    expectTypeOf<number[][][]>().toExtend<TensorInput>();
+    expectTypeOf<{ input: Float32Array; sr: number }>().toExtend<TensorInput>();
+    expectTypeOf<{ scores: number[]; digit: number }>().toExtend<TensorOutput>();
+  });
+
+  it("of what the deployers write fit what the loaders read", () => {
+    expectTypeOf<
+      TensorPlan & { file: string; processing: ProcessingSettings }
+    >().toExtend<loader.OnnxModelSettings>();
+    expectTypeOf<{ file: string; export: string }>().toExtend<FunctionModelSettings>();
+  });
+
+  it("of processing functions are those that the loader calls", () => {
+    expectTypeOf<deployer.RowTensor>().toEqualTypeOf<loader.RowTensor>();
+    expectTypeOf<deployer.Feed>().toEqualTypeOf<loader.Feed>();
+    expectTypeOf<deployer.ProcessingContext>().toEqualTypeOf<loader.ProcessingContext>();
+    expectTypeOf<Preprocess<unknown>>().toEqualTypeOf<loader.Preprocess>();
+    expectTypeOf<Postprocess>().toEqualTypeOf<loader.Postprocess>();
+  });
+});
