@@ -4,8 +4,8 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const env = { ORT_DISABLE_TELEMETRY: "1" };
 
 const config: ViteUserConfig = defineConfig({
-  resolve: { conditions: ["windjammer-source", "node", "import", "default"] },
-  ssr: { resolve: { conditions: ["windjammer-source", "node", "import", "default"] } },
+  resolve: { conditions: ["windjammer-source", "node"] },
+  ssr: { resolve: { conditions: ["windjammer-source", "node"] } },
   test: {
     env,
     exclude: ["dist/**", "node_modules/**"],

@@ -1,0 +1,78 @@
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { describe, expect, it } from "vitest";
+import { LAYERS, PACKAGE_OWNERS } from "./layers.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const files = globSync("{core,deployers,containers}/**/*.ts", { cwd: root }).filter(
+  (file) => !file.endsWith(".test.ts"),
+);
+const IMPORT = /(?:import|export)\s[^"';]*?from\s+"([^"]+)"|import\("([^"]+)"\)|^import\s+"([^"]+)"/gm;
+
+function importsOf(file: string): readonly string[] {
+  const text = readFileSync(join(root, file), "utf8").replaceAll(/^\s*(?:\/\/|\*|\/\*).*$/gm, "");
+  return [...text.matchAll(IMPORT)].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
+}
+
+describe("architecture", () => {
+  it("sees the source", () => {
+    expect(files.length).toBeGreaterThan(50);
+    expect(files.flatMap(importsOf).length).toBeGreaterThan(200);
+  });
+
+  it("keeps to the layers", () => {
+    const offences = files.flatMap((file) => {
+      const rule = LAYERS.find(({ from }) => file.startsWith(from));
+      if (rule === undefined) return [`${file}: no rule`];
+      const allowed = [...rule.may, rule.from.endsWith("/") ? rule.from : file];
+      return importsOf(file)
+        .filter((specifier) => specifier.startsWith("."))
+        .map((specifier) => normalize(join(dirname(file), specifier)))
+        .filter((target) => !allowed.some((prefix) => target.startsWith(prefix)))
+        .map((target) => `${file} imports ${target}`);
+    });
+    expect(offences).toEqual([]);
+  });
+
+  it("keeps plug-ins from each other", () => {
+    const plugIn = /^(deployers|containers|core\/runtimes)\/[^/]+\//;
+    const offences = files.flatMap((file) => {
+      const [own] = plugIn.exec(file) ?? [];
+      if (own === undefined) return [];
+      return importsOf(file)
+        .filter((specifier) => specifier.startsWith("."))
+        .map((specifier) => normalize(join(dirname(file), specifier)))
+        .filter((target) => (plugIn.exec(target)?.[0] ?? own) !== own)
+        .map((target) => `${file} imports ${target}`);
+    });
+    expect(offences).toEqual([]);
+  });
+
+  it("lets a package in only where it belongs", () => {
+    const offences = Object.entries(PACKAGE_OWNERS).flatMap(([name, owners]) =>
+      files
+        .filter((file) =>
+          importsOf(file).some((specifier) => specifier === name || specifier.startsWith(`${name}/`)),
+        )
+        .filter((file) => !owners.some((owner) => file.startsWith(owner)))
+        .map((file) => `${file} imports ${name}`),
+    );
+    expect(offences).toEqual([]);
+  });
+
+  it("has a suite in every plug-in folder", () => {
+    const folders = globSync("{deployers/*/index.ts,core/runtimes/*/index.ts}", { cwd: root }).map((file) =>
+      dirname(file),
+    );
+    expect(folders.length).toBeGreaterThanOrEqual(3);
+    const missing = folders.filter((folder) => globSync(`${folder}/*.test.ts`, { cwd: root }).length === 0);
+    expect(missing).toEqual([]);
+  });
+
+  it("says in the first line of each file what it owns", () => {
+    const silent = files.filter(
+      (file) => !/^(?:#!.*\n)?\/\/ \S/.test(readFileSync(join(root, file), "utf8")),
+    );
+    expect(silent).toEqual([]);
+  });
+});

@@ -1,0 +1,109 @@
+// The package as a stranger gets it: packed, installed into an empty project, used from there.
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readdir, rm, symlink, writeFile, mkdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const run = promisify(execFile);
+const root = new URL("../..", import.meta.url).pathname;
+const env = {
+  ...process.env,
+  PATH: `${join(root, "node_modules/.bin")}${delimiter}${process.env["PATH"] ?? ""}`,
+};
+let project: string;
+
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), "wj-package-"));
+  await writeFile(join(project, "package.json"), '{ "name": "stranger", "private": true, "type": "module" }');
+  await run("npm", ["pack", "--silent", "--pack-destination", project], { cwd: root, env });
+  const tarball = (await readdir(project)).find((name) => name.endsWith(".tgz"));
+  await run("npm", ["install", "--no-audit", "--no-fund", `./${tarball}`], { cwd: project, env });
+  await cp(join(root, "examples/digits"), join(project, "digits"), { recursive: true });
+}, 180_000);
+
+afterAll(() => rm(project, { recursive: true, force: true }));
+
+async function runScript(name: string, source: string): Promise<string> {
+  await writeFile(join(project, name), source);
+  return (await run("node", [name], { cwd: project, env })).stdout;
+}
+
+describe("the installed package", () => {
+  it("gives the API by its root and by its subpaths, as the same values", async () => {
+    const out = await runScript(
+      "subpaths.ts",
+      `import * as root from "windjammer";
+       import * as onnx from "windjammer/deployers/onnx";
+       import * as fn from "windjammer/deployers/function";
+       import { processRuntime } from "windjammer/runtimes/process";
+       console.log(root.deployOnnxModel === onnx.deployOnnxModel, root.deployFunction === fn.deployFunction, processRuntime().name);`,
+    );
+    expect(out).toBe("true true process\n");
+  });
+
+  it("deploys a TypeScript function, predicts, and leaves nothing running", async () => {
+    await writeFile(
+      join(project, "sum.ts"),
+      "export function sum(inputs: readonly number[][]): number[] {\n  return inputs.map((xs) => xs.reduce((a, b) => a + b, 0));\n}\n",
+    );
+    const out = await runScript(
+      "deploy.ts",
+      `import { deployFunction, windjammer } from "windjammer";
+       await using wj = await windjammer({ port: 0, adminPort: 0 });
+       const sum = await deployFunction(wj, { name: "sum", version: "1", inputType: "doubles", module: "./sum.ts", export: "sum", packages: {} });
+       console.log(await sum.predict([1, 2, 3.5]), await sum.predictBatch([[1], [2, 3]]));`,
+    );
+    expect(out).toBe("6.5 [ 1, 5 ]\n");
+  });
+
+  it("has a bin", async () => {
+    const bin = join(project, "node_modules/.bin/windjammer");
+    expect((await run(bin, ["--version"], { env })).stdout).toMatch(/^\d+\.\d+\.\d+/);
+    expect((await run(bin, ["--help"], { env })).stdout).toContain("start");
+  });
+
+  it("has types that a strict compiler accepts and that hold the user to the input type", async () => {
+    await mkdir(join(project, "node_modules/@types"), { recursive: true });
+    await symlink(join(root, "node_modules/@types/node"), join(project, "node_modules/@types/node"));
+    await writeFile(
+      join(project, "typed.ts"),
+      `import { deployFunction, deployOnnxModel, type Windjammer } from "windjammer";
+       export async function use(wj: Windjammer): Promise<void> {
+         const sum = await deployFunction<"doubles", number>(wj, { name: "sum", version: "1", inputType: "doubles", module: "./sum.ts" });
+         const total: number = await sum.predict([1, 2]);
+         // @ts-expect-error a text is no vector of doubles
+         await sum.predict("1, 2");
+         // @ts-expect-error the version is missing
+         await deployOnnxModel(wj, { name: "digits", model: "digits.onnx" });
+         console.log(total);
+       }`,
+    );
+    const options = [
+      "--noEmit",
+      "--strict",
+      "--module",
+      "nodenext",
+      "--target",
+      "es2024",
+      "--types",
+      "node",
+      "--skipLibCheck",
+      "false",
+      "typed.ts",
+    ];
+    await expect(
+      run(join(root, "node_modules/.bin/tsc"), options, { cwd: project, env }),
+    ).resolves.toMatchObject({ stdout: "" });
+  });
+
+  it("passes publint", async () => {
+    const { stdout } = await run(
+      join(root, "node_modules/.bin/publint"),
+      ["--strict", join(project, "node_modules/windjammer")],
+      { env },
+    );
+    expect(stdout).toContain("All good!");
+  });
+});

@@ -1,0 +1,43 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import {
+  ERROR_CLASSES,
+  errorBody,
+  errorFromBody,
+  toWindjammerError,
+  WindjammerError,
+} from "../core/errors.ts";
+
+const readme = readFileSync(new URL("../core/README.md", import.meta.url), "utf8");
+const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (\d{3}) \| (yes|no) \|/gm)].map(
+  ([, code, status, retry]) => `${code} ${status} ${retry}`,
+);
+
+describe("errors", () => {
+  it("stand in core/README.md with code, status and whether to try again, each once", () => {
+    const kinds = ERROR_CLASSES.map(
+      ({ kind }) => `${kind.code} ${kind.statusCode} ${kind.isRetryable ? "yes" : "no"}`,
+    );
+    expect(rows.toSorted()).toEqual(kinds.toSorted());
+    expect(new Set(kinds).size).toBe(kinds.length);
+  });
+
+  it("keep class, message and details over a reply", () => {
+    for (const ErrorClass of ERROR_CLASSES) {
+      const error = errorFromBody(
+        errorBody(new ErrorClass("what happened", { details: { field: "input" } })),
+      );
+      expect(error).toBeInstanceOf(ErrorClass);
+      expect(error).toMatchObject({
+        code: ErrorClass.kind.code,
+        message: "what happened",
+        details: { field: "input" },
+      });
+    }
+  });
+
+  it("name a full disk whatever call met it", () => {
+    expect(toWindjammerError(Object.assign(new Error("write"), { code: "ENOSPC" })).code).toBe("DISK_FULL");
+    expect(toWindjammerError("odd")).toBeInstanceOf(WindjammerError);
+  });
+});

@@ -1,0 +1,80 @@
+// Who may import whom: the table that test/architecture.test.ts holds the source to.
+
+/** A rule: files whose path starts with `from` may import their own folder, and paths that start with one of `may`. */
+export interface LayerRule {
+  readonly from: string;
+  readonly may: readonly string[];
+}
+
+const LEAVES = [
+  "core/errors.ts",
+  "core/types.ts",
+  "core/config.ts",
+  "core/log.ts",
+  "core/metric",
+  "core/nearest.ts",
+];
+/** What deployers of models that run in Node share. */
+const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map(
+  (name) => `deployers/${name}.ts`,
+);
+const WIRE = ["containers/protocol.ts", "containers/tensors.ts"];
+
+/** The first rule that fits a file counts. */
+export const LAYERS: readonly LayerRule[] = [
+  { from: "containers/protocol.ts", may: [] },
+  { from: "containers/tensors.ts", may: ["containers/protocol.ts"] },
+  { from: "containers/", may: ["containers/"] },
+  { from: "core/errors.ts", may: [] },
+  { from: "core/types.ts", may: WIRE },
+  { from: "core/metric", may: ["core/types.ts", "core/metric"] },
+  { from: "core/registry/", may: [...LEAVES, ...WIRE] },
+  { from: "core/replicas/", may: [...LEAVES, ...WIRE, "core/runtimes/runtime.ts"] },
+  {
+    from: "core/query/",
+    may: [...LEAVES, ...WIRE, "core/replicas/", "core/registry/", "core/runtimes/runtime.ts"],
+  },
+  { from: "core/runtimes/runtime.ts", may: [...LEAVES, ...WIRE] },
+  { from: "core/runtimes/process/", may: [...LEAVES, ...WIRE, "core/runtimes/runtime.ts"] },
+  {
+    from: "core/deploy/",
+    may: [...LEAVES, ...WIRE, "core/registry/", "core/replicas/", "core/query/", "core/runtimes/runtime.ts"],
+  },
+  {
+    from: "core/frontend/",
+    may: [
+      ...LEAVES,
+      ...WIRE,
+      "core/query/",
+      "core/registry/",
+      "core/replicas/",
+      "core/deploy/",
+      "core/runtimes/runtime.ts",
+      "core/client/interface.ts",
+    ],
+  },
+  { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
+  { from: "core/cli/", may: ["core/"] },
+  { from: "core/windjammer.ts", may: ["core/", ...WIRE] },
+  { from: "core/index.ts", may: ["core/", ...WIRE] },
+  { from: "core/", may: [...LEAVES, ...WIRE] },
+  { from: "deployers/function/", may: ["core/index.ts", ...NODE_MODELS] },
+  { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS] },
+  { from: "deployers/index.ts", may: ["core/index.ts", "deployers/"] },
+  { from: "deployers/", may: ["core/index.ts"] },
+];
+
+/** Packages that only these files may import. */
+export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
+  undici: ["core/replicas/transport.ts", "core/client/"],
+  express: ["core/frontend/"],
+  "node:sqlite": ["core/registry/"],
+  "prom-client": ["core/metric"],
+  pino: ["core/log.ts"],
+  esbuild: ["deployers/"],
+  "fastest-levenshtein": ["core/nearest.ts"],
+  "onnxruntime-node": [],
+  "tar-fs": ["core/deploy/"],
+  "tar-stream": ["core/deploy/"],
+  commander: ["core/cli/"],
+};
