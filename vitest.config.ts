@@ -1,34 +1,46 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-/** Onnxruntime's telemetry stays off in every process that the tests start. */
-const env = { ORT_DISABLE_TELEMETRY: "1" };
+/** Tests that start child processes again and again: seconds each, so not part of `test:fast`. */
+const PROCESS_TESTS = [
+  "core/runtimes/process/*.test.ts",
+  "test/containers/**/*.test.ts",
+  "test/core/cli/*.test.ts",
+  "test/core/deploy/bundle-store.test.ts",
+  "test/core/registry/sqlite-store.test.ts",
+  "test/core/runtimes/**/*.test.ts",
+];
+/** Tests that install packages, run whole servers, or measure nothing but patience; one at a time. */
+const E2E_TESTS = ["test/e2e/**/*.test.ts"];
 
 const config: ViteUserConfig = defineConfig({
+  // Express's dependencies are CommonJS: without "import" here they get the form that `require` expects.
   resolve: { conditions: ["windjammer-source", "node"] },
   ssr: { resolve: { conditions: ["windjammer-source", "node"] } },
   test: {
-    env,
-    exclude: ["dist/**", "node_modules/**"],
+    // Onnxruntime's telemetry stays off in every process that the tests start.
+    env: { ORT_DISABLE_TELEMETRY: "1" },
+    maxWorkers: 3,
     projects: [
       {
         extends: true,
         test: {
           name: "fast",
-          include: [
-            "{core,deployers,containers}/**/*.test.ts",
-            "test/{core,containers,deployers}/**/*.test.ts",
-            "test/*.test.ts",
-          ],
+          include: ["{core,deployers,test}/**/*.test.ts"],
+          exclude: ["dist/**", "node_modules/**", ...PROCESS_TESTS, ...E2E_TESTS],
           testTimeout: 20_000,
         },
       },
       {
         extends: true,
+        test: { name: "processes", include: PROCESS_TESTS, testTimeout: 60_000, hookTimeout: 60_000 },
+      },
+      {
+        extends: true,
         test: {
           name: "e2e",
-          include: ["test/e2e/**/*.test.ts"],
+          include: E2E_TESTS,
           testTimeout: 180_000,
-          hookTimeout: 120_000,
+          hookTimeout: 180_000,
           fileParallelism: false,
         },
       },
