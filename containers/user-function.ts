@@ -49,34 +49,44 @@ export interface RowsCall {
 }
 
 /**
- * Results for `rows`, in their order. When the function throws for several rows, each row runs again alone, once,
- * so that a bad input costs nobody else his answer.
+ * Results for `rows`, in their order. When the function throws for several rows, or returns another number of
+ * outputs, each row runs again alone, once, so that a bad input costs nobody else his answer.
  */
 export async function callForRows(rows: readonly number[], user: RowsCall): Promise<RowResult[]> {
   if (rows.length === 0) return [];
+  const canSplit = (): boolean => rows.length > 1 && !user.signal().aborted;
+  let returned: unknown;
   try {
-    return matchRows(await user.call(rows), rows.length, user.name);
+    returned = await user.call(rows);
   } catch (error) {
-    if (rows.length > 1 && !user.signal().aborted) {
-      const results: RowResult[] = [];
-      for (const row of rows) results.push(...(await callForRows([row], user)));
-      return results;
-    }
+    if (canSplit()) return oneByOne(rows, user);
     logError(user.name, error);
     return rows.map(() => ({ error: modelError(error) }));
   }
+  const outputs = listOf(returned);
+  if (outputs?.length === rows.length) return outputs.map((value) => ({ value }));
+  const error: ItemError = { ...wrongCount(user.name, outputs ?? returned, rows.length), isOfBatch: true };
+  const alone = canSplit() ? await oneByOne(rows, user) : [];
+  const bad = alone.filter((result) => "error" in result).length;
+  // Some rows are to blame, and the others fine. All or none: the function does not handle lists, which is no row's fault.
+  return bad > 0 && bad < rows.length ? alone : rows.map(() => ({ error }));
 }
 
-function matchRows(returned: unknown, count: number, name: string): RowResult[] {
-  const outputs = listOf(returned);
-  if (outputs?.length === count) return outputs.map((value) => ({ value }));
+async function oneByOne(rows: readonly number[], user: RowsCall): Promise<RowResult[]> {
+  const results: RowResult[] = [];
+  for (const row of rows) results.push(...(await callForRows([row], user)));
+  return results;
+}
+
+function wrongCount(name: string, returned: unknown, count: number): ItemError {
   const inputs = `${count} ${count === 1 ? "input" : "inputs"}`;
-  const error = invalidOutput(
-    outputs === undefined
-      ? `${name} returned ${describe(returned)} for a list of ${inputs}; return a list with one output per input`
-      : `${name} returned ${outputs.length} ${outputs.length === 1 ? "output" : "outputs"} for ${inputs}; return one output per input`,
-  );
-  return Array.from({ length: count }, () => ({ error: { ...error, isOfBatch: true } }));
+  if (!Array.isArray(returned)) {
+    return invalidOutput(
+      `${name} returned ${describe(returned)} for a list of ${inputs}; return a list with one output per input`,
+    );
+  }
+  const outputs = `${returned.length} ${returned.length === 1 ? "output" : "outputs"}`;
+  return invalidOutput(`${name} returned ${outputs} for ${inputs}; return one output per input`);
 }
 
 const MAX_MESSAGE_LENGTH = 2000;

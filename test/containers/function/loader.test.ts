@@ -160,6 +160,15 @@ describe("outputs that cannot be answers", () => {
       });
   });
 
+  test("an input that makes a function return too few outputs fails alone", async () => {
+    await using bundle = await functionBundle(
+      "export const predict = (inputs) => inputs.filter((x) => x !== 2);",
+    );
+    await using container = await TestContainer.start(bundle);
+    const answers = await container.predict([0, 1, 2, 3]);
+    expect(answers).toMatchObject([0, 1, { code: "INVALID_MODEL_OUTPUT" }, 3]);
+  });
+
   test("a typed array is a list of outputs", async () => {
     await using bundle = await functionBundle(
       "export const predict = (inputs) => Float64Array.from(inputs);",
