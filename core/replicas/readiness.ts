@@ -40,8 +40,7 @@ export async function becomeReady(
     if (Date.now() + pause >= deadline)
       throw startError(running, `was not ready within ${options.timeoutMs} ms`);
   }
-  const reply = await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
-  compareContract(running, options.contract, reply);
+  compareContract(running, options.contract, await metadataOf(running, transport));
 }
 
 export async function isReady(transport: ReplicaTransport): Promise<boolean> {
@@ -52,10 +51,18 @@ export async function isReady(transport: ReplicaTransport): Promise<boolean> {
   }
 }
 
-/** "replica digits-1-r1": how errors name a replica. */
-export function describeExit(running: RunningReplica, exit: ReplicaExit): string {
-  const last = running.tail(1)[0]?.text;
-  return `replica ${running.id} ${exit.message}${last === undefined ? "" : `: ${last}`}`;
+async function metadataOf(running: RunningReplica, transport: ReplicaTransport): Promise<Metadata> {
+  try {
+    return await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
+  } catch (error) {
+    return { statusCode: 0, text: (error as Error).message };
+  }
+}
+
+interface Metadata {
+  /** 0: no reply at all; `text` says why. */
+  readonly statusCode: number;
+  readonly text: string;
 }
 
 function startError(running: RunningReplica, what: string): ReplicaStartError {
@@ -68,11 +75,7 @@ function startError(running: RunningReplica, what: string): ReplicaStartError {
   );
 }
 
-function compareContract(
-  running: RunningReplica,
-  contract: Contract,
-  reply: { readonly statusCode: number; readonly text: string },
-): void {
+function compareContract(running: RunningReplica, contract: Contract, reply: Metadata): void {
   const where = `model ${running.model} version ${running.version}`;
   const details = { replica: running.id, logTail: running.tail(LOG_LINES).map((line) => line.text) };
   let declared: { inputs?: unknown; outputs?: unknown };

@@ -24,10 +24,6 @@ export class Replica {
     return !this.#isBusy && !this.#isGone;
   }
 
-  get isBusy(): boolean {
-    return this.#isBusy;
-  }
-
   /** Calls `done` once; the replica is free again before that, unless it has gone. */
   send(call: InferCall, done: InferDone): void {
     this.#isBusy = true;
@@ -42,4 +38,10 @@ export class Replica {
   retire(): void {
     this.#isGone = true;
   }
+}
+
+/** What happened to a replica, with its last words: "replica digits-1-r1 exited with code 1: out of cheese". */
+export function troubleOf(running: RunningReplica, what: string): string {
+  const last = running.tail(1)[0]?.text;
+  return `replica ${running.id} ${what}${last === undefined ? "" : `: ${last}`}`;
 }

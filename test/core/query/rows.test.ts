@@ -6,7 +6,8 @@ import { encodeBytes, type Tensor } from "../../../containers/tensors.ts";
 import { InvalidInputError, InvalidModelOutputError } from "../../../core/errors.ts";
 import { floatText } from "../../../core/query/float-text.ts";
 import { BatchOutputs } from "../../../core/query/query.ts";
-import { decodeInput, outputJson } from "../../../core/query/rows.ts";
+import { outputJson } from "../../../core/query/outputs.ts";
+import { decodeInput } from "../../../core/query/rows.ts";
 import { tensorManifest, valueManifest } from "./fakes.ts";
 
 function messageOf(manifest: Manifest, value: unknown): string {
