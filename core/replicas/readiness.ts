@@ -1,6 +1,6 @@
 // Whether a started container serves: waits until it is ready, and holds its metadata against the contract.
 import { PATHS, type Contract, type TensorSpec } from "../../containers/protocol.ts";
-import { ContractMismatchError, ReplicaStartError, toWindjammerError } from "../errors.ts";
+import { ContractMismatchError, ReplicaStartError } from "../errors.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { ReplicaExit } from "../types.ts";
 import type { ReplicaTransport } from "./transport.ts";
@@ -29,18 +29,15 @@ export async function becomeReady(
   const deadline = Date.now() + options.timeoutMs;
   let exit: ReplicaExit | undefined;
   const exited = running.exited.then((value) => (exit = value));
-  for (
-    let pause = FIRST_PROBE_MS;
-    !(await isReady(transport));
-    pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)
-  ) {
-    if (options.signal.aborted) throw toWindjammerError(options.signal.reason);
+  for (let pause = FIRST_PROBE_MS; ; pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)) {
+    const metadata = (await isReady(transport)) ? await metadataOf(running, transport) : undefined;
+    if (metadata !== undefined) return compareContract(running, options.contract, metadata);
+    options.signal.throwIfAborted();
     if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
     if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);
     if (Date.now() + pause >= deadline)
       throw startError(running, `was not ready within ${options.timeoutMs} ms`);
   }
-  compareContract(running, options.contract, await metadataOf(running, transport));
 }
 
 export async function isReady(transport: ReplicaTransport): Promise<boolean> {
@@ -51,18 +48,21 @@ export async function isReady(transport: ReplicaTransport): Promise<boolean> {
   }
 }
 
-async function metadataOf(running: RunningReplica, transport: ReplicaTransport): Promise<Metadata> {
-  try {
-    return await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
-  } catch (error) {
-    return { statusCode: 0, text: (error as Error).message };
-  }
-}
-
 interface Metadata {
-  /** 0: no reply at all; `text` says why. */
   readonly statusCode: number;
   readonly text: string;
+}
+
+/** Undefined when no reply came in time: on a busy machine the next one may. */
+async function metadataOf(
+  running: RunningReplica,
+  transport: ReplicaTransport,
+): Promise<Metadata | undefined> {
+  try {
+    return await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
+  } catch {
+    return undefined;
+  }
 }
 
 function startError(running: RunningReplica, what: string): ReplicaStartError {

@@ -42,6 +42,16 @@ export class Replica {
 
 /** What happened to a replica, with its last words: "replica digits-1-r1 exited with code 1: out of cheese". */
 export function troubleOf(running: RunningReplica, what: string): string {
-  const last = running.tail(1)[0]?.text;
-  return `replica ${running.id} ${what}${last === undefined ? "" : `: ${last}`}`;
+  return `replica ${running.id} ${withLastWords(running, what)}`;
+}
+
+/** How far back last words are looked for. */
+const LOG_LINES = 5;
+/** Our own container's line when it is ready: no cause of anything. */
+const READY_LINE = /^windjammer: .* is ready on /;
+
+/** `what`, and the last line the container wrote. */
+export function withLastWords(running: RunningReplica, what: string): string {
+  const last = running.tail(LOG_LINES).findLast(({ text }) => !READY_LINE.test(text));
+  return last === undefined ? what : `${what}: ${last.text}`;
 }

@@ -5,7 +5,7 @@ import type { VersionMetrics } from "../metrics.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
 import { becomeReady } from "./readiness.ts";
-import { Replica, troubleOf } from "./replica.ts";
+import { Replica, troubleOf, withLastWords } from "./replica.ts";
 import { httpTransport } from "./transport.ts";
 
 /** Pause before a replacement: doubles with every start in a row that led to nothing. */
@@ -212,7 +212,7 @@ export class Slot {
     const isWanted = !this.#leaving.signal.aborted;
     this.withdraw(isWanted ? "restarting" : "stopping");
     this.#replica = undefined;
-    this.#lastExit = exit;
+    this.#lastExit = { ...exit, message: withLastWords(replica.running, exit.message) };
     const wasUseful = replica.hasAnswered || Date.now() - Date.parse(this.#startedAt) > SETTLED_AFTER_MS;
     this.#failures = wasUseful ? 0 : this.#failures + 1;
     await replica.transport.close();

@@ -55,7 +55,7 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
 
     const killOne = async (): Promise<void> => {
       const replicas = await wj.replicas();
-      for (const replica of replicas) pids.add(Number(replica.handle));
+      for (const { handle } of replicas) if (handle !== "") pids.add(Number(handle));
       const ready = replicas.filter(({ state }) => state === "ready");
       const victim = ready[Math.floor(Math.random() * ready.length)];
       if (victim === undefined) return;
@@ -95,7 +95,7 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
     await callers;
     clearInterval(killer);
     count(`seconds: ${((performance.now() - startedAt) / 1000).toFixed(1)}`);
-    for (const replica of await wj.replicas()) pids.add(Number(replica.handle));
+    for (const { handle } of await wj.replicas()) if (handle !== "") pids.add(Number(handle));
     await pool.close();
   } finally {
     await rm(folder, { recursive: true, force: true });
