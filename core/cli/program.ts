@@ -1,7 +1,7 @@
 // The `windjammer` command: its commands, what it prints for an error, its exit codes.
-import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { InvalidOptionsError, toWindjammerError } from "../errors.ts";
+import { packageVersion } from "../version.ts";
 import { startCommand } from "./start.ts";
 
 /** Exit code for a command line that is not understood. */
@@ -37,11 +37,4 @@ function createProgram(): Command {
   // Commands made apart do not inherit how this one ends and prints.
   for (const command of [startCommand()]) program.addCommand(command.copyInheritedSettings(program));
   return program;
-}
-
-function packageVersion(): string {
-  const { version } = createRequire(import.meta.url)("windjammer/package.json") as {
-    readonly version: string;
-  };
-  return version;
 }

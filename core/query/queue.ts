@@ -17,6 +17,8 @@ import { WaitingQueries } from "./waiting.ts";
 const MAX_WAIT_WITHOUT_REPLICA_MS = 10_000;
 /** Rows that may wait for one version, together. */
 const MAX_WAITING_BYTES = 2 ** 30;
+/** Share of a batch's time-out after which the container is told that nobody waits any more. */
+const DEADLINE_SHARE = 0.9;
 /** A lost replica's exit is awaited this long, so that the error can name the cause. */
 const EXIT_DETAIL_MS = 250;
 /** A query is in at most this many batches: its own, and after a failure of the whole batch one more, alone. */
@@ -212,7 +214,8 @@ export class BatchQueue {
       this.#parts.pool.release(replica);
       return;
     }
-    const deadlineMs = Number.isFinite(latest) ? latest - sentAt : undefined;
+    // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.
+    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * version.settings.batchTimeoutMs);
     this.#flights.add(flight);
     this.#timer.wakeBy(hungAt);
     replica.send({ path: codec.path, ...encoded, deadlineMs }, (error, reply) => {

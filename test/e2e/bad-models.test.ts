@@ -4,13 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import {
-  type ApplicationHandle,
-  deployFunction,
-  type JsonValue,
-  type Windjammer,
-  windjammer,
-} from "windjammer";
+import { type ApplicationHandle, deployFunction, type Windjammer, windjammer } from "windjammer";
 
 const MODEL = `
 const kept: Buffer[] = [];
