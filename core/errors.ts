@@ -252,7 +252,7 @@ export class GateFailedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("GATE_FAILED", 422);
 }
 
-/** The server stopped during the deployment; nothing of it is left. */
+/** The server stopped during the deployment, or it was cancelled; nothing of it is left. */
 export class DeploymentInterruptedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("DEPLOYMENT_INTERRUPTED", 500, "retryable");
 }
