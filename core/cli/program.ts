@@ -9,6 +9,8 @@ const USAGE = 2;
 
 /** Runs one command line (without node and script) and sets the exit code: 0, 1 for an error, 2 for wrong usage. */
 export async function run(args: readonly string[]): Promise<void> {
+  // Whoever read our output may have gone (`| head`); a server still has to close in peace.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreBrokenPipe);
   try {
     await createProgram().parseAsync(args, { from: "user" });
   } catch (error) {
@@ -18,6 +20,10 @@ export async function run(args: readonly string[]): Promise<void> {
     const { code, message } = toWindjammerError(error);
     process.stderr.write(`windjammer: ${code}: ${message}\n`);
   }
+}
+
+function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
 }
 
 function exitCode(error: unknown): number {

@@ -76,5 +76,6 @@ it(`holds ${CONNECTIONS} connections and answers on every hundredth of them`, as
     if (server.exitCode === null) await once(server, "exit");
     await rm(folder, { recursive: true, force: true });
   }
-  expect(server.signalCode).toBeNull();
+  // Nobody reads its output any more, and it closes properly all the same.
+  expect([server.exitCode, server.signalCode]).toEqual([0, null]);
 });
