@@ -169,6 +169,13 @@ describe("outputs that cannot be answers", () => {
     expect(answers).toMatchObject([0, 1, { code: "INVALID_MODEL_OUTPUT" }, 3]);
   });
 
+  test("an export that is no function is named by what it is", async () => {
+    await using bundle = await functionBundle("export const predict = 42;");
+    await expect(TestContainer.start(bundle)).rejects.toThrow(
+      'the export "predict" of the module is 42, not a function',
+    );
+  });
+
   test("a typed array is a list of outputs", async () => {
     await using bundle = await functionBundle(
       "export const predict = (inputs) => Float64Array.from(inputs);",
