@@ -217,6 +217,21 @@ export class PackageInstallError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("PACKAGE_INSTALL_FAILED", 502, "retryable");
 }
 
+/** Building the image of a version failed; says the step, its last lines and what to try. */
+export class ImageBuildError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("IMAGE_BUILD_FAILED", 502, "retryable");
+}
+
+/** The container engine does not answer; says where it was looked for. */
+export class EngineUnreachableError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("ENGINE_UNREACHABLE", 503, "retryable");
+}
+
+/** The container engine refused a call; says which and why. */
+export class EngineRefusedError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("ENGINE_REFUSED", 502);
+}
+
 /** An optional package is not installed; names it and the command. */
 export class MissingPackageError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("MISSING_PACKAGE", 500);
@@ -325,6 +340,9 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   UnsupportedModelError,
   PackageNotFoundError,
   PackageInstallError,
+  ImageBuildError,
+  EngineUnreachableError,
+  EngineRefusedError,
   MissingPackageError,
   InvalidBundleError,
   VersionExistsError,

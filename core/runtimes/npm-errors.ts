@@ -4,7 +4,7 @@ import {
   PackageInstallError,
   PackageNotFoundError,
   type WindjammerError,
-} from "../../errors.ts";
+} from "../errors.ts";
 
 export interface NpmResult {
   readonly exitCode: number | null;
