@@ -2,7 +2,10 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { defaultStateDir, tokenFromEnvironment } from "../config.ts";
 import type { LogLevel } from "../log.ts";
+import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
+
+type RuntimeName = "process" | "docker";
 
 interface StartOptions {
   readonly host: string;
@@ -12,7 +15,8 @@ interface StartOptions {
   readonly cacheDir?: string;
   readonly token?: string;
   readonly logLevel: LogLevel;
-  readonly runtime: "process";
+  readonly runtime: RuntimeName;
+  readonly baseImage?: string;
 }
 
 /** Exit code of a process ended by SIGINT or SIGTERM: 128 + its number. */
@@ -41,20 +45,31 @@ export function startCommand(): Command {
     )
     .addOption(
       new Option("--runtime <runtime>", "what runs the model containers")
-        .choices(["process"])
+        .choices(["process", "docker"] satisfies RuntimeName[])
         .default("process"),
+    )
+    .option(
+      "--base-image <image>",
+      "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
     )
     .action(start);
 }
 
 async function start(options: StartOptions): Promise<void> {
-  const { runtime: _, ...rest } = options;
+  const { runtime: name, baseImage, ...rest } = options;
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
-  const server = await startServer({ ...rest, token });
+  const runtime = await createRuntime(name, baseImage);
+  const server = await startServer({ ...rest, token, runtime });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
+}
+
+/** Late too: what talks to an engine is loaded only by those who have one. */
+async function createRuntime(name: RuntimeName, baseImage: string | undefined): Promise<Runtime> {
+  if (name === "process") return (await import("../runtimes/process/index.ts")).processRuntime();
+  return (await import("../runtimes/docker/index.ts")).docker({ baseImage });
 }
 
 function banner(server: RunningServer, hasToken: boolean): string {

@@ -162,14 +162,26 @@ export class Deployments {
 
   /**
    * After a start: ends the deployments that the former server left running, removes bundles that no version refers
-   * to, and reopens in the background what should run. Call it once, before anything else.
+   * to, and reopens in the background what should run, with the replicas of the former server that still do. Call it
+   * once, before anything else.
    */
   async recover(): Promise<void> {
-    const { registry, bundles, log } = this.#parts;
+    const { registry, bundles, runtime, serving, log } = this.#parts;
     await endInterrupted(registry, log);
-    await removeUnusedBundles(registry, bundles, log);
+    await removeUnusedBundles({ registry, bundles, runtime, log });
+    const orphans = new Set(await runtime.list());
+    serving.reserveIds(Array.from(orphans, ({ id }) => id));
     for (const version of registry.versions()) {
-      if (version.desiredReplicas > 0) this.#reopening.start(version);
+      if (version.desiredReplicas === 0) continue;
+      const found = [...orphans].filter(
+        (running) => running.model === version.model && running.version === version.version,
+      );
+      for (const running of found) orphans.delete(running);
+      this.#reopening.start(version, found);
+    }
+    for (const running of orphans) {
+      log.warn({ replica: running.id }, "stopping a replica that an earlier server left and no version wants");
+      void running.stop(0);
     }
   }
 
@@ -327,14 +339,17 @@ export class Deployments {
 
   /** Removes a bundle that neither a version nor running work needs. Never throws: the next start tries again. */
   async #discardBundle(hash: string): Promise<void> {
-    const { registry, bundles, log } = this.#parts;
+    const { registry, bundles, runtime, log } = this.#parts;
     const isNeeded =
       registry.versions().some((version) => version.bundle === hash) ||
       [...this.#busy.values()].some((work) => work.bundle === hash);
     if (isNeeded) return;
-    await bundles
-      .remove(hash)
-      .catch((error: unknown) => log.warn({ err: error, bundle: hash }, "a bundle could not be removed"));
+    try {
+      await runtime.forget?.(hash);
+      await bundles.remove(hash);
+    } catch (error) {
+      log.warn({ err: error, bundle: hash }, "a bundle could not be removed");
+    }
   }
 
   #linkedApplication(model: string): string {

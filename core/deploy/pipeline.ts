@@ -146,7 +146,12 @@ export class Pipeline {
     }
     await this.#say({ step: "prepare", message: `preparing it for the ${runtime.name} runtime` });
     const startedAt = performance.now();
-    const image = await runtime.prepare(bundle, { report: this.#prepareReport(), signal });
+    const image = await runtime.prepare(bundle, {
+      model: version.model,
+      version: version.version,
+      report: this.#prepareReport(),
+      signal,
+    });
     signal.throwIfAborted();
     await this.#say({
       step: "prepare",

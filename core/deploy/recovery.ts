@@ -1,6 +1,7 @@
 // What a start cleans up behind a server that was killed: deployments left running, bundles that nobody refers to.
 import { DeploymentInterruptedError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import type { Runtime } from "../runtimes/runtime.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Deployment, DeploymentEvent } from "../types.ts";
 import type { BundleStore } from "./bundle-store.ts";
@@ -54,11 +55,17 @@ function hasSwitched(registry: Registry, deployment: Deployment, past: readonly 
 }
 
 /** Removes bundles that no version refers to: a deployment was to use them, and was cut off. */
-export async function removeUnusedBundles(registry: Registry, bundles: BundleStore, log: Log): Promise<void> {
+export async function removeUnusedBundles({ registry, bundles, runtime, log }: {
+  readonly registry: Registry;
+  readonly bundles: BundleStore;
+  readonly runtime: Runtime;
+  readonly log: Log;
+}): Promise<void> {
   const used = new Set(registry.versions().map((version) => version.bundle));
   for (const hash of await bundles.hashes()) {
     if (used.has(hash)) continue;
     log.info({ bundle: hash }, "removing a bundle that no version refers to");
+    await runtime.forget?.(hash);
     await bundles.remove(hash);
   }
 }

@@ -4,7 +4,7 @@ import type { Log } from "../log.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Serving } from "../query/serving.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { Runtime } from "../runtimes/runtime.ts";
+import type { Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { Version } from "../types.ts";
 import { unlessAborted } from "./abort.ts";
 import type { BundleStore } from "./bundle-store.ts";
@@ -27,11 +27,14 @@ export class Reopening {
     this.#signal = signal;
   }
 
-  /** Opens a version in the background and scales it to what the registry wants. What goes wrong is logged. */
-  start(version: Version): void {
+  /**
+   * Opens a version in the background, with the replicas of it that run already, and scales it to what the registry
+   * wants. What goes wrong is logged.
+   */
+  start(version: Version, found: readonly RunningReplica[] = []): void {
     const key = keyOf(version);
     if (this.#running.has(key) || this.#signal.aborted) return;
-    const run = this.#reopen(version).finally(() => this.#running.delete(key));
+    const run = this.#reopen(version, found).finally(() => this.#running.delete(key));
     this.#running.set(key, run);
   }
 
@@ -48,14 +51,14 @@ export class Reopening {
   async open(version: Version): Promise<ServedVersion> {
     const { bundles, runtime, serving, log } = this.#parts;
     const bundle = await bundles.get(version.bundle);
-    const report = (message: string): void =>
-      log.debug({ model: version.model, version: version.version }, message);
-    const image = await runtime.prepare(bundle, { report, signal: this.#signal });
+    const names = { model: version.model, version: version.version };
+    const report = (message: string): void => log.debug(names, message);
+    const image = await runtime.prepare(bundle, { ...names, report, signal: this.#signal });
     this.#signal.throwIfAborted();
     return serving.open(version, bundle, image);
   }
 
-  async #reopen(version: Version): Promise<void> {
+  async #reopen(version: Version, found: readonly RunningReplica[]): Promise<void> {
     const { registry, serving, log } = this.#parts;
     const names = { model: version.model, version: version.version };
     try {
@@ -63,8 +66,11 @@ export class Reopening {
       const served = await this.open(version);
       // Retired or deleted while it was being prepared.
       const wanted = registry.findVersion(version.model, version.version)?.desiredReplicas ?? 0;
+      // Those that are not fit any more are replaced: that is up to their places, which `scale` counts.
+      const adopted = Promise.allSettled(found.map((running) => served.adopt(running)));
       if (wanted === 0) await serving.close(version.model, version.version, 0);
       else await unlessAborted(served.scale(wanted), this.#signal);
+      await unlessAborted(adopted, this.#signal);
       log.info({ ...names, replicas: wanted }, "version reopened");
     } catch (error) {
       if (error instanceof ShuttingDownError || this.#signal.aborted) return;
