@@ -55,17 +55,16 @@ export function dockerfile(spec: ImageSpec): string {
     ...(hasPackages ? packagesStage(spec) : []),
     `FROM ${spec.baseImage}`,
     ...aptInstall(spec.aptPackages),
-    ...environmentLines({ NODE_ENV: "production", ...QUIET }),
+    ...assignments("ENV", { NODE_ENV: "production", ...QUIET, [ENV.modelDir]: IMAGE_PATHS.model }),
     `WORKDIR ${IMAGE_PATHS.root}`,
     ...(hasPackages ? [`COPY --from=packages ${IMAGE_PATHS.root}/node_modules ./node_modules`] : []),
     `COPY ${CONTEXT.server}/ ${IMAGE_PATHS.server}/`,
     `COPY ${CONTEXT.code}/ ${IMAGE_PATHS.model}/`,
     ...(spec.hasWeights ? [`COPY ${CONTEXT.weights}/ ${IMAGE_PATHS.model}/`] : []),
-    ...environmentLines({ [ENV.modelDir]: IMAGE_PATHS.model }),
     "USER 1000:1000",
     `HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ${JSON.stringify(["node", "-e", HEALTH_PROBE])}`,
     `ENTRYPOINT ${JSON.stringify(["node", `${IMAGE_PATHS.server}/${spec.entry}`])}`,
-    ...Object.entries(spec.labels).map(([name, value]) => `LABEL ${name}=${quoted(value)}`),
+    ...assignments("LABEL", spec.labels),
   ];
   return `${lines.join("\n")}\n`;
 }
@@ -98,8 +97,8 @@ function packagesStage(spec: ImageSpec): string[] {
   return [
     `FROM ${spec.baseImage} AS packages`,
     ...aptInstall([...spec.aptPackages, ...spec.buildAptPackages]),
-    ...environmentLines({ ...QUIET, NODE_ENV: "production" }),
-    ...[...known].map((name) => `ARG ${name}`),
+    ...assignments("ENV", QUIET),
+    ...Array.from(known, (name) => `ARG ${name}`),
     `WORKDIR ${IMAGE_PATHS.root}`,
     `COPY ${files.join(" ")} ./`,
     `RUN ${install.join(" \\\n && ")}`,
@@ -122,8 +121,10 @@ function aptInstall(packages: readonly string[]): string[] {
   ];
 }
 
-function environmentLines(variables: Readonly<Record<string, string>>): string[] {
-  return Object.entries(variables).map(([name, value]) => `ENV ${name}=${quoted(value)}`);
+/** One instruction, since each is a step of its own to the classic builder. */
+function assignments(instruction: "ENV" | "LABEL", values: Readonly<Record<string, string>>): string[] {
+  const words = Object.entries(values).map(([name, value]) => `${name}=${quoted(value)}`);
+  return words.length === 0 ? [] : [`${instruction} ${words.join(" ")}`];
 }
 
 /** One word of a Dockerfile, in which no variable is replaced. @param value without line breaks */

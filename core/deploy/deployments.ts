@@ -180,7 +180,10 @@ export class Deployments {
       this.#reopening.start(version, found);
     }
     for (const running of orphans) {
-      log.warn({ replica: running.id }, "stopping a replica that an earlier server left and no version wants");
+      log.warn(
+        { replica: running.id },
+        "stopping a replica that an earlier server left and no version wants",
+      );
       void running.stop(0);
     }
   }

@@ -55,7 +55,12 @@ function hasSwitched(registry: Registry, deployment: Deployment, past: readonly 
 }
 
 /** Removes bundles that no version refers to: a deployment was to use them, and was cut off. */
-export async function removeUnusedBundles({ registry, bundles, runtime, log }: {
+export async function removeUnusedBundles({
+  registry,
+  bundles,
+  runtime,
+  log,
+}: {
   readonly registry: Registry;
   readonly bundles: BundleStore;
   readonly runtime: Runtime;

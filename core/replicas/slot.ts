@@ -80,11 +80,7 @@ export class Slot {
    * @param adopted a container that runs already and becomes the first occupant
    * @throws ReplicaStartError, ContractMismatchError
    */
-  async open(
-    signal: AbortSignal,
-    onFailure: "give-up" | "retry",
-    adopted?: RunningReplica,
-  ): Promise<void> {
+  async open(signal: AbortSignal, onFailure: "give-up" | "retry", adopted?: RunningReplica): Promise<void> {
     const started = this.#start(AbortSignal.any([this.#leaving.signal, signal]), adopted);
     this.#gone = started.then(
       () => this.#supervise(),

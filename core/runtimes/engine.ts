@@ -136,7 +136,9 @@ export class Engine {
   }
 
   /** Names and ids of images with these labels. */
-  async images(labels: Labels): Promise<readonly { readonly id: string; readonly tags: readonly string[] }[]> {
+  async images(
+    labels: Labels,
+  ): Promise<readonly { readonly id: string; readonly tags: readonly string[] }[]> {
     const images = await this.#call("list images", () =>
       this.#docker.listImages({ filters: JSON.stringify({ label: labelFilter(labels) }) }),
     );
@@ -203,7 +205,10 @@ export class Engine {
   }
 
   /** Output of a container as the engine frames it, from `sinceS` (Unix time, seconds) on, until it has ended. */
-  async followLogs(id: string, options: { readonly tail: number; readonly sinceS: number }): Promise<Readable> {
+  async followLogs(
+    id: string,
+    options: { readonly tail: number; readonly sinceS: number },
+  ): Promise<Readable> {
     const stream = await this.#call(`read the log of container ${id}`, () =>
       this.#docker.getContainer(id).logs({
         follow: true,
@@ -277,10 +282,13 @@ function engineError(error: unknown, what: string, shown: string): Error {
   }
   if (statusCode !== undefined) {
     const reason = /server error - ([^]*)$|reason: ([^]*)$/.exec(text)?.[0] ?? text;
-    return new EngineRefusedError(`the container engine refused to ${what} (${statusCode}): ${reason.trim()}`, {
-      cause: error,
-      details: { statusCode },
-    });
+    return new EngineRefusedError(
+      `the container engine refused to ${what} (${statusCode}): ${reason.trim()}`,
+      {
+        cause: error,
+        details: { statusCode },
+      },
+    );
   }
   if (!isNodeError(error)) return error instanceof Error ? error : new Error(text);
   const advice =

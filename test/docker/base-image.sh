@@ -11,7 +11,6 @@ trap 'rm -rf "$root"' EXIT
 node=$(readlink -f "$(ls "$repository"/node_modules/node*/bin/node | head -1)")
 npm=$(dirname "$(dirname "$(readlink -f "$(command -v npm)")")")
 mkdir -p "$root"/{bin,usr/bin,usr/lib/node_modules,etc/ssl/certs,tmp,root,proc,sys,dev,run,home/node}
-chmod 1777 "$root/tmp"
 
 (
   cd "$root/tmp"
@@ -20,6 +19,7 @@ chmod 1777 "$root/tmp"
 )
 install -m755 "$root"/tmp/*bin/busybox "$root/bin/busybox" 2>/dev/null || install -m755 "$root"/tmp/usr/bin/busybox "$root/bin/busybox"
 rm -rf "${root:?}"/tmp/*
+chmod 1777 "$root/tmp"
 for name in $("$root/bin/busybox" --list); do [ "$name" = busybox ] || ln -sf /bin/busybox "$root/bin/$name"; done
 ln -sf /bin/busybox "$root/usr/bin/env"
 

@@ -13,7 +13,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /lookup .* (?:no such host|server misbehaving|i\/o timeout)|dial tcp|TLS handshake timeout|connection refused|EAI_AGAIN|ENOTFOUND|Client\.Timeout|bad address/i,
-    "the engine reaches no network: check its network, proxy and DNS settings; the option buildArgs passes proxies on, buildNetwork: \"host\" uses the host's network",
+    'the engine reaches no network: check its network, proxy and DNS settings; the option buildArgs passes proxies on, buildNetwork: "host" uses the host\'s network',
   ],
   [
     /node-gyp|not found: make|gyp ERR|no acceptable C compiler/i,
@@ -23,7 +23,10 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /apt-get.*not found|E: Unable to locate package/i,
     "the base image has no such Debian package, or no apt at all: correct aptPackages or baseImage",
   ],
-  [/unauthorized|authentication required|denied/i, "the registry wants a login: correct user and password of the option push"],
+  [
+    /unauthorized|authentication required|denied/i,
+    "the registry wants a login: correct user and password of the option push",
+  ],
 ];
 
 /** @param what "building the image", "pushing windjammer/digits:1" */
@@ -34,7 +37,8 @@ export function buildError(what: string, outcome: BuildOutcome): WindjammerError
     logTail: [...lines.slice(-TAIL_LINES), error],
     ...(step === undefined ? {} : { step: step.number, steps: step.total, instruction: step.instruction }),
   };
-  const where = step === undefined ? "" : ` at step ${step.number}/${step.total} (${shortened(step.instruction)})`;
+  const where =
+    step === undefined ? "" : ` at step ${step.number}/${step.total} (${shortened(step.instruction)})`;
   if (/no space left on device/i.test(everything)) {
     return new DiskFullError(
       `${what} failed${where}: the engine's disk is full; docker system df shows what takes the space, docker image prune frees some`,
@@ -45,11 +49,16 @@ export function buildError(what: string, outcome: BuildOutcome): WindjammerError
     return withStep(installError({ exitCode: 1, lines }), where, details);
   }
   const said = lines.length === 0 ? error : `${error}: ${lines.slice(-3).join("; ")}`;
-  const advice = ADVICE.find(([pattern]) => pattern.test(everything))?.[1] ?? "more of its output is in the details";
+  const advice =
+    ADVICE.find(([pattern]) => pattern.test(everything))?.[1] ?? "more of its output is in the details";
   return new ImageBuildError(`${what} failed${where}: ${said}; ${advice}`, { details });
 }
 
-function withStep(error: WindjammerError, where: string, details: Readonly<Record<string, unknown>>): WindjammerError {
+function withStep(
+  error: WindjammerError,
+  where: string,
+  details: Readonly<Record<string, unknown>>,
+): WindjammerError {
   const ErrorClass = error.constructor as typeof WindjammerError;
   return new ErrorClass(`${error.message} (building the image${where})`, {
     details: { ...error.details, ...details },

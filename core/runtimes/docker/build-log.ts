@@ -60,7 +60,8 @@ export class BuildLog {
   take(message: EngineMessage): void {
     // A failed build ends like one that succeeded: only this message tells.
     if (message.error !== undefined) this.#error = message.error.trim();
-    if (message.stream !== undefined) this.#splitter.push(Buffer.from(message.stream)).forEach((line) => this.#line(line));
+    if (message.stream !== undefined)
+      this.#splitter.push(Buffer.from(message.stream)).forEach((line) => this.#line(line));
     if (message.status !== undefined) this.#status(message);
     const digest = (message.aux as { Digest?: unknown } | undefined)?.Digest;
     if (typeof digest === "string") this.#digest = digest;

@@ -42,7 +42,9 @@ export async function serverFiles(): Promise<ServerFiles> {
   const folder = fileURLToPath(new URL("../../../containers/", import.meta.url));
   const isServer = (path: string): boolean =>
     path.endsWith(extension) && !path.endsWith(`.d${extension}`) && path !== `dockerfile${extension}`;
-  const files = await filesBelow(folder, (path) => (isServer(path) ? `${CONTEXT.server}/${path}` : undefined));
+  const files = await filesBelow(folder, (path) =>
+    isServer(path) ? `${CONTEXT.server}/${path}` : undefined,
+  );
   const hash = createHash("sha256");
   for (const { name, path } of files) hash.update(`${name}\0`).update(await readFile(path));
   return {

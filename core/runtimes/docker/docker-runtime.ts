@@ -112,8 +112,8 @@ export class DockerRuntime implements Runtime {
         // Somebody removed it from the engine.
         const { model, version } = spec;
         const { signal } = opened.building;
-        await opened.images.prepare(spec.bundle, { report: () => {}, signal, model, version });
-        return this.#start(spec, opened);
+        const image = await opened.images.prepare(spec.bundle, { report: () => {}, signal, model, version });
+        return this.#start({ ...spec, image }, opened);
       }
     });
   }

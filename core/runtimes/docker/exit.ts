@@ -18,7 +18,10 @@ export interface ExitCircumstances {
 }
 
 /** @param state undefined when the container was removed behind our back */
-export function describeExit(state: ContainerState | undefined, circumstances: ExitCircumstances): ReplicaExit {
+export function describeExit(
+  state: ContainerState | undefined,
+  circumstances: ExitCircumstances,
+): ReplicaExit {
   const { wasStopped, sawOutOfMemory, memoryMb, lastLines } = circumstances;
   const exitCode = state?.exitCode;
   const status = exitCode === undefined ? {} : { exitCode };
@@ -30,7 +33,8 @@ export function describeExit(state: ContainerState | undefined, circumstances: E
     const limit = memoryMb === undefined ? "" : ` (limit ${memoryMb} MiB)`;
     return { reason: "out-of-memory", ...status, message: `out of memory${limit}` };
   }
-  if (exitCode === undefined) return { reason: "killed", signal: "SIGKILL", message: "its container was removed" };
+  if (exitCode === undefined)
+    return { reason: "killed", signal: "SIGKILL", message: "its container was removed" };
   if (signal !== undefined) return { reason: "killed", ...status, signal, message: `killed by ${signal}` };
   return { reason: "exited", ...status, message: `exited with code ${exitCode}` };
 }

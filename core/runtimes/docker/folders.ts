@@ -69,7 +69,9 @@ export class Folders {
     for (const folder of new Set([runDir, root])) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       if ((await lstat(folder)).uid !== (process.getuid?.() ?? 0))
-        throw new StateDirError(`folder ${folder} belongs to another user; remove it, or choose another stateDir`);
+        throw new StateDirError(
+          `folder ${folder} belongs to another user; remove it, or choose another stateDir`,
+        );
       await chmod(folder, 0o700);
       const names = (await readdir(folder)).filter((name) => !inUse.has(join(folder, name)));
       await Promise.all(names.map((name) => rm(join(folder, name), { recursive: true, force: true })));

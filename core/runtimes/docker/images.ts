@@ -3,12 +3,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  CONTEXT,
-  dockerfile,
-  packageJson,
-  type ImageSpec,
-} from "../../../containers/dockerfile.ts";
+import { CONTEXT, dockerfile, packageJson, type ImageSpec } from "../../../containers/dockerfile.ts";
 import { EngineRefusedError, EngineUnreachableError, InvalidBundleError } from "../../errors.ts";
 import type { BundleFolder } from "../../types.ts";
 import type { BuildRequest, Engine } from "../engine.ts";
@@ -50,7 +45,11 @@ export class Images {
   async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
     checkPackages(bundle);
     const plan = await this.#plan(bundle, options);
-    for (let running = this.#building.get(plan.tag); running !== undefined; running = this.#building.get(plan.tag)) {
+    for (
+      let running = this.#building.get(plan.tag);
+      running !== undefined;
+      running = this.#building.get(plan.tag)
+    ) {
       // Another caller's build may be cancelled by that caller; ours then is one of its own.
       await running.catch(() => {});
       options.signal.throwIfAborted();
@@ -103,16 +102,26 @@ export class Images {
     if (Object.keys(manifest.packages).length > 0) texts["package.json"] = packageJson(spec);
     if (lockfile !== undefined) texts[LOCKFILE] = lockfile;
     if (npmrc !== undefined) texts[".npmrc"] = npmrc;
-    return { tag: `windjammer/${repositoryOf(names.model)}:${tagOf(names.version, key)}`, texts, files: [...server.files, ...files] };
+    return {
+      tag: `windjammer/${repositoryOf(names.model)}:${tagOf(names.version, key)}`,
+      texts,
+      files: [...server.files, ...files],
+    };
   }
 
   async #build(plan: Plan, options: PrepareOptions): Promise<void> {
     const startedAt = performance.now();
     const bytes = plan.files.reduce((sum, { size }) => sum + size, 0);
-    options.report(`building image ${plan.tag} from ${(bytes / 1e6).toFixed(1)} MB`, { image: plan.tag, bytes });
+    options.report(`building image ${plan.tag} from ${(bytes / 1e6).toFixed(1)} MB`, {
+      image: plan.tag,
+      bytes,
+    });
     const log = await this.#buildWith("classic", plan, options).catch((error: unknown) => {
       // Engines that have given up the classic builder say so at once.
-      if (!(error instanceof EngineRefusedError) || !/buildkit|legacy builder|classic builder/i.test(error.message))
+      if (
+        !(error instanceof EngineRefusedError) ||
+        !/buildkit|legacy builder|classic builder/i.test(error.message)
+      )
         throw error;
       return this.#buildWith("buildkit", plan, options);
     });
@@ -153,10 +162,14 @@ export class Images {
     for (let attempt = 1; ; attempt++) {
       const log = new BuildLog(report, `${target}:${version}`);
       try {
-        for await (const message of this.#engine.push(`${target}:${version}`, login, signal)) log.take(message);
+        for await (const message of this.#engine.push(`${target}:${version}`, login, signal))
+          log.take(message);
         const { outcome } = log;
         if (outcome.error !== undefined) throw buildError(`pushing ${target}:${version}`, outcome);
-        report(`pushed ${target}:${version}`, { image: `${target}:${version}`, digest: outcome.digest ?? "" });
+        report(`pushed ${target}:${version}`, {
+          image: `${target}:${version}`,
+          digest: outcome.digest ?? "",
+        });
         return;
       } catch (error) {
         const isLast = attempt >= tries || signal.aborted || error instanceof EngineUnreachableError;

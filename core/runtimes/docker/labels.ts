@@ -33,10 +33,22 @@ export function replicaLabels(owner: string, spec: ReplicaSpec): Labels {
 }
 
 /** Who a container is, by its labels; undefined when it is no replica, such as a left-over trial. */
-export function replicaOf({ labels }: ContainerState):
-  | { readonly id: string; readonly model: string; readonly version: string; readonly memoryMb: number | undefined }
+export function replicaOf({
+  labels,
+}: ContainerState):
+  | {
+      readonly id: string;
+      readonly model: string;
+      readonly version: string;
+      readonly memoryMb: number | undefined;
+    }
   | undefined {
-  const { [LABEL.replica]: id, [LABEL.model]: model, [LABEL.version]: version, [LABEL.memory]: memory } = labels;
+  const {
+    [LABEL.replica]: id,
+    [LABEL.model]: model,
+    [LABEL.version]: version,
+    [LABEL.memory]: memory,
+  } = labels;
   if (id === undefined || model === undefined || version === undefined) return undefined;
   return { id, model, version, memoryMb: memory === undefined ? undefined : Number(memory) };
 }

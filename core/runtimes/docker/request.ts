@@ -127,7 +127,6 @@ function mounts(options: ContainerOptions, transport: Transport, folder: Replica
 
 function gpuRequests(gpus: ContainerOptions["gpus"]): NonNullable<ContainerRequest["HostConfig"]> {
   if (gpus === undefined) return {};
-  const which =
-    typeof gpus === "object" ? { DeviceIDs: [...gpus] } : { Count: gpus === "all" ? -1 : gpus };
+  const which = typeof gpus === "object" ? { DeviceIDs: [...gpus] } : { Count: gpus === "all" ? -1 : gpus };
   return { DeviceRequests: [{ Driver: "", Capabilities: [["gpu"]], ...which }] };
 }

@@ -24,7 +24,11 @@ export interface TrialParts {
 /** What an earlier trial on this engine found, else a new trial's outcome, which is kept in `cacheDir`. */
 export async function bestTransport(
   parts: TrialParts,
-  { engineId, cacheDir, image }: { readonly engineId: string; readonly cacheDir: string; readonly image: string },
+  {
+    engineId,
+    cacheDir,
+    image,
+  }: { readonly engineId: string; readonly cacheDir: string; readonly image: string },
 ): Promise<Transport> {
   const folder = join(cacheDir, "engines");
   const file = join(folder, engineId.replaceAll(/[^A-Za-z0-9]+/g, "-"));
@@ -36,7 +40,10 @@ export async function bestTransport(
   return transport;
 }
 
-async function canShareSocket({ engine, folders, user, labels }: TrialParts, image: string): Promise<boolean> {
+async function canShareSocket(
+  { engine, folders, user, labels }: TrialParts,
+  image: string,
+): Promise<boolean> {
   const folder = await folders.claim({});
   const request = lockedDown(image, { options: {}, transport: "socket", user, publishOn: "", folder });
   let container: string | undefined;
