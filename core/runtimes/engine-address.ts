@@ -7,7 +7,7 @@ import { processEnvironment } from "../config.ts";
 import { InvalidOptionsError } from "../errors.ts";
 
 /** Keys and certificates of an engine that is reached over TLS. */
-export interface EngineTls {
+interface EngineTls {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
@@ -53,20 +53,22 @@ export async function findEngine(
 
 function parseAddress(text: string, source: string, tls: EngineTls | undefined): EngineAddress {
   const shown = `${text} (${source})`;
-  if (text.startsWith("/")) return { kind: "socket", path: text, shown };
-  if (text.startsWith("unix://")) return { kind: "socket", path: text.slice("unix://".length), shown };
+  const path = /^(?:unix:\/\/)?(\/.*)$/.exec(text)?.[1];
+  if (path !== undefined) return { kind: "socket", path, shown };
   const url = URL.canParse(text) ? new URL(text.replace(/^tcp:/, "http:")) : undefined;
-  if (url === undefined || !["http:", "https:", "ssh:"].includes(url.protocol)) {
-    throw new InvalidOptionsError(
-      `the container engine's address ${shown} is not understood; write unix:///path, tcp://host:port or ssh://user@host`,
-      { details: { option: "host" } },
-    );
-  }
-  const host = url.hostname.replaceAll(/[[\]]/g, "");
-  if (url.protocol === "ssh:") {
+  if (url?.protocol === "ssh:") {
     const user = url.username === "" ? {} : { user: decodeURIComponent(url.username) };
-    return { kind: "ssh", host, port: Number(url.port || 22), ...user, shown };
+    return { kind: "ssh", host: url.hostname, port: Number(url.port || 22), ...user, shown };
   }
+  if (url !== undefined && /^https?:$/.test(url.protocol)) return tcpAddress(url, shown, tls);
+  throw new InvalidOptionsError(
+    `the container engine's address ${shown} is not understood; write unix:///path, tcp://host:port or ssh://user@host`,
+    { details: { option: "host" } },
+  );
+}
+
+function tcpAddress(url: URL, shown: string, tls: EngineTls | undefined): EngineAddress {
+  const host = url.hostname.replaceAll(/[[\]]/g, "");
   const secured = tls ?? (url.protocol === "https:" ? {} : undefined);
   const port = Number(url.port || (secured === undefined ? 2375 : 2376));
   return { kind: "tcp", host, port, ...(secured === undefined ? {} : { tls: secured }), shown };

@@ -22,9 +22,9 @@ export async function* jsonLines(stream: Readable, signal: AbortSignal): AsyncIt
     for await (const chunk of stream) {
       const lines = (open + String(chunk)).split("\n");
       open = lines.pop() ?? "";
-      for (const line of lines) if (line.trim() !== "") yield JSON.parse(line) as EngineMessage;
+      yield* parsed(lines);
     }
-    if (open.trim() !== "") yield JSON.parse(open) as EngineMessage;
+    yield* parsed([open]);
   } catch (error) {
     signal.throwIfAborted();
     throw error;
@@ -33,6 +33,10 @@ export async function* jsonLines(stream: Readable, signal: AbortSignal): AsyncIt
     stream.destroy();
   }
   signal.throwIfAborted();
+}
+
+function* parsed(lines: readonly string[]): Iterable<EngineMessage> {
+  for (const line of lines) if (line.trim() !== "") yield JSON.parse(line) as EngineMessage;
 }
 
 const HEADER_BYTES = 8;

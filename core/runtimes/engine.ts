@@ -326,22 +326,11 @@ function labelFilter(labels: Labels): string[] {
 }
 
 function dockerodeOptions(address: EngineAddress): Docker.DockerOptions {
-  switch (address.kind) {
-    case "socket":
-      return { socketPath: address.path };
-    case "ssh":
-      return {
-        protocol: "ssh",
-        host: address.host,
-        port: address.port,
-        ...(address.user === undefined ? {} : { username: address.user }),
-      };
-    case "tcp":
-      return {
-        protocol: address.tls === undefined ? "http" : "https",
-        host: address.host,
-        port: address.port,
-        ...address.tls,
-      };
+  if (address.kind === "socket") return { socketPath: address.path };
+  const { host, port } = address;
+  if (address.kind === "ssh") {
+    const user = address.user === undefined ? {} : { username: address.user };
+    return { protocol: "ssh", host, port, ...user };
   }
+  return { protocol: address.tls === undefined ? "http" : "https", host, port, ...address.tls };
 }

@@ -22,21 +22,32 @@ export function describeExit(
   state: ContainerState | undefined,
   circumstances: ExitCircumstances,
 ): ReplicaExit {
-  const { wasStopped, sawOutOfMemory, memoryMb, lastLines } = circumstances;
-  const exitCode = state?.exitCode;
-  const status = exitCode === undefined ? {} : { exitCode };
-  const signal = exitCode === undefined ? "SIGKILL" : signalOf(exitCode);
-  if (wasStopped) return { reason: "stopped", ...status, message: "stopped" };
-  const hasSign = lastLines.some(({ stream, text }) => stream === "stderr" && OUT_OF_MEMORY_SIGN.test(text));
-  const isKilled = exitCode === EXIT_OUT_OF_MEMORY || exitCode === SIGNAL_BASE + constants.signals.SIGABRT;
-  if (state?.wasOutOfMemory === true || (isKilled && (sawOutOfMemory || hasSign))) {
-    const limit = memoryMb === undefined ? "" : ` (limit ${memoryMb} MiB)`;
-    return { reason: "out-of-memory", ...status, message: `out of memory${limit}` };
-  }
-  if (exitCode === undefined)
+  const status = state === undefined ? {} : { exitCode: state.exitCode };
+  if (circumstances.wasStopped) return { reason: "stopped", ...status, message: "stopped" };
+  if (state === undefined)
     return { reason: "killed", signal: "SIGKILL", message: "its container was removed" };
-  if (signal !== undefined) return { reason: "killed", ...status, signal, message: `killed by ${signal}` };
-  return { reason: "exited", ...status, message: `exited with code ${exitCode}` };
+  const { exitCode } = state;
+  if (isOutOfMemory(state, circumstances)) {
+    const { memoryMb } = circumstances;
+    const limit = memoryMb === undefined ? "" : ` (limit ${memoryMb} MiB)`;
+    return { reason: "out-of-memory", exitCode, message: `out of memory${limit}` };
+  }
+  const signal = signalOf(exitCode);
+  return signal === undefined
+    ? { reason: "exited", exitCode, message: `exited with code ${exitCode}` }
+    : { reason: "killed", exitCode, signal, message: `killed by ${signal}` };
+}
+
+function isOutOfMemory(
+  { exitCode, wasOutOfMemory }: ContainerState,
+  { sawOutOfMemory, lastLines }: ExitCircumstances,
+): boolean {
+  if (wasOutOfMemory) return true;
+  if (exitCode !== EXIT_OUT_OF_MEMORY && exitCode !== SIGNAL_BASE + constants.signals.SIGABRT) return false;
+  return (
+    sawOutOfMemory ||
+    lastLines.some(({ stream, text }) => stream === "stderr" && OUT_OF_MEMORY_SIGN.test(text))
+  );
 }
 
 function signalOf(exitCode: number): string | undefined {

@@ -33,9 +33,7 @@ export function replicaLabels(owner: string, spec: ReplicaSpec): Labels {
 }
 
 /** Who a container is, by its labels; undefined when it is no replica, such as a left-over trial. */
-export function replicaOf({
-  labels,
-}: ContainerState):
+export function replicaOf({ labels }: ContainerState):
   | {
       readonly id: string;
       readonly model: string;

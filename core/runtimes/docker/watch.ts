@@ -27,15 +27,16 @@ export async function watchContainers(
       pauseMs = FIRST_PAUSE_MS;
       // What happened while nobody listened.
       await Promise.all(Array.from(all(), (replica) => replica.check()));
-      for await (const { action, container } of events) {
-        const replica = find(container);
-        if (action === "oom") replica?.noteOutOfMemory();
-        if (action === "die" || action === "destroy") void replica?.check();
-      }
+      for await (const { action, container } of events) tell(find(container), action);
     } catch {
       // The engine is gone: replicas that still run go on answering, and we listen again when it is back.
     }
     await delay(pauseMs, undefined, { signal }).catch(() => {});
     pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
   }
+}
+
+function tell(replica: ContainerReplica | undefined, action: string): void {
+  if (action === "oom") replica?.noteOutOfMemory();
+  if (action === "die" || action === "destroy") void replica?.check();
 }

@@ -7,12 +7,15 @@ import { InvalidOptionsError } from "../../../core/errors.ts";
 import { findEngine } from "../../../core/runtimes/engine-address.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
+function from(host: string): ReturnType<typeof findEngine> {
+  return findEngine(undefined, { DOCKER_HOST: host });
+}
+
 it("is the option, else DOCKER_HOST, in each of its forms", async () => {
   expect(await findEngine("unix:///a/b.sock", { DOCKER_HOST: "tcp://x:1" })).toMatchObject({
     kind: "socket",
     path: "/a/b.sock",
   });
-  const from = (host: string): ReturnType<typeof findEngine> => findEngine(undefined, { DOCKER_HOST: host });
   expect(await from("tcp://10.0.0.1")).toMatchObject({ kind: "tcp", host: "10.0.0.1", port: 2375 });
   expect(await from("tcp://[::1]:99")).toMatchObject({ kind: "tcp", host: "::1", port: 99 });
   expect(await from("ssh://me@host")).toMatchObject({ kind: "ssh", host: "host", port: 22, user: "me" });

@@ -15,6 +15,16 @@ function read(messages: readonly EngineMessage[]): {
   return { reports, outcome: log.outcome };
 }
 
+function pull(id: string, current: number): EngineMessage {
+  return { id, status: "Downloading", progressDetail: { current, total: 100 } };
+}
+
+/** The error of a build whose third step wrote `lines` and ended with `error`. */
+function failed(lines: string, error: string): Error {
+  const step = { stream: "Step 3/9 : RUN install\n ---> Running in 1a\n" };
+  return buildError("building the image", read([step, { stream: lines }, { error }]).outcome);
+}
+
 it("reports each step once, and whether it came from the cache", () => {
   const { reports, outcome } = read([
     { stream: "Step 1/2 : FROM node:24" },
@@ -30,11 +40,6 @@ it("reports each step once, and whether it came from the cache", () => {
 });
 
 it("reports pulls and pushes in steps of ten percent over all layers", () => {
-  const pull = (id: string, current: number): EngineMessage => ({
-    id,
-    status: "Downloading",
-    progressDetail: { current, total: 100 },
-  });
   const { reports } = read([
     pull("a", 0),
     pull("b", 0),
@@ -51,12 +56,6 @@ it("reports pulls and pushes in steps of ten percent over all layers", () => {
 });
 
 it("names the step of a failure, its last lines, and what to try", () => {
-  const failed = (lines: string, error: string): Error =>
-    buildError(
-      "building the image",
-      read([{ stream: "Step 3/9 : RUN install\n ---> Running in 1a\n" }, { stream: lines }, { error }])
-        .outcome,
-    );
   const missing = failed(
     "npm error code E404\nnpm error 404 'nothing@1.0.0' is not in this registry.\n",
     "The command returned a non-zero code: 1",
