@@ -34,19 +34,41 @@ export async function compareRuntimes({ seconds, rounds, baseImage }: Comparison
   );
   for (const application of ["first", "digits"] as const) {
     for (const connections of [1, 64]) {
-      const samples = new Map<string, LoadResult[]>(NAMES.map((name) => [name, []]));
-      for (let round = -1; round < rounds; round++) {
-        for (const [name, url] of servers) {
-          const target = `${url}/${application}/predict`;
-          const check = (): undefined => undefined;
-          const result = await load({ url: target, connections, seconds, body: BODIES[application], check });
-          // The first round warms up.
-          if (round >= 0) samples.get(name)?.push(result);
-        }
-      }
+      const samples = await sampled({ application, connections, servers, seconds, rounds });
       for (const name of NAMES) console.log(row({ application, connections, name }, samples));
     }
   }
+}
+
+type Samples = ReadonlyMap<string, readonly LoadResult[]>;
+
+async function sampled(what: {
+  readonly application: keyof typeof BODIES;
+  readonly connections: number;
+  readonly servers: ReadonlyMap<string, string>;
+  readonly seconds: number;
+  readonly rounds: number;
+}): Promise<Samples> {
+  const { application, connections, servers, seconds, rounds } = what;
+  const samples = new Map<string, LoadResult[]>(NAMES.map((name) => [name, []]));
+  const body = BODIES[application];
+  for (let round = -1; round < rounds; round++) {
+    for (const [name, base] of servers) {
+      const url = `${base}/${application}/predict`;
+      const result = await load({ url, connections, seconds, body, check: anything });
+      // The first round warms up.
+      if (round >= 0) samples.get(name)?.push(result);
+    }
+  }
+  return samples;
+}
+
+function anything(): undefined {
+  return undefined;
+}
+
+function ratio(value: number, of: number): string {
+  return (value / of).toFixed(2);
 }
 
 function row(
@@ -55,13 +77,12 @@ function row(
     connections,
     name,
   }: { readonly application: string; readonly connections: number; readonly name: string },
-  samples: ReadonlyMap<string, readonly LoadResult[]>,
+  samples: Samples,
 ): string {
   const own = samples.get(name) ?? [];
   const base = samples.get("process") ?? [];
   const rate = median(own, "perSecond");
   const p50 = median(own, "p50Ms");
-  const ratio = (value: number, of: number): string => (value / of).toFixed(2);
   return `| ${application} | ${connections} | ${name} | ${Math.round(rate)} | ${ratio(rate, median(base, "perSecond"))} | ${p50.toFixed(2)} | ${ratio(p50, median(base, "p50Ms"))} |`;
 }
 
