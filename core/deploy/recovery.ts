@@ -70,7 +70,11 @@ export async function removeUnusedBundles({
   for (const hash of await bundles.hashes()) {
     if (used.has(hash)) continue;
     log.info({ bundle: hash }, "removing a bundle that no version refers to");
-    await runtime.forget?.(hash);
-    await bundles.remove(hash);
+    try {
+      await runtime.forget?.(hash);
+      await bundles.remove(hash);
+    } catch (error) {
+      log.warn({ err: error, bundle: hash }, "a bundle could not be removed");
+    }
   }
 }

@@ -74,6 +74,9 @@ export class Reopening {
       log.info({ ...names, replicas: wanted }, "version reopened");
     } catch (error) {
       if (error instanceof ShuttingDownError || this.#signal.aborted) return;
+      // Nobody would send them anything.
+      if (serving.find(version.model, version.version) === undefined)
+        for (const running of found) void running.stop(0);
       log.error(
         { ...names, err: error },
         "a version that should run could not be reopened; scale it to try again",

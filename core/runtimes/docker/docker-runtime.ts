@@ -55,6 +55,8 @@ export class DockerRuntime implements Runtime {
   readonly #pending = new Set<Promise<unknown>>();
   readonly #oldLogs: ReplicaLog[] = [];
   #transport: Promise<Transport> | undefined;
+  /** The engine turned out to share no sockets. */
+  #isOnPorts = false;
   #opened: Opened | undefined;
   #closed: Promise<void> | undefined;
 
@@ -65,7 +67,7 @@ export class DockerRuntime implements Runtime {
   get abilities(): RuntimeAbilities {
     const { gpus, network, models = {}, transport } = this.#options;
     const all: readonly ContainerOptions[] = [{ gpus, network }, ...Object.values(models)];
-    const isCutOff = transport !== "port" && all.every((one) => !one.network);
+    const isCutOff = transport !== "port" && !this.#isOnPorts && all.every((one) => !one.network);
     return {
       isolation: "container",
       hasGpu: all.some((one) => one.gpus !== undefined),
@@ -99,7 +101,12 @@ export class DockerRuntime implements Runtime {
   prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
     return this.#tracked(async (opened) => {
       const signal = AbortSignal.any([options.signal, opened.building.signal]);
-      return opened.images.prepare(bundle, { ...options, signal });
+      const image = await opened.images.prepare(bundle, { ...options, signal });
+      if ((await this.#transportOn(opened, image)) === "port" && this.#options.transport !== "port")
+        options.report(
+          "this engine shares no sockets with this machine: replicas listen on ports, and are on the engine's network",
+        );
+      return image;
     });
   }
 
@@ -232,10 +239,16 @@ export class DockerRuntime implements Runtime {
     this.#transport ??= bestTransport(
       { engine, folders, user, labels: ownerLabels(context.owner) },
       { engineId: info.id, cacheDir: context.cacheDir, image },
-    ).catch((error: unknown) => {
-      this.#transport = undefined;
-      throw error;
-    });
+    ).then(
+      (found) => {
+        this.#isOnPorts = found === "port";
+        return found;
+      },
+      (error: unknown) => {
+        this.#transport = undefined;
+        throw error;
+      },
+    );
     return this.#transport;
   }
 
