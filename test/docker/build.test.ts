@@ -74,6 +74,16 @@ describe.skipIf(!hasEngine)("an image", () => {
     await expect(failure).rejects.toThrow(/step 1\/\d+ \(FROM localhost:1\/no-such-image:1\)/);
   });
 
+  it("is pushed again and again to a registry that does not answer, and the error names both", async () => {
+    await using bench = await dockerBench({ push: { repository: "127.0.0.1:1/models", tries: 2 } });
+    const bundle = await bench.bundle(SOURCE);
+    await expect(bench.prepare(bundle)).rejects.toThrow(
+      /pushing 127\.0\.0\.1:1\/models\/bench:\w+ failed: .*connection refused/,
+    );
+    expect(bench.reports.filter((line) => line.startsWith("pushing failed, attempt"))).toHaveLength(1);
+    await bench.runtime.forget?.(bundle.hash);
+  });
+
   it("whose build is cancelled leaves no container and can be built later", async () => {
     await using bench = await dockerBench();
     const controller = new AbortController();

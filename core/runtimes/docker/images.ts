@@ -56,11 +56,13 @@ export class Images {
     }
     if ((await this.#engine.findImage(plan.tag)) !== undefined) {
       options.report(`image ${plan.tag} is there already`, { image: plan.tag, isUnchanged: true });
-      return plan.tag;
+    } else {
+      const build = this.#build(plan, options).finally(() => this.#building.delete(plan.tag));
+      this.#building.set(plan.tag, build);
+      await build;
     }
-    const build = this.#build(plan, options).finally(() => this.#building.delete(plan.tag));
-    this.#building.set(plan.tag, build);
-    await build;
+    // Also one that is there: the push after its build may have failed. A registry that has it answers at once.
+    if (this.#options.push !== undefined) await this.#push(plan.tag, this.#options.push, options);
     return plan.tag;
   }
 
@@ -132,7 +134,6 @@ export class Images {
       image: plan.tag,
       cachedSteps: outcome.cachedSteps,
     });
-    if (this.#options.push !== undefined) await this.#push(plan.tag, this.#options.push, options);
   }
 
   async #buildWith(
