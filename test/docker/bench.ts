@@ -23,7 +23,12 @@ export interface DockerBench extends AsyncDisposable {
 export async function dockerBench(options: DockerOptions = {}, owner = "bench"): Promise<DockerBench> {
   const folder = await mkdtemp(join(tmpdir(), "windjammer-docker-"));
   const runtime = testDocker(options);
-  await runtime.open({ runDir: join(folder, "run"), cacheDir: join(folder, "cache"), owner });
+  try {
+    await runtime.open({ runDir: join(folder, "run"), cacheDir: join(folder, "cache"), owner });
+  } catch (error) {
+    await rm(folder, { recursive: true });
+    throw error;
+  }
   const reports: string[] = [];
   const silent: PrepareOptions = {
     report: (message) => reports.push(message),
