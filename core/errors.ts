@@ -232,11 +232,6 @@ export class EngineRefusedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("ENGINE_REFUSED", 502);
 }
 
-/** An optional package is not installed; names it and the command. */
-export class MissingPackageError extends WindjammerError {
-  static override readonly kind: ErrorKind = kind("MISSING_PACKAGE", 500);
-}
-
 /** The uploaded bundle or its manifest is broken. */
 export class InvalidBundleError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("INVALID_BUNDLE", 400);
@@ -272,7 +267,7 @@ export class GateFailedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("GATE_FAILED", 422);
 }
 
-/** The server stopped during the deployment; nothing of it is left. */
+/** The server stopped during the deployment, or it was cancelled; nothing of it is left. */
 export class DeploymentInterruptedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("DEPLOYMENT_INTERRUPTED", 500, "retryable");
 }
@@ -343,7 +338,6 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   ImageBuildError,
   EngineUnreachableError,
   EngineRefusedError,
-  MissingPackageError,
   InvalidBundleError,
   VersionExistsError,
   DeploymentConflictError,
@@ -358,27 +352,6 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   DiskFullError,
   ServerUnreachableError,
 ];
-
-const CLASS_BY_CODE: ReadonlyMap<string, typeof WindjammerError> = new Map(
-  ERROR_CLASSES.map((errorClass) => [errorClass.kind.code, errorClass]),
-);
-
-/** The error as replies carry it. */
-export interface ErrorBody {
-  readonly error: string;
-  readonly message: string;
-  readonly details: { readonly [key: string]: unknown };
-}
-
-export function errorBody(error: WindjammerError): ErrorBody {
-  return { error: error.code, message: error.message, details: error.details };
-}
-
-/** Rebuilds an error from a reply; an unknown code gives the base class. */
-export function errorFromBody(body: ErrorBody): WindjammerError {
-  const ErrorClass = CLASS_BY_CODE.get(body.error) ?? WindjammerError;
-  return new ErrorClass(body.message, { details: body.details });
-}
 
 /** Wraps what is not ours, so that every reply has a code. Node's own "no space left" keeps its meaning. */
 export function toWindjammerError(error: unknown): WindjammerError {

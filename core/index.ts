@@ -9,6 +9,7 @@ export {
 } from "./windjammer.ts";
 export type {
   ApplicationHandle,
+  ConnectOptions,
   DeployedApplication,
   DeployOptions,
   Prediction,
@@ -35,6 +36,7 @@ export type {
   TensorSpec,
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
+export { isExactVersion, isPackageName } from "./package-names.ts";
 export type {
   PrepareOptions,
   ReplicaSpec,
@@ -106,7 +108,6 @@ export {
   ImageBuildError,
   EngineUnreachableError,
   EngineRefusedError,
-  MissingPackageError,
   InvalidBundleError,
   VersionExistsError,
   DeploymentConflictError,

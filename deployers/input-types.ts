@@ -69,6 +69,9 @@ interface InputValues {
 export type InputOf<T extends InputTypeName> = InputValues[LongInputType<T>];
 
 /** Every name there is. */
+/** For messages: the long names only. */
+export const SHOWN_INPUT_TYPES = '"integers", "floats", "doubles", "bytes", "strings" or "json"';
+
 export const INPUT_TYPE_NAMES: readonly InputTypeName[] = Object.keys(LONG_NAMES) as InputTypeName[];
 
 export function longInputType(name: InputTypeName): ValueInputType {

@@ -1,12 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import {
-  ERROR_CLASSES,
-  errorBody,
-  errorFromBody,
-  toWindjammerError,
-  WindjammerError,
-} from "../core/errors.ts";
+import { errorBody, errorFromBody } from "../core/error-replies.ts";
+import { ERROR_CLASSES, toWindjammerError, WindjammerError } from "../core/errors.ts";
 
 const readme = readFileSync(new URL("../core/README.md", import.meta.url), "utf8");
 const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (\d{3}) \| (yes|no) \|/gm)].map(
@@ -34,6 +29,12 @@ describe("errors", () => {
         details: { field: "input" },
       });
     }
+  });
+
+  it("keep a code that is not known here, as a newer server sends it", () => {
+    const error = errorFromBody({ error: "QUOTA_EXCEEDED", message: "enough", details: { limit: 5 } });
+    expect(error).toBeInstanceOf(WindjammerError);
+    expect(errorBody(error)).toEqual({ error: "QUOTA_EXCEEDED", message: "enough", details: { limit: 5 } });
   });
 
   it("name a full disk whatever call met it", () => {

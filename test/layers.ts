@@ -7,12 +7,16 @@ export interface LayerRule {
 }
 
 const LEAVES = [
-  "core/errors.ts",
-  "core/types.ts",
   "core/config.ts",
+  "core/error-replies.ts",
+  "core/errors.ts",
   "core/log.ts",
   "core/metric",
   "core/nearest.ts",
+  "core/package-names.ts",
+  "core/types.ts",
+  "core/version.ts",
+  "core/wait.ts",
 ];
 /** What deployers of models that run in Node share. */
 const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map(
@@ -31,6 +35,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "containers/dockerfile.ts", may: ["containers/protocol.ts"] },
   { from: "containers/", may: ["containers/"] },
   { from: "core/errors.ts", may: [] },
+  { from: "core/error-replies.ts", may: ["core/errors.ts"] },
   { from: "core/types.ts", may: WIRE },
   { from: "core/metric", may: ["core/types.ts", "core/metric"] },
   { from: "core/registry/", may: [...LEAVES, ...WIRE] },

@@ -1,8 +1,9 @@
 // Loader of functions: an ES module in the bundle whose named export takes a list of inputs and returns a list.
+import { callForRows } from "../call-rows.ts";
 import type { Batch, BatchResult, LoadContext, LoadedModel, Loader } from "../loader.ts";
 import { encodeOutput, invalidOutput, jsonResult } from "../json-output.ts";
 import type { ItemError } from "../protocol.ts";
-import { callForRows, importFunctions, type UserFunction } from "../user-function.ts";
+import { importFunctions, type UserFunction } from "../user-function.ts";
 import { decodeRows } from "../values.ts";
 
 /** `manifest.model` of a bundle with loader "function". */

@@ -1,30 +1,41 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, InvalidArgumentError, Option } from "commander";
-import { defaultStateDir, tokenFromEnvironment } from "../config.ts";
-import type { LogLevel } from "../log.ts";
+import { defaultStateDir, type ServerOptions, tokenFromEnvironment } from "../config.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
 
 type RuntimeName = "process" | "docker";
 
-interface StartOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly adminPort: number;
-  readonly stateDir: string;
-  readonly cacheDir?: string;
-  readonly token?: string;
-  readonly logLevel: LogLevel;
-  readonly runtime: RuntimeName;
+interface RuntimeChoices {
   readonly baseImage?: string;
 }
+
+/** Loaded late, each with the packages that only it needs. */
+const RUNTIMES: Readonly<Record<RuntimeName, (choices: RuntimeChoices) => Promise<Runtime>>> = {
+  process: async () => (await import("../runtimes/process/index.ts")).processRuntime(),
+  docker: async ({ baseImage }) => (await import("../runtimes/docker/index.ts")).docker({ baseImage }),
+};
+
+interface StartOptions extends ServerOptions, RuntimeChoices {
+  readonly runtime: RuntimeName;
+}
+
+/** Sizes and times; what is left out keeps the default of `ServerOptions`. */
+const LIMITS: readonly (readonly [flags: string, description: string])[] = [
+  ["--max-body-bytes <bytes>", "largest body of a prediction (default: 64 MiB)"],
+  ["--max-inputs <count>", "most inputs in one prediction (default: 10000)"],
+  ["--max-queue-length <count>", "most queries that wait for one version (default: 10000)"],
+  ["--max-bundle-bytes <bytes>", "largest bundle that may be uploaded, unpacked (default: 16 GiB)"],
+  ["--request-timeout-ms <ms>", "a request must have arrived whole within this time (default: 30000)"],
+  ["--drain-timeout-ms <ms>", "time running queries get to finish on close (default: 5000)"],
+];
 
 /** Exit code of a process ended by SIGINT or SIGTERM: 128 + its number. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 type StopSignal = keyof typeof EXIT_CODES;
 
 export function startCommand(): Command {
-  return new Command("start")
+  const command = new Command("start")
     .description("Run a server in the foreground: the query API and the management API.")
     .option("--port <port>", "port of the query API, 0 for a free one", parsePort, 1337)
     .option("--admin-port <port>", "port of the management API, 0 for a free one", parsePort, 1338)
@@ -36,7 +47,7 @@ export function startCommand(): Command {
     )
     .option(
       "--token <token>",
-      "bearer token of the management API, at least 16 characters; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
+      "bearer token of the management API, at least 16 characters without spaces; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
     )
     .addOption(
       new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
@@ -45,7 +56,7 @@ export function startCommand(): Command {
     )
     .addOption(
       new Option("--runtime <runtime>", "what runs the model containers")
-        .choices(["process", "docker"] satisfies RuntimeName[])
+        .choices(Object.keys(RUNTIMES))
         .default("process"),
     )
     .option(
@@ -53,6 +64,8 @@ export function startCommand(): Command {
       "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
     )
     .action(start);
+  for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
+  return command;
 }
 
 async function start(options: StartOptions): Promise<void> {
@@ -60,16 +73,10 @@ async function start(options: StartOptions): Promise<void> {
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
-  const runtime = await createRuntime(name, baseImage);
+  const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
   const server = await startServer({ ...rest, token, runtime });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
-}
-
-/** Late too: what talks to an engine is loaded only by those who have one. */
-async function createRuntime(name: RuntimeName, baseImage: string | undefined): Promise<Runtime> {
-  if (name === "process") return (await import("../runtimes/process/index.ts")).processRuntime();
-  return (await import("../runtimes/docker/index.ts")).docker({ baseImage });
 }
 
 function banner(server: RunningServer, hasToken: boolean): string {
@@ -98,6 +105,11 @@ async function stopped(server: RunningServer): Promise<void> {
   await server.close();
   process.stdout.write("closed\n");
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
+}
+
+function parseWhole(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("expected a whole number.");
+  return Number(text);
 }
 
 function parsePort(text: string): number {

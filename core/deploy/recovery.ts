@@ -1,13 +1,12 @@
-// What a start cleans up behind a server that was killed: deployments left running, bundles that nobody refers to.
+// What a server left when it was killed: ends its deployments, stops its replicas that no version wants.
 import { DeploymentInterruptedError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { Runtime } from "../runtimes/runtime.ts";
+import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { Deployment, DeploymentEvent } from "../types.ts";
-import type { BundleStore } from "./bundle-store.ts";
+import type { Deployment } from "../types.ts";
 import { Journal } from "./journal.ts";
 
-/** Ends the records of deployments that were cut off: after the switch they have succeeded, before it they failed. */
+/** Those that were cut off before their switch have failed: with it, in one commit, they succeed. */
 export async function endInterrupted(registry: Registry, log: Log): Promise<void> {
   for (const deployment of registry.deployments()) {
     if (deployment.state === "running") await endOne(registry, deployment, log);
@@ -24,16 +23,6 @@ async function endOne(registry: Registry, deployment: Deployment, log: Log): Pro
     },
     past,
   );
-  const endedAt = new Date().toISOString();
-  if (hasSwitched(registry, deployment, past)) {
-    await journal.say({
-      step: "done",
-      level: "warning",
-      message: `the server stopped after the switch; model ${model} serves version ${version}`,
-    });
-    await registry.putDeployment({ ...deployment, state: "succeeded", result: "deployed", endedAt });
-    return;
-  }
   const step = past.at(-1)?.step ?? "receive";
   const message = `the server stopped during the deployment of model ${model} version ${version}, at step ${step}; nothing of it is left: deploy again`;
   const { code } = DeploymentInterruptedError.kind;
@@ -41,40 +30,19 @@ async function endOne(registry: Registry, deployment: Deployment, log: Log): Pro
   await registry.putDeployment({
     ...deployment,
     state: "failed",
-    endedAt,
-    error: { code, message, step, logTail: [] },
+    endedAt: new Date().toISOString(),
+    error: { code, message, step, logTail: [], details: {} },
   });
 }
 
-/** The switch is one commit of the registry, so the registry knows; the events only say what was current before. */
-function hasSwitched(registry: Registry, deployment: Deployment, past: readonly DeploymentEvent[]): boolean {
-  const checked = past.find((event) => event.step === "check");
-  if (checked === undefined || registry.findModel(deployment.model)?.currentVersion !== deployment.version)
-    return false;
-  return checked.details?.["former"] !== deployment.version;
-}
-
-/** Removes bundles that no version refers to: a deployment was to use them, and was cut off. */
-export async function removeUnusedBundles({
-  registry,
-  bundles,
-  runtime,
-  log,
-}: {
-  readonly registry: Registry;
-  readonly bundles: BundleStore;
-  readonly runtime: Runtime;
-  readonly log: Log;
-}): Promise<void> {
-  const used = new Set(registry.versions().map((version) => version.bundle));
-  for (const hash of await bundles.hashes()) {
-    if (used.has(hash)) continue;
-    log.info({ bundle: hash }, "removing a bundle that no version refers to");
+/** Stops replicas that nobody would send anything. Never rejects. */
+export async function stopReplicas(replicas: readonly RunningReplica[], log: Log): Promise<void> {
+  const stopping = replicas.map(async (running) => {
     try {
-      await runtime.forget?.(hash);
-      await bundles.remove(hash);
+      await running.stop(0);
     } catch (error) {
-      log.warn({ err: error, bundle: hash }, "a bundle could not be removed");
+      log.error({ replica: running.id, err: error }, "a replica could not be stopped");
     }
-  }
+  });
+  await Promise.all(stopping);
 }

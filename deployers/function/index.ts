@@ -10,7 +10,13 @@ import {
   type Manifest,
   type Windjammer,
 } from "../../core/index.ts";
-import { INPUT_TYPE_NAMES, longInputType, type InputOf, type InputTypeName } from "../input-types.ts";
+import {
+  INPUT_TYPE_NAMES,
+  longInputType,
+  SHOWN_INPUT_TYPES,
+  type InputOf,
+  type InputTypeName,
+} from "../input-types.ts";
 import { locationSchema } from "../location.ts";
 import { bundleModule } from "../module-bundle.ts";
 import { packageOptionsShape, type PackageOptions } from "../packages.ts";
@@ -37,7 +43,7 @@ const FILE = "function.mjs";
 export const functionDeployer: Deployer<FunctionOptions> = {
   name: "function",
   options: z.strictObject({
-    inputType: z.enum(INPUT_TYPE_NAMES),
+    inputType: z.enum(INPUT_TYPE_NAMES, `expected ${SHOWN_INPUT_TYPES}`),
     module: locationSchema,
     export: z.string().min(1).optional(),
     ...packageOptionsShape,
