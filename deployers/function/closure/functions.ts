@@ -1,0 +1,159 @@
+// Nodes of functions: finds their text, captures the names it takes from outside, and says what cannot be moved.
+import { types } from "node:util";
+import type { StateNode } from "../../../containers/closure-format.ts";
+import { captureName, type CapturePlace } from "./captures.ts";
+import type { Source } from "./drafts.ts";
+import type { Edit } from "./emit.ts";
+import type { FunctionFacts } from "./inspect.ts";
+import { importText, isRequire } from "./modules.ts";
+import { HINTS } from "./refuse.ts";
+import { freeReferences, freeSpecials, specialsIn, type FunctionNode, type Reference } from "./scope.ts";
+import type { Script } from "./script.ts";
+import { shapeOf } from "./values.ts";
+import type { VariableUse } from "./variables.ts";
+import type { Walk } from "./walk.ts";
+
+/** Text of a function of the user's or of a package; undefined when it was refused. */
+export function sourceOf(value: object, path: string, walk: Walk): Source | undefined {
+  const facts = walk.inspection.describeFunction(value);
+  const { script } = facts;
+  if (script === undefined)
+    return walk.refuse(path, "is a native function, which has no JavaScript text", HINTS.setup);
+  if (script.isInternal)
+    return walk.refuse(path, "is a function of Node itself, made for this process", HINTS.setup);
+  try {
+    const text = Function.prototype.toString.call(value);
+    const fn = script.functionAt(facts.offset, text);
+    if (fn !== undefined) return { script, fn, facts };
+    return walk.refuse(path, "has a text that is not found in its file", "write it in a file, not with eval");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return walk.refuse(
+      path,
+      `stands in ${script.url}, which cannot be parsed (${reason})`,
+      "write it in a plain file",
+    );
+  }
+}
+
+export function encodeBound(facts: FunctionFacts, path: string, walk: Walk): StateNode | undefined {
+  const { bound } = facts;
+  if (bound === undefined) return undefined;
+  return {
+    kind: "bound",
+    target: walk.ref(bound.target, `${path} (bound function)`),
+    self: walk.ref(bound.self, `${path} (bound this)`),
+    parameters: bound.parameters.map((each, index) => walk.ref(each, `${path} (bound argument ${index})`)),
+  };
+}
+
+/** What a text cannot take along, wherever it stands. */
+export function refuseSpecials({ script, fn }: Source, path: string, walk: Walk): void {
+  const line = (start: number): string =>
+    `line ${(script.original(...lineOf(script, start))?.line ?? 0) + 1}`;
+  for (const { use, start, text } of specialsIn(script.scopes, fn)) {
+    if (use === "eval" || use === "with")
+      walk.refuse(path, `uses ${use} (${line(start)}), which can reach any variable`, "write it without");
+    if (use === "import.meta")
+      walk.refuse(
+        path,
+        `uses import.meta (${line(start)}), which is another one in the container`,
+        HINTS.plain,
+      );
+    if (use === "import()") importText(text, { path, at: line(start), script }, walk);
+  }
+  if (fn.kind === "class") return;
+  for (const { use, start, owner } of freeSpecials(script.scopes, fn)) {
+    if (use === "this" && owner === -1 && script.isModule) continue;
+    if (use === "import.meta" || use === "import()" || use === "eval" || use === "with") continue;
+    const of = use === "private" ? "a private name of its class" : `the ${use} of the function around it`;
+    walk.refuse(
+      path,
+      `uses ${of} (${line(start)})`,
+      "capture what it needs in a const, or pass it as an argument",
+    );
+  }
+}
+
+function lineOf(script: Script, offset: number): [number, number] {
+  const { line, column } = script.placeOf(offset);
+  return [line, column];
+}
+
+export function encodeFunction(value: object, path: string, walk: Walk): StateNode | undefined {
+  if (types.isProxy(value)) return walk.refuse(path, "is a Proxy, whose handler stays hidden", HINTS.plain);
+  const facts = walk.inspection.describeFunction(value);
+  if (facts.bound !== undefined) {
+    const node = encodeBound(facts, path, walk);
+    return node && ({ ...node, ...functionShape(value, path, walk) } as StateNode);
+  }
+  if (isRequire(value)) return { kind: "require" };
+  const source = sourceOf(value, path, walk);
+  if (source === undefined) return undefined;
+  if (source.fn.kind === "class") return walk.encodeClass(value, source, path);
+  const id = walk.idOf(value, path);
+  refuseSpecials(source, path, walk);
+  const { script, fn } = source;
+  const uses = captures(freeReferences(script.scopes, fn), { source, path, walk });
+  const edits = ownNameEdits(fn, uses);
+  const shape = functionShape(value, path, walk);
+  walk.drafts.push({ id, kind: "function", script, fn, uses, given: [], edits, shape });
+  return undefined;
+}
+
+/** A declaration that uses its own name means the variable, which may hold something else by now. */
+function ownNameEdits({ node }: FunctionNode, uses: readonly VariableUse[]): readonly Edit[] {
+  const { id } = node;
+  if (node.type !== "FunctionDeclaration" || !id) return [];
+  return uses.some(({ variable }) => variable.name === id.name)
+    ? [{ start: id.start, end: id.end, text: " " }]
+    : [];
+}
+
+/** Names by which these references go out of the function, each with its variable. */
+export function captures(references: readonly Reference[], place: CapturePlace): readonly VariableUse[] {
+  const byName = new Map<string, Reference[]>();
+  for (const reference of references) {
+    const list = byName.get(reference.name) ?? [];
+    byName.set(reference.name, list);
+    list.push(reference);
+  }
+  return [...byName.values()].map((list) => captureName(list, place)).filter((use) => use !== undefined);
+}
+
+/** Own properties, and the prototype object that instances of a plain function have. */
+export function functionShape(value: object, path: string, walk: Walk): Partial<StateNode> {
+  const prototype: unknown = Object.getOwnPropertyDescriptor(value, "prototype")?.value;
+  if (typeof prototype === "object" && prototype !== null) encodePrototype(value, prototype, { path, walk });
+  const keys = Reflect.ownKeys(value).filter(
+    (key) => !["prototype", "arguments", "caller"].includes(key as string),
+  );
+  const proto = Object.getPrototypeOf(value) as object | null;
+  const shape = shapeOf(value, { keys, path }, walk);
+  return isFunctionPrototype(proto) ? shape : { ...shape, proto: walk.ref(proto, `${path}.[[Prototype]]`) };
+}
+
+const FUNCTION_PROTOTYPES: ReadonlySet<unknown> = new Set<unknown>(
+  [() => {}, async () => {}, function* () {}, async function* () {}].map(
+    (each) => Object.getPrototypeOf(each) as unknown,
+  ),
+);
+
+function isFunctionPrototype(proto: object | null): boolean {
+  return FUNCTION_PROTOTYPES.has(proto);
+}
+
+export function encodePrototype(
+  value: object,
+  prototype: object,
+  { path, walk }: { readonly path: string; readonly walk: Walk },
+): void {
+  const id = walk.knownId(prototype) ?? walk.reserve(prototype);
+  if (walk.nodes[id] !== undefined) return;
+  const of = walk.idOf(value, path);
+  walk.nodes[id] = { kind: "prototype", of };
+  const at = `${path}.prototype`;
+  const shape = shapeOf(prototype, { keys: Reflect.ownKeys(prototype), path: at }, walk);
+  const proto = walk.ref(Object.getPrototypeOf(prototype), `${at}.[[Prototype]]`);
+  walk.nodes[id] = { kind: "prototype", of, proto, ...shape };
+}
