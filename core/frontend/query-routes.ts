@@ -123,6 +123,7 @@ function describe({ application, version, manifest, served }: Target): object {
     version: version?.version ?? null,
     readyReplicas: served?.readyCount ?? 0,
     contract: manifest?.contract ?? null,
+    ...(manifest?.schemas === undefined ? {} : { schemas: manifest.schemas }),
     example: { method: "POST", path: `/${name}/predict`, body: { input } },
   };
 }

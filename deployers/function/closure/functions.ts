@@ -21,6 +21,7 @@ export function sourceOf(value: object, path: string, walk: Walk): Source | unde
     return walk.refuse(path, "is a native function, which has no JavaScript text", HINTS.setup);
   if (script.isInternal)
     return walk.refuse(path, "is a function of Node itself, made for this process", HINTS.setup);
+  walk.references.addImports(script);
   try {
     const text = Function.prototype.toString.call(value);
     const fn = script.functionAt(facts.offset, text);
@@ -63,6 +64,8 @@ export function refuseSpecials({ script, fn }: Source, path: string, walk: Walk)
     if (use === "import()") importText(text, { path, at: line(start), script }, walk);
   }
   if (fn.kind === "class") return;
+  if (specialsIn(script.scopes, fn).some(({ use, owner }) => use === "super" && owner === fn.node.start))
+    walk.refuse(path, "uses super, which belongs to its object", "write it as a method of a class");
   for (const { use, start, owner } of freeSpecials(script.scopes, fn)) {
     if (use === "this" && owner === -1 && script.isModule) continue;
     if (use === "import.meta" || use === "import()" || use === "eval" || use === "with") continue;

@@ -29,6 +29,7 @@ class NotLoaded extends Error {}
 export class References {
   readonly #places = new Map<unknown, Place>();
   readonly #packages = new Map<string, FoundPackage>();
+  readonly #seen = new Set<Script>();
   readonly #loaded: ReadonlySet<string>;
 
   /** Reads no getter and loads no module that is not loaded already. */
@@ -37,7 +38,8 @@ export class References {
     for (const [name, value] of closureRoots()) this.#add(value, { kind: "global", path: [name] });
     for (const [name, value] of closureRoots())
       if (!OPAQUE_ROOTS.has(name)) this.#explore(value, { kind: "global", path: [name] }, 6);
-    for (const script of scripts) this.#addImports(script);
+    // What packages import is looked up only where a function of theirs is taken along.
+    for (const script of scripts) if (script.packageName === undefined) this.addImports(script);
   }
 
   find(value: unknown): Place | undefined {
@@ -64,8 +66,10 @@ export class References {
     return this.#packages.get(name);
   }
 
-  #addImports(script: Script): void {
-    if (script.path === undefined || script.isInternal) return;
+  /** Notes what a script imports, once. */
+  addImports(script: Script): void {
+    if (script.path === undefined || script.isInternal || this.#seen.has(script)) return;
+    this.#seen.add(script);
     let imports;
     try {
       ({ imports } = script.scopes);

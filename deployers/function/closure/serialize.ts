@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { join } from "node:path";
+import { types } from "node:util";
 import type { Capture, ClosureState, Ref, StateNode } from "../../../containers/closure-format.ts";
 import { packageOfImport } from "../../packages.ts";
 import { encodeClass, encodePrivates } from "./classes.ts";
@@ -88,9 +89,23 @@ function encode(value: object, path: string, walk: Walk): StateNode | undefined 
   const place = walk.place(value);
   if (place !== undefined) return place;
   if (typeof value === "function") return encodeFunction(value, path, walk);
+  const owner = prototypeOwner(value);
+  if (owner !== undefined && walk.references.find(owner) === undefined) {
+    walk.encodeNow(owner, `${path}.constructor`);
+    const known = walk.knownId(value);
+    if (known !== undefined && walk.nodes[known] !== undefined) return walk.nodes[known];
+  }
   const node = encodeValue(value, path, walk);
   const privates = node === undefined ? undefined : encodePrivates(value, path, walk);
   return privates === undefined ? node : ({ ...node, privates } as StateNode);
+}
+
+/** The function whose `prototype` an object is. */
+function prototypeOwner(value: object): object | undefined {
+  if (types.isProxy(value)) return undefined;
+  const constructor: unknown = Object.getOwnPropertyDescriptor(value, "constructor")?.value;
+  if (typeof constructor !== "function") return undefined;
+  return Object.getOwnPropertyDescriptor(constructor, "prototype")?.value === value ? constructor : undefined;
 }
 
 function write(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">, folder: string): Serialized {

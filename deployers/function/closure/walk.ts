@@ -59,6 +59,7 @@ export class Walk {
   readonly #encode: Encode;
   readonly #encodeClass: EncodeClass;
   readonly #ids = new Map<unknown, number>();
+  readonly #started = new Set<number>();
   readonly #paths: (readonly [number, string])[] = [];
   readonly #queue: { readonly id: number; readonly value: object; readonly path: string }[] = [];
 
@@ -125,10 +126,22 @@ export class Walk {
   drain(): void {
     for (let next = this.#queue.pop(); next !== undefined; next = this.#queue.pop()) {
       const { id, value, path } = next;
-      if (this.nodes[id] !== undefined || this.problems.length >= MAX_PROBLEMS) continue;
-      const node = this.#encode(value, path, this);
-      if (this.nodes[id] === undefined && node !== undefined) this.nodes[id] = node;
+      if (this.problems.length < MAX_PROBLEMS) this.#encodeOnce(id, value, path);
     }
+  }
+
+  /** Walks an object before all others that wait: a class before what its prototype holds. */
+  encodeNow(value: object, path: string): number {
+    const id = this.idOf(value, path);
+    this.#encodeOnce(id, value, path);
+    return id;
+  }
+
+  #encodeOnce(id: number, value: object, path: string): void {
+    if (this.nodes[id] !== undefined || this.#started.has(id)) return;
+    this.#started.add(id);
+    const node = this.#encode(value, path, this);
+    if (this.nodes[id] === undefined && node !== undefined) this.nodes[id] = node;
   }
 
   /** Nodes of objects with the path on which each was found first. */
