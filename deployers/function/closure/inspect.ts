@@ -35,6 +35,7 @@ interface RemoteObject {
 interface RemoteProperty {
   readonly name: string;
   readonly value?: RemoteObject;
+  readonly symbol?: RemoteObject;
 }
 
 interface RemoteProperties {
@@ -103,6 +104,16 @@ export class Inspection {
     return privateProperties
       .filter((property) => property.value !== undefined)
       .map((property) => ({ name: property.name, value: this.#live(property.value) }));
+  }
+
+  /** Own keys but the indexes, which long lists have by the million. */
+  nonIndexKeys(value: object): readonly (string | symbol)[] {
+    const objectId = this.#remote(value).objectId ?? "";
+    const parameters = { objectId, ownProperties: true, nonIndexedPropertiesOnly: true };
+    const { result } = this.#post("Runtime.getProperties", parameters) as RemoteProperties;
+    return result
+      .filter(({ name }) => name !== "__proto__" || Object.hasOwn(value, "__proto__"))
+      .map(({ name, symbol }) => (symbol === undefined ? name : (this.#live(symbol) as symbol)));
   }
 
   /** What a Proxy stands for. */

@@ -83,7 +83,7 @@ export function encodeValue(value: object, path: string, walk: Walk): StateNode 
   const kind = KINDS.find(({ test }) => test(value));
   const node = kind === undefined ? encodeObject(value, path, walk) : kind.node(value, path, walk);
   if (node === undefined) return undefined;
-  const own = { keys: Reflect.ownKeys(value).filter((key) => kind?.holds?.(key) !== true), path };
+  const own = { keys: ownKeys(value, walk).filter((key) => kind?.holds?.(key) !== true), path };
   const proto = Object.getPrototypeOf(value) as object | null;
   const ownProto =
     kind === undefined || node.kind === "view" || node.kind === "boxed" ? undefined : kind.proto;
@@ -96,6 +96,14 @@ export function encodeValue(value: object, path: string, walk: Walk): StateNode 
     ...(isUsual ? {} : { proto: walk.ref(proto, `${path}.[[Prototype]]`) }),
     ...(properties.length === 0 ? {} : { properties }),
   };
+}
+
+const LONG = 1000;
+
+function ownKeys(value: object, walk: Walk): readonly (string | symbol)[] {
+  const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+  const isLong = isList && (value as ArrayLike<unknown>).length > LONG;
+  return isLong ? walk.inspection.nonIndexKeys(value) : Reflect.ownKeys(value);
 }
 
 function usualProto(node: StateNode, value: object): object | null {
@@ -204,9 +212,7 @@ function encodeArray(value: object, path: string, walk: Walk): StateNode {
     const numbers = Float64Array.from(list);
     return { kind: "numbers", at: walk.data.add(new Uint8Array(numbers.buffer)), length };
   }
-  const keys = Object.keys(list);
-  const isDense = keys.length >= length && keys[length - 1] === String(length - 1);
-  const isPlain = isDense && !Object.isFrozen(list) && !hasAccessor(list, length);
+  const isPlain = !Object.isFrozen(list) && !hasAccessor(list, length);
   if (length === 0) return { kind: "array", length };
   if (isPlain)
     return { kind: "array", length, items: list.map((each, index) => walk.ref(each, joinPath(path, index))) };
