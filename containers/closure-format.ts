@@ -94,11 +94,12 @@ export interface ClosureState {
 /** Byte alignment of everything in the data file. */
 export const ALIGNMENT = 8;
 
+function* generator(): Generator {}
+async function* asyncGenerator(): AsyncGenerator {}
+
 /** Objects that every Node has and no global leads to, by the name that paths use. */
 function hiddenRoots(): Readonly<Record<string, unknown>> {
   const proto = Object.getPrototypeOf as (value: unknown) => object;
-  const generator = function* (): Generator {};
-  const asyncGenerator = async function* (): AsyncGenerator {};
   return {
     "%AsyncFunctionPrototype%": proto(async () => {}),
     "%GeneratorFunctionPrototype%": proto(generator),
@@ -108,7 +109,7 @@ function hiddenRoots(): Readonly<Record<string, unknown>> {
     "%MapIteratorPrototype%": proto(new Map().values()),
     "%SetIteratorPrototype%": proto(new Set().values()),
     "%StringIteratorPrototype%": proto(""[Symbol.iterator]()),
-    "%AsyncIteratorPrototype%": proto(proto(proto(asyncGenerator.prototype) as object)),
+    "%AsyncIteratorPrototype%": proto(proto(proto(asyncGenerator.prototype))),
   };
 }
 

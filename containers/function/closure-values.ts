@@ -27,40 +27,31 @@ export function plainShell(node: StateNode, values: Values): unknown {
   return made;
 }
 
+type Shells = {
+  readonly [K in StateNode["kind"]]?: (node: StateNode & { readonly kind: K }, values: Values) => unknown;
+};
+
+const SHELLS: Shells = {
+  symbol: ({ key, description }) => (key === undefined ? Symbol(description) : Symbol.for(key)),
+  array: ({ items, length }) => (items === undefined ? sized(length) : []),
+  numbers: ({ at, length }, values) => Array.from(new Float64Array(values.bytes(at, length * 8))),
+  map: () => new Map(),
+  set: () => new Set(),
+  date: ({ time }, values) => new Date(values.value(time) as number),
+  regexp: ({ source, flags }) => new RegExp(source, flags),
+  error: () => bare(new Error("made by the loader")),
+  boxed: ({ value }, values) => Object(values.value(value)) as unknown,
+  buffer: ({ at, length, maxLength }, values) => values.bytes(at, length, maxLength),
+  view: viewShell,
+  url: ({ text }) => new URL(text),
+  parameters: ({ text }) => new URLSearchParams(text),
+  namespace: newObject,
+  cell: newObject,
+};
+
 function kindShell(node: StateNode, values: Values): unknown {
-  switch (node.kind) {
-    case "symbol":
-      return node.key === undefined ? Symbol(node.description) : Symbol.for(node.key);
-    case "array":
-      return node.items === undefined ? sized(node.length) : [];
-    case "numbers":
-      return Array.from(new Float64Array(values.bytes(node.at, node.length * 8)));
-    case "map":
-      return new Map();
-    case "set":
-      return new Set();
-    case "date":
-      return new Date(values.value(node.time) as number);
-    case "regexp":
-      return new RegExp(node.source, node.flags);
-    case "error":
-      return bare(new Error("made by the loader"));
-    case "boxed":
-      return Object(values.value(node.value));
-    case "buffer":
-      return values.bytes(node.at, node.length, node.maxLength);
-    case "view":
-      return viewShell(node, values);
-    case "url":
-      return new URL(node.text);
-    case "parameters":
-      return new URLSearchParams(node.text);
-    case "namespace":
-    case "cell":
-      return newObject();
-    default:
-      return {};
-  }
+  const shell = SHELLS[node.kind] as ((each: StateNode, from: Values) => unknown) | undefined;
+  return shell === undefined ? {} : shell(node, values);
 }
 
 function sized(length: number): unknown[] {
@@ -86,31 +77,37 @@ function viewShell(node: StateNode & { readonly kind: "view" }, values: Values):
     : new constructor(buffer, node.offset, node.length);
 }
 
+const OF_FUNCTIONS: ReadonlySet<string> = new Set(["function", "class", "prototype", "bound"]);
+
 /** Puts contents and properties in. */
 export function fillKind(value: unknown, node: StateNode, values: Values): void {
-  if (node.kind === "array" && node.items !== undefined) {
-    const list = value as unknown[];
-    for (const item of node.items) list.push(values.value(item));
-  } else if (node.kind === "map") {
-    for (const [key, each] of node.entries)
-      Map.prototype.set.call(value, values.value(key), values.value(each));
-  } else if (node.kind === "set") {
-    for (const each of node.entries) Set.prototype.add.call(value, values.value(each));
-  } else if (node.kind === "cell") {
-    Reflect.set(value as object, "v", values.value(node.value));
-  } else if (node.kind === "namespace") fillNamespace(value as object, node, values);
-  else if (
-    node.kind === "function" ||
-    node.kind === "class" ||
-    node.kind === "prototype" ||
-    node.kind === "bound"
-  ) {
-    fillFunction(value as object, node, values);
-    return;
-  } else if (node.privates !== undefined && node.proto !== undefined) {
+  if (OF_FUNCTIONS.has(node.kind)) return fillFunction(value as object, node, values);
+  fillContents(value as object, node, values);
+  if (node.privates !== undefined && node.proto !== undefined)
     Object.setPrototypeOf(value, values.value(node.proto) as object | null);
-  }
   for (const property of node.properties ?? []) define(value as object, property, values);
+}
+
+function fillContents(value: object, node: StateNode, values: Values): void {
+  switch (node.kind) {
+    case "array":
+      for (const item of node.items ?? []) (value as unknown[]).push(values.value(item));
+      break;
+    case "map":
+      for (const [key, each] of node.entries)
+        Map.prototype.set.call(value, values.value(key), values.value(each));
+      break;
+    case "set":
+      for (const each of node.entries) Set.prototype.add.call(value, values.value(each));
+      break;
+    case "cell":
+      Reflect.set(value, "v", values.value(node.value));
+      break;
+    case "namespace":
+      fillNamespace(value, node, values);
+      break;
+    default:
+  }
 }
 
 /** What a function or prototype has by itself goes, where the original had it no more. */

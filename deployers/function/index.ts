@@ -131,17 +131,19 @@ export const functionDeployer: Deployer<FunctionOptions> = {
 /** Which option is wrong with the others, and what was expected. */
 function combinationProblem(
   options: FunctionOptions,
-): readonly [option: string, message: string] | undefined {
+): readonly [option: keyof FunctionOptions, message: string] | undefined {
   const { fn, module, inputType, input } = options;
   if (fn === undefined && module === undefined) return ["module", "expected a module, or a function as fn"];
-  if (fn !== undefined && module !== undefined) return ["module", "expected none beside fn"];
+  const has = (name: keyof FunctionOptions): boolean => options[name] !== undefined;
+  const strange = (fn === undefined ? (["single", "setup"] as const) : (["module", "export"] as const)).find(
+    has,
+  );
+  if (strange !== undefined)
+    return [strange, fn === undefined ? "expected it only with fn" : "expected none beside fn"];
   if (inputType === undefined && input === undefined)
     return ["inputType", `expected one of ${INPUT_TYPE_NAMES.join(", ")}, or a zod schema as input`];
-  if (inputType !== undefined && inputType !== "json" && input !== undefined)
-    return ["inputType", "expected none beside input"];
-  const ofLive = (["single", "setup"] as const).find((name) => options[name] !== undefined);
-  if (fn === undefined && ofLive !== undefined) return [ofLive, "expected it only with fn"];
-  return fn !== undefined && options.export !== undefined ? ["export", "expected none beside fn"] : undefined;
+  const isOther = input !== undefined && inputType !== undefined && inputType !== "json";
+  return isOther ? ["inputType", "expected none beside input"] : undefined;
 }
 
 async function bundleExport(

@@ -6,7 +6,7 @@ import { exportedVariable, type ScriptVariable } from "./exports.ts";
 import type { Source } from "./drafts.ts";
 import { importText, isRequire } from "./modules.ts";
 import { HINTS } from "./refuse.ts";
-import type { Reference } from "./scope.ts";
+import type { Reference } from "./scope-types.ts";
 import { literalText, type Ast } from "./syntax.ts";
 import type { Variable, VariableUse } from "./variables.ts";
 import type { Walk } from "./walk.ts";
@@ -34,13 +34,23 @@ export function captureName(references: readonly Reference[], place: CapturePlac
   if (isRequire(value)) requireTexts(references, place, path);
   if (scope === undefined && (name === "__dirname" || name === "__filename"))
     return walk.refuse(path, "names a folder of this machine", HINTS.plain);
-  const isWritten = references.some((each) => each.isWritten);
   const declaration = scope?.names.get(name);
   if (declaration !== undefined && declaration.type.startsWith("Import"))
     return captureImport(references, place, { declaration, value, path });
   const members = walk.references.find(value) === undefined ? membersOf(references, value, name) : undefined;
   if (members !== undefined)
     return fresh(references, { value, path, ref: walk.members(value as object, members, { path }) });
+  return captureVariable(references, place, { value, path });
+}
+
+/** A variable of the text around the function; a write makes it one that functions share. */
+function captureVariable(
+  references: readonly Reference[],
+  { source, walk }: CapturePlace,
+  { value, path }: { readonly value: unknown; readonly path: string },
+): VariableUse {
+  const [{ name, scope } = { name: "", scope: undefined }] = references;
+  const isWritten = references.some((each) => each.isWritten);
   const make = (): Variable => newVariable(name, value, { path, ref: walk.ref(value, path) });
   const variable =
     scope === undefined

@@ -50,7 +50,12 @@ export function encodeClass(value: object, source: Source, at: At): void {
     .map(({ name, value: each }) => [id, name, walk.ref(each, `${path}.${name}`)] as const);
   const { script, fn } = source;
   walk.drafts.push({
-    ...{ id, kind: "class", script, fn, uses, edits },
+    id,
+    kind: "class",
+    script,
+    fn,
+    uses,
+    edits,
     given: base === undefined ? [] : [base],
     shape: {
       ...withoutBase(shape, base !== undefined),
@@ -79,15 +84,25 @@ function claimMembers(value: object, id: number, text: ClassText): void {
     [prototype, "prototype"],
     [value, "class"],
   ] as const)
-    for (const key of Reflect.ownKeys(holder)) {
-      const descriptor = Object.getOwnPropertyDescriptor(holder, key) ?? {};
-      for (const part of ["value", "get", "set"] as const) {
-        const fn: unknown = descriptor[part];
-        if (typeof fn !== "function" || key === "constructor" || !isOfText(fn, on, text)) continue;
-        const name = typeof key === "symbol" ? text.walk.ref(key, "") : key;
-        text.walk.claim(fn, { kind: "member", of: id, on, key: name, part });
-      }
-    }
+    for (const key of Reflect.ownKeys(holder))
+      if (key !== "constructor") claimMember({ holder, on, key, id }, text);
+}
+
+interface MemberPlace {
+  readonly holder: object;
+  readonly on: "prototype" | "class";
+  readonly key: string | symbol;
+  readonly id: number;
+}
+
+function claimMember({ holder, on, key, id }: MemberPlace, text: ClassText): void {
+  const descriptor = Object.getOwnPropertyDescriptor(holder, key) ?? {};
+  for (const part of ["value", "get", "set"] as const) {
+    const fn: unknown = descriptor[part];
+    if (typeof fn !== "function" || !isOfText(fn, on, text)) continue;
+    const name = typeof key === "symbol" ? text.walk.ref(key, "") : key;
+    text.walk.claim(fn, { kind: "member", of: id, on, key: name, part });
+  }
 }
 
 function isOfText(fn: object, on: "prototype" | "class", { members, source, walk }: ClassText): boolean {
@@ -140,19 +155,25 @@ function* classEdits(node: Ast, members: readonly Ast[], at: At): Generator<Edit
   yield { start: close, end: close, text: `; static ${WRITER}(o, n, v) { switch (n) { ${cases} } }` };
 }
 
-function* memberEdits(member: Ast, owner: Ast, { path, walk }: At): Generator<Edit> {
-  const { start, end, key } = member;
+function* memberEdits(member: Ast, owner: Ast, at: At): Generator<Edit> {
+  const { start, end } = member;
   if (member.type === "StaticBlock") yield { start, end, text: ";" };
-  else if (isField(member) && member.static === true)
+  else if (isField(member)) yield* fieldEdits(member, at);
+  else if (member.kind === "constructor") yield* constructorEdits(member.value as Ast, owner);
+  else if (member.computed === true) yield* computedKeyEdits(member, at);
+}
+
+/** Static fields are data, since they have been set; those of instances are still set by constructors. */
+function* fieldEdits(field: Ast, { path, walk }: At): Generator<Edit> {
+  const { start, end, key } = field;
+  if (field.static === true) {
     yield { start, end, text: key?.type === "PrivateIdentifier" ? `static #${key.name};` : ";" };
-  else if (isField(member)) {
-    if (member.computed === true && key?.type !== "Literal" && !isWellKnown(key))
-      walk.refuse(path, "has a field with a computed name", "give the field a fixed name");
-    const value = member.value as Ast | null;
-    if (value === null) return;
-    yield { start: value.start, end: value.start, text: `${BLANK}.on ? undefined : ` };
-  } else if (member.kind === "constructor") yield* constructorEdits(member.value as Ast, owner);
-  else if (member.computed === true && key !== undefined) yield* computedKeyEdits(member, { path, walk });
+    return;
+  }
+  if (field.computed === true && key?.type !== "Literal" && !isWellKnown(key))
+    walk.refuse(path, "has a field with a computed name", "give the field a fixed name");
+  const value = field.value as Ast | null;
+  if (value !== null) yield { start: value.start, end: value.start, text: `${BLANK}.on ? undefined : ` };
 }
 
 /** `Symbol.iterator` stays as it is; any other key is refused, since it was computed when the class was made. */

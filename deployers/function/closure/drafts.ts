@@ -2,7 +2,7 @@
 import type { Ref, StateNode } from "../../../containers/closure-format.ts";
 import type { Edit } from "./emit.ts";
 import type { FunctionFacts } from "./inspect.ts";
-import type { FunctionNode } from "./scope.ts";
+import type { FunctionNode } from "./scope-types.ts";
 import type { Script } from "./script.ts";
 import type { Variable, VariableUse } from "./variables.ts";
 

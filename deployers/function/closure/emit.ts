@@ -1,8 +1,8 @@
 // The code file: each function's text, verbatim but for shared variables, in a factory that declares what it captures.
 import { basename, isAbsolute, relative } from "node:path";
-import { encode, type SourceMapMappings, type SourceMapSegment } from "@jridgewell/sourcemap-codec";
-import MagicString from "magic-string";
-import type { FunctionNode, Reference } from "./scope.ts";
+import { encode, type SourceMapSegment } from "@jridgewell/sourcemap-codec";
+import { MagicString } from "magic-string";
+import type { FunctionNode, Reference } from "./scope-types.ts";
 import type { Script } from "./script.ts";
 
 /** A change of the text; offsets of the script. */
@@ -57,7 +57,7 @@ export class CodeFile {
   }
 
   map(file: string): string {
-    const mappings = encode(this.#mappings as SourceMapMappings);
+    const mappings = encode(this.#mappings);
     return JSON.stringify({ version: 3, file, sources: this.#sources, names: [], mappings });
   }
 

@@ -25,24 +25,32 @@ export function exportedVariable(
 ): ScriptVariable | undefined {
   const script = fileOf(start, scripts);
   if (script === undefined || step > MAX_STEPS) return undefined;
-  const { exports, stars, program } = script.scopes;
+  const { exports, stars } = script.scopes;
   const found = exports.get(start.name);
-  if (found?.source !== undefined)
-    return exportedVariable({ script, specifier: found.source, name: found.local }, scripts, step + 1);
-  if (found !== undefined) {
-    const declaration = program.names.get(found.local);
-    const from = declaration?.type.startsWith("Import") === true ? declaration.source?.value : undefined;
-    if (typeof from !== "string") return { script, name: found.local };
-    if (declaration?.type === "ImportNamespaceSpecifier") return undefined;
-    const name =
-      declaration?.type === "ImportDefaultSpecifier" ? "default" : (declaration?.imported?.name ?? "");
-    return exportedVariable({ script, specifier: from, name }, scripts, step + 1);
-  }
-  for (const specifier of start.name === "default" ? [] : stars) {
-    const behind = exportedVariable({ script, specifier, name: start.name }, scripts, step + 1);
-    if (behind !== undefined) return behind;
+  const behind = (specifier: string, name: string): ScriptVariable | undefined =>
+    exportedVariable({ script, specifier, name }, scripts, step + 1);
+  if (found?.source !== undefined) return behind(found.source, found.local);
+  if (found !== undefined) return localVariable(script, found.local, behind);
+  if (start.name === "default") return undefined;
+  for (const specifier of stars) {
+    const variable = behind(specifier, start.name);
+    if (variable !== undefined) return variable;
   }
   return undefined;
+}
+
+/** A variable of the script, or what it imports under that name and passes on. */
+function localVariable(
+  script: Script,
+  name: string,
+  behind: (specifier: string, name: string) => ScriptVariable | undefined,
+): ScriptVariable | undefined {
+  const declaration = script.scopes.program.names.get(name);
+  const source = declaration?.type.startsWith("Import") === true ? declaration.source?.value : undefined;
+  if (declaration === undefined || typeof source !== "string") return { script, name };
+  if (declaration.type === "ImportNamespaceSpecifier") return undefined;
+  const isDefault = declaration.type === "ImportDefaultSpecifier";
+  return behind(source, isDefault ? "default" : (declaration.imported?.name ?? ""));
 }
 
 function fileOf({ script, specifier }: Import, scripts: readonly Script[]): Script | undefined {

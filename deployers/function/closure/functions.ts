@@ -7,7 +7,8 @@ import type { Edit } from "./emit.ts";
 import type { FunctionFacts } from "./inspect.ts";
 import { importText, isRequire } from "./modules.ts";
 import { HINTS } from "./refuse.ts";
-import { freeReferences, freeSpecials, specialsIn, type FunctionNode, type Reference } from "./scope.ts";
+import { freeReferences, freeSpecials, specialsIn } from "./scope.ts";
+import type { FunctionNode, Reference, Special } from "./scope-types.ts";
 import type { Script } from "./script.ts";
 import { shapeOf } from "./values.ts";
 import type { VariableUse } from "./variables.ts";
@@ -49,38 +50,40 @@ export function encodeBound(facts: FunctionFacts, path: string, walk: Walk): Sta
 }
 
 /** What a text cannot take along, wherever it stands. */
-export function refuseSpecials({ script, fn }: Source, path: string, walk: Walk): void {
-  const line = (start: number): string =>
-    `line ${(script.original(...lineOf(script, start))?.line ?? 0) + 1}`;
-  for (const { use, start, text } of specialsIn(script.scopes, fn)) {
-    if (use === "eval" || use === "with")
-      walk.refuse(path, `uses ${use} (${line(start)}), which can reach any variable`, "write it without");
-    if (use === "import.meta")
-      walk.refuse(
-        path,
-        `uses import.meta (${line(start)}), which is another one in the container`,
-        HINTS.plain,
-      );
-    if (use === "import()") importText(text, { path, at: line(start), script }, walk);
-  }
+export function refuseSpecials(source: Source, path: string, walk: Walk): void {
+  const { script, fn } = source;
+  for (const special of specialsIn(script.scopes, fn)) refuseInText(special, { source, path, walk });
   if (fn.kind === "class") return;
   if (specialsIn(script.scopes, fn).some(({ use, owner }) => use === "super" && owner === fn.node.start))
     walk.refuse(path, "uses super, which belongs to its object", "write it as a method of a class");
   for (const { use, start, owner } of freeSpecials(script.scopes, fn)) {
-    if (use === "this" && owner === -1 && script.isModule) continue;
-    if (use === "import.meta" || use === "import()" || use === "eval" || use === "with") continue;
+    const isModuleThis = use === "this" && owner === -1 && script.isModule;
+    if (isModuleThis || IN_TEXT.has(use)) continue;
     const of = use === "private" ? "a private name of its class" : `the ${use} of the function around it`;
-    walk.refuse(
-      path,
-      `uses ${of} (${line(start)})`,
-      "capture what it needs in a const, or pass it as an argument",
-    );
+    const at = lineOf(script, start);
+    walk.refuse(path, `uses ${of} (${at})`, "capture what it needs in a const, or pass it as an argument");
   }
 }
 
-function lineOf(script: Script, offset: number): [number, number] {
+/** Uses that are judged wherever they stand, not by what is around the function. */
+const IN_TEXT: ReadonlySet<string> = new Set(["eval", "with", "import.meta", "import()"]);
+
+function refuseInText(
+  { use, start, text }: Special,
+  { source, path, walk }: { readonly source: Source; readonly path: string; readonly walk: Walk },
+): void {
+  const { script } = source;
+  const at = lineOf(script, start);
+  if (use === "eval" || use === "with")
+    walk.refuse(path, `uses ${use} (${at}), which can reach any variable`, "write it without");
+  else if (use === "import.meta")
+    walk.refuse(path, `uses import.meta (${at}), which is another one in the container`, HINTS.plain);
+  else if (use === "import()") importText(text, { path, at, script }, walk);
+}
+
+function lineOf(script: Script, offset: number): string {
   const { line, column } = script.placeOf(offset);
-  return [line, column];
+  return `line ${(script.original(line, column)?.line ?? line) + 1}`;
 }
 
 export function encodeFunction(value: object, path: string, walk: Walk): StateNode | undefined {

@@ -131,16 +131,19 @@ export class References {
     return true;
   }
 
+  #addMembers(of: { readonly value: object; readonly place: Place }): { value: object; place: Place }[] {
+    const added: { value: object; place: Place }[] = [];
+    for (const [step, value] of members(of.value)) {
+      const place = { ...of.place, path: [...of.place.path, step] };
+      if (this.#add(value, place)) added.push({ value: value as object, place });
+    }
+    return added;
+  }
+
   #explore(start: unknown, place: Place, depth: number): void {
     let level: { readonly value: object; readonly place: Place }[] = [{ value: start as object, place }];
     for (let at = 0; at < depth && level.length > 0; at += 1) {
-      const next: typeof level = [];
-      for (const each of level)
-        for (const [step, value] of members(each.value)) {
-          const inner = { ...each.place, path: [...each.place.path, step] };
-          if (this.#add(value, inner)) next.push({ value: value as object, place: inner });
-        }
-      level = next;
+      level = level.flatMap((each) => this.#addMembers(each));
     }
   }
 }
@@ -155,8 +158,8 @@ function* members(value: object): Generator<readonly [string, unknown]> {
     const descriptor = step === undefined ? undefined : Object.getOwnPropertyDescriptor(value, key);
     if (step === undefined || descriptor === undefined) continue;
     if ("value" in descriptor) yield [step, descriptor.value];
-    if (descriptor.get !== undefined) yield [`get ${step}`, descriptor.get];
-    if (descriptor.set !== undefined) yield [`set ${step}`, descriptor.set];
+    for (const part of ["get", "set"] as const)
+      if (descriptor[part] !== undefined) yield [`${part} ${step}`, descriptor[part]];
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== null) yield ["[[Prototype]]", prototype];

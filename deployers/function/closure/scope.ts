@@ -1,81 +1,14 @@
 // Scope analysis of one script: which names each function takes from outside, and how it uses them.
+import type {
+  ExportedName,
+  FunctionNode,
+  Reference,
+  Scope,
+  ScriptScopes,
+  Special,
+  SpecialUse,
+} from "./scope-types.ts";
 import { children, hasStrictDirective, listOf, literalText, type Ast } from "./syntax.ts";
-
-/** A lexical scope. Two names are one variable when name and scope (of the same instance) are equal. */
-export interface Scope {
-  readonly start: number;
-  readonly kind: "program" | "parameters" | "body" | "block" | "class" | "name";
-  readonly names: Map<string, Ast | undefined>;
-  readonly parent: Scope | undefined;
-}
-
-/** One use of a name. */
-export interface Reference {
-  readonly name: string;
-  readonly start: number;
-  readonly end: number;
-  readonly isWritten: boolean;
-  /** `{ x }` as a value or a pattern: a rewrite has to write the key, too. */
-  readonly isShorthand: boolean;
-  /** Called or used as a template's tag: a rewrite must not give it a `this`. */
-  readonly isCalled: boolean;
-  /** `x.member` that is only read. */
-  readonly member: string | undefined;
-  /** The text in `x("text")`; null for a call with anything else. */
-  readonly argument: string | null | undefined;
-  scope: Scope | undefined;
-  readonly from: Scope;
-}
-
-export type SpecialUse =
-  | "this"
-  | "super"
-  | "arguments"
-  | "new.target"
-  | "import.meta"
-  | "eval"
-  | "import()"
-  | "with"
-  | "private";
-
-/** Something whose meaning depends on the function or class around it. */
-export interface Special {
-  readonly use: SpecialUse;
-  readonly start: number;
-  /** Where the function or class that gives it its meaning starts; -1: the script. */
-  readonly owner: number;
-  /** The literal of `import("…")`, or the private name. */
-  readonly text: string | undefined;
-}
-
-export interface FunctionNode {
-  readonly node: Ast;
-  /** The node whose text `toString` gives: the whole method, or the function itself. */
-  readonly textStart: number;
-  readonly end: number;
-  readonly kind: "function" | "arrow" | "method" | "class";
-  readonly isStrict: boolean;
-  /** The property or method definition around a method. */
-  readonly method: Ast | undefined;
-}
-
-export interface ScriptScopes {
-  readonly program: Scope;
-  readonly references: readonly Reference[];
-  readonly specials: readonly Special[];
-  readonly functions: readonly FunctionNode[];
-  /** Specifiers that the script imports or requires. */
-  readonly imports: ReadonlySet<string>;
-  readonly exports: ReadonlyMap<string, ExportedName>;
-  /** Sources of `export * from "…"`. */
-  readonly stars: readonly string[];
-}
-
-/** What an export stands for: a variable of the script, or with `source` an export of another one. */
-export interface ExportedName {
-  readonly local: string;
-  readonly source: string | undefined;
-}
 
 /** Calls whose literal argument names a module: CommonJS, and what Vite makes of imports. */
 const IMPORT_CALLS: ReadonlySet<string> = new Set([
@@ -111,7 +44,7 @@ class Analysis {
     ImportExpression: (node, place) => {
       const text = literalText(node.source ?? undefined);
       if (text !== undefined) this.imports.add(text);
-      this.special("import()", node, place, text);
+      this.special("import()", node, place);
       this.each(children(node), place);
     },
     WithStatement: (node, place) => {
@@ -184,24 +117,25 @@ class Analysis {
       for (const each of node.specifiers ?? [])
         place.scope.names.set(each.local?.name ?? "", { ...each, source: node.source ?? null });
     },
-    ExportNamedDeclaration: (node, place) => {
-      const source = literalText(node.source ?? undefined);
-      if (source !== undefined) this.imports.add(source);
-      for (const { local, exported } of node.specifiers ?? [])
-        this.exports.set(exported?.name ?? "", { local: local?.name ?? "", source });
-      if (!node.declaration) return;
-      const declare = (name: string): unknown => this.exports.set(name, { local: name, source: undefined });
-      if (node.declaration.id) declare(node.declaration.id.name ?? "");
-      for (const { id } of node.declaration.declarations ?? [])
-        for (const name of boundNames(id)) declare(name);
-      this.visit(node.declaration, place);
-    },
+    ExportNamedDeclaration: (node, place) => this.exported(node, place),
     ExportAllDeclaration: (node) => {
       const source = literalText(node.source ?? undefined) ?? "";
       this.imports.add(source);
       if (!node.exported) this.stars.push(source);
     },
   };
+
+  exported(node: Ast, place: Place): void {
+    const source = literalText(node.source ?? undefined);
+    if (source !== undefined) this.imports.add(source);
+    for (const { local, exported } of node.specifiers ?? [])
+      this.exports.set(exported?.name ?? "", { local: local?.name ?? "", source });
+    const { declaration } = node;
+    if (!declaration) return;
+    const bound = [declaration.id, ...(declaration.declarations ?? []).map(({ id }) => id)];
+    for (const name of bound.flatMap(boundNames)) this.exports.set(name, { local: name, source: undefined });
+    this.visit(declaration, place);
+  }
 
   visit(node: Ast, place: Place): void {
     const visitor = this.#visitors[node.type];
@@ -219,13 +153,21 @@ class Analysis {
     const { isWritten = false, isShorthand = false, isCalled = false, member, argument } = usage;
     const { start, end } = node;
     this.references.push({
-      ...{ name, start, end, isWritten, isShorthand, isCalled, member, argument },
+      name,
+      start,
+      end,
+      isWritten,
+      isShorthand,
+      isCalled,
+      member,
+      argument,
       scope: undefined,
       from: place.scope,
     });
   }
 
-  special(use: SpecialUse, node: Ast, place: Place, text?: string): void {
+  special(use: SpecialUse, node: Ast, place: Place): void {
+    const text = literalText(node.source ?? undefined);
     this.specials.push({ use, start: node.start, owner: place.thisOwner, text });
   }
 
@@ -250,17 +192,26 @@ class Analysis {
   /** A target of a declaration (`declare`) or of an assignment. */
   pattern(node: Ast | undefined, place: Place, declare: ((name: string) => void) | undefined): void {
     if (node === undefined) return;
-    if (node.type === "Identifier") {
-      if (declare === undefined) this.use(node, place, { isWritten: true });
-      else declare(node.name ?? "");
-    } else if (node.type === "MemberExpression") this.member(node, place, { isWritten: true });
-    else if (node.type === "AssignmentPattern") {
-      this.pattern(node.left, place, declare);
-      if (node.right) this.visit(node.right, place);
-    } else if (node.type === "RestElement") this.pattern(node.argument ?? undefined, place, declare);
-    else if (node.type === "ArrayPattern")
-      for (const each of node.elements ?? []) this.pattern(each ?? undefined, place, declare);
-    else for (const each of node.properties ?? []) this.patternProperty(each, place, declare);
+    switch (node.type) {
+      case "Identifier":
+        if (declare === undefined) this.use(node, place, { isWritten: true });
+        else declare(node.name ?? "");
+        return;
+      case "MemberExpression":
+        return this.member(node, place, { isWritten: true });
+      case "AssignmentPattern":
+        this.pattern(node.left, place, declare);
+        return this.each(listOf(node.right), place);
+      case "RestElement":
+        return this.pattern(node.argument ?? undefined, place, declare);
+      default:
+        this.patternParts(node, place, declare);
+    }
+  }
+
+  patternParts(node: Ast, place: Place, declare: ((name: string) => void) | undefined): void {
+    for (const each of node.elements ?? []) this.pattern(each ?? undefined, place, declare);
+    for (const each of node.properties ?? []) this.patternProperty(each, place, declare);
   }
 
   patternProperty(node: Ast, place: Place, declare: ((name: string) => void) | undefined): void {
@@ -316,22 +267,33 @@ class Analysis {
     const textStart = method?.start ?? node.start;
     this.functions.push({ node, textStart, end: node.end, kind, isStrict, method });
     const outer = newScope(node.start, "name", place.scope);
-    if (node.type === "FunctionExpression" && node.id && method === undefined)
-      outer.names.set(node.id.name ?? "", node);
-    const parameters = newScope(node.start, "parameters", outer);
+    const isNamed = node.type === "FunctionExpression" && method === undefined;
+    for (const name of isNamed ? boundNames(node.id) : []) outer.names.set(name, node);
     const thisOwner = isArrow ? place.thisOwner : node.start;
-    const inner: Place = { ...place, scope: parameters, hoist: parameters, isStrict, thisOwner };
+    this.inFunction(node, { ...place, scope: outer, isStrict, thisOwner });
+  }
+
+  /** Parameters have a scope of their own, since their defaults do not see what the body declares. */
+  inFunction(node: Ast, place: Place): void {
+    const body = node.body as Ast;
+    const parameters = newScope(node.start, "parameters", place.scope);
+    const inner: Place = { ...place, scope: parameters, hoist: parameters };
     for (const each of node.params ?? [])
       this.pattern(each, inner, (name) => parameters.names.set(name, node));
     const scope = newScope(body.start, "body", parameters);
     const within = { ...inner, scope, hoist: scope };
-    if (body.type === "BlockStatement") this.each(statements, within);
+    if (body.type === "BlockStatement") this.each(listOf(body.body), within);
     else this.visit(body, within);
   }
 
   classNode(node: Ast, place: Place): void {
     this.functions.push({
-      ...{ node, textStart: node.start, end: node.end, kind: "class", isStrict: true, method: undefined },
+      node,
+      textStart: node.start,
+      end: node.end,
+      kind: "class",
+      isStrict: true,
+      method: undefined,
     });
     const scope = newScope(node.start, "class", place.scope);
     if (node.id) scope.names.set(node.id.name ?? "", node);

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
-import { analyse, type FunctionNode, type ScriptScopes } from "./scope.ts";
+import { analyse } from "./scope.ts";
+import type { FunctionNode, ScriptScopes } from "./scope-types.ts";
 import { parseScript } from "./syntax.ts";
 
 export interface OriginalPlace {

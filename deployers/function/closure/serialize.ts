@@ -59,7 +59,12 @@ export function serialize({ fn, setup, packages }: LiveFunction, folder: string)
     const references = new References(scripts);
     const declared = packages === undefined ? undefined : Object.keys(packages);
     const walk = new Walk({
-      ...{ inspection, references, scripts, declared, encode, encodeClass },
+      inspection,
+      references,
+      scripts,
+      declared,
+      encode,
+      encodeClass,
       variables: new Variables(),
     });
     const entry = walk.ref(fn, "fn");
@@ -175,7 +180,10 @@ function emit(draft: Draft, walk: Walk, code: CodeFile): void {
   }
   const name = `f${draft.id}`;
   code.add({
-    ...{ code: name, script: draft.script, fn: draft.fn, edits },
+    code: name,
+    script: draft.script,
+    fn: draft.fn,
+    edits,
     constants: [...constants.map(([each]) => each), ...(draft.kind === "class" ? ["$wj_blank"] : [])],
     late: late.map(([each]) => each),
   });

@@ -48,13 +48,10 @@ export interface Ast {
 /** @throws SyntaxError where acorn does not know the syntax */
 export function parseScript(source: string, isModule: boolean): Ast {
   const options = { ecmaVersion: "latest", allowHashBang: true } as const;
-  if (isModule) return parse(source, { ...options, sourceType: "module" }) as unknown as Ast;
-  return parse(source, {
-    ...options,
-    sourceType: "script",
-    allowReturnOutsideFunction: true,
-    allowSuperOutsideMethod: true,
-  }) as unknown as Ast;
+  const kind = isModule
+    ? ({ sourceType: "module" } as const)
+    : ({ sourceType: "script", allowReturnOutsideFunction: true, allowSuperOutsideMethod: true } as const);
+  return parse(source, { ...options, ...kind });
 }
 
 export function isAst(value: unknown): value is Ast {

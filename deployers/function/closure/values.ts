@@ -52,7 +52,7 @@ const KINDS: readonly Kind[] = [
   },
   { test: types.isNativeError, proto: Error.prototype, node: () => ({ kind: "error" }) },
   { test: types.isArrayBuffer, proto: ArrayBuffer.prototype, node: encodeBuffer },
-  { test: ArrayBuffer.isView, proto: Object.prototype, node: encodeView, holds: isIndex },
+  { test: (value) => ArrayBuffer.isView(value), proto: Object.prototype, node: encodeView, holds: isIndex },
   {
     test: types.isBoxedPrimitive,
     proto: Object.prototype,
@@ -71,7 +71,7 @@ const KINDS: readonly Kind[] = [
   {
     test: (value) => Object.getPrototypeOf(value) === URLSearchParams.prototype,
     proto: URLSearchParams.prototype,
-    node: (value) => ({ kind: "parameters", text: String(value) }),
+    node: (value) => ({ kind: "parameters", text: (value as URLSearchParams).toString() }),
     holds: () => true,
   },
 ];
@@ -178,8 +178,8 @@ function encodeObject(value: object, path: string, walk: Walk): StateNode | unde
   return { kind: "object" };
 }
 
-const PLAIN_PROTOTYPES: ReadonlySet<object> = new Set<object>([
-  ...[
+const PLAIN_PROTOTYPES: ReadonlySet<object> = new Set<object>(
+  [
     Object,
     Array,
     Function,
@@ -191,7 +191,7 @@ const PLAIN_PROTOTYPES: ReadonlySet<object> = new Set<object>([
     TypeError,
     URIError,
   ].map(({ prototype }) => prototype as object),
-]);
+);
 
 /** Whether instances of this prototype have state that properties do not show. */
 function isHidden(proto: object, walk: Walk): boolean {

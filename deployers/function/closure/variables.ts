@@ -1,6 +1,6 @@
 // Variables that functions share: one that deployed code writes becomes a cell, so that all its users see the write.
 import type { Ref } from "../../../containers/closure-format.ts";
-import type { Reference, Scope } from "./scope.ts";
+import type { Reference, Scope } from "./scope-types.ts";
 import type { Script } from "./script.ts";
 
 /** A variable as one or more functions capture it. */

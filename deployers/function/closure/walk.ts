@@ -225,7 +225,8 @@ export class Walk {
       if (descriptor === undefined) return [];
       if ("value" in descriptor)
         return [[name, WRITABLE | ENUMERABLE | CONFIGURABLE, this.ref(descriptor.value, at)]];
-      return [[name, ENUMERABLE | CONFIGURABLE, this.ref(descriptor.get, at), this.ref(descriptor.set, at)]];
+      const [get, set] = (["get", "set"] as const).map((part) => this.ref(descriptor[part], at));
+      return [[name, ENUMERABLE | CONFIGURABLE, get ?? null, set ?? null]];
     });
     this.nodes[id] = { kind: "object", properties };
     return ["#", id];
