@@ -12,9 +12,10 @@ interface Outcome {
   readonly wanted: Readonly<Record<string, unknown>>;
 }
 
+const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
 /** In a process of its own: under vitest the functions would be what Vite makes of them. */
 async function outcome(file: string): Promise<Outcome> {
-  const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
   const program = path("functions-program.ts");
   const fixture = path(`../fixtures/functions/${file}`);
   const child = spawn(process.execPath, ["--conditions=windjammer-source", program, fixture]);

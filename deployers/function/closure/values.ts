@@ -143,11 +143,13 @@ function encodeProperty(
   const name = typeof key === "string" ? key : walk.ref(key, at);
   if (key === "stack" && types.isNativeError(value)) {
     // The stack is a getter of V8's own; its text is what is kept.
-    const { stack } = value as Error;
+    const { stack } = value;
     return [name, WRITABLE | CONFIGURABLE, withoutFolders(stack ?? "")];
   }
-  if (!("value" in descriptor))
-    return [name, flags, walk.ref(descriptor.get, `${at} (get)`), walk.ref(descriptor.set, `${at} (set)`)];
+  if (!("value" in descriptor)) {
+    const [get, set] = (["get", "set"] as const).map((part) => walk.ref(descriptor[part], `${at} (${part})`));
+    return [name, flags, get ?? null, set ?? null];
+  }
   return [name, flags, walk.ref(descriptor.value, at)];
 }
 
@@ -157,7 +159,7 @@ function withoutFolders(stack: string): string {
 }
 
 export function joinPath(path: string, key: string | symbol | number): string {
-  if (typeof key === "number" || isIndex(key as string)) return `${path}[${String(key)}]`;
+  if (typeof key === "number" || isIndex(key)) return `${path}[${String(key)}]`;
   if (typeof key === "symbol") return `${path}[${String(key)}]`;
   return /^[\w$#]+$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`;
 }
@@ -272,7 +274,7 @@ function encodeView(value: object, path: string, walk: Walk): StateNode | undefi
       "capture a copy: .slice()",
     );
   const type = Buffer.isBuffer(view) ? "Buffer" : viewType(view);
-  const buffer = view.buffer as ArrayBuffer;
+  const { buffer } = view;
   if (buffer.detached) return walk.refuse(path, "is a view of a detached ArrayBuffer", HINTS.plain);
   const { byteLength, byteOffset } = view;
   // Node cuts small Buffers from a pool, whose other bytes are nobody's business.
