@@ -147,7 +147,7 @@ export const OPAQUE_ROOTS: ReadonlySet<string> = new Set([
 ]);
 
 /** A key in a path: symbols of `Symbol` are written "@@iterator". */
-export function pathKey(key: string): PropertyKey {
+function pathKey(key: string): PropertyKey {
   return key.startsWith("@@") ? (Reflect.get(Symbol, key.slice(2)) as symbol) : key;
 }
 

@@ -53,15 +53,15 @@ describe("the manifest of a function", () => {
   });
 });
 
-describe("a live function", () => {
-  const live = async (
-    options: Partial<FunctionOptions>,
-    messages: string[] = [],
-  ): ReturnType<typeof functionDeployer.bundle> =>
-    functionDeployer.bundle({ inputType: "json", ...options }, await tempFolder(), (text) =>
-      messages.push(text),
-    );
+async function live(
+  options: Partial<FunctionOptions>,
+  messages: string[] = [],
+): ReturnType<typeof functionDeployer.bundle> {
+  const report = (text: string): unknown => messages.push(text);
+  return functionDeployer.bundle({ inputType: "json", ...options }, await tempFolder(), report);
+}
 
+describe("a live function", () => {
   it("becomes code, state and data, and its schemas go into the manifest", async () => {
     const scale = 2;
     const { fn } = { fn: (xs: { a: number }[]) => xs.map(({ a }) => a * scale) };

@@ -160,7 +160,7 @@ function captureImport(
 }
 
 /** The variable behind an export, shared with the functions of its own file. */
-export function sharedVariable(
+function sharedVariable(
   { script, name }: ScriptVariable,
   { value, path }: { readonly value: unknown; readonly path: string },
   walk: Walk,

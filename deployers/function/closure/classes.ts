@@ -18,7 +18,7 @@ const BASE = "$wj_base";
 /** While `on`, constructors make an instance without running what the user wrote. */
 const BLANK = "$wj_blank";
 /** A static method that sets private fields; the loader takes it off the class. */
-export const WRITER = "$wj_write";
+const WRITER = "$wj_write";
 
 export function encodeClass(value: object, source: Source, at: At): void {
   const { walk, path } = at;

@@ -15,7 +15,7 @@ import type { VariableUse } from "./variables.ts";
 import type { Walk } from "./walk.ts";
 
 /** Text of a function of the user's or of a package; undefined when it was refused. */
-export function sourceOf(value: object, path: string, walk: Walk): Source | undefined {
+function sourceOf(value: object, path: string, walk: Walk): Source | undefined {
   const facts = walk.inspection.describeFunction(value);
   const { script } = facts;
   if (script === undefined)
@@ -38,7 +38,7 @@ export function sourceOf(value: object, path: string, walk: Walk): Source | unde
   }
 }
 
-export function encodeBound(facts: FunctionFacts, path: string, walk: Walk): StateNode | undefined {
+function encodeBound(facts: FunctionFacts, path: string, walk: Walk): StateNode | undefined {
   const { bound } = facts;
   if (bound === undefined) return undefined;
   return {

@@ -13,7 +13,7 @@ export interface FunctionFacts {
   readonly bound: BoundFacts | undefined;
 }
 
-export interface BoundFacts {
+interface BoundFacts {
   readonly target: unknown;
   readonly self: unknown;
   readonly parameters: readonly unknown[];

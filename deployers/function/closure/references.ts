@@ -182,12 +182,12 @@ function stepOf(key: string | symbol): string | undefined {
   return name === undefined ? undefined : `@@${name}`;
 }
 
-export function isRelative(specifier: string): boolean {
+function isRelative(specifier: string): boolean {
   return /^(?:\.{0,2}\/|file:|data:|#|\.{1,2}$)/.test(specifier);
 }
 
 /** URL that an import of `specifier` in the file leads to; with `conditions` as ES modules import, else as require. */
-export function resolveFrom(
+function resolveFrom(
   file: string,
   specifier: string,
   conditions: readonly string[] | undefined,

@@ -41,7 +41,7 @@ export interface Serialized {
 }
 
 /** A name that a function captures, with about how many bytes it takes in the bundle. */
-export interface CapturedItem {
+interface CapturedItem {
   readonly path: string;
   readonly kind: string;
   readonly bytes: number;
@@ -201,7 +201,7 @@ function isLate(ref: Ref, walk: Walk): boolean {
   if (!Array.isArray(ref) || ref[0] !== "#") return false;
   const node = walk.nodes[ref[1] as number];
   if (node === undefined || !EARLY_KINDS.has(node.kind) || node.privates !== undefined) return true;
-  const proto = node.proto as Ref | undefined;
+  const { proto } = node;
   if (!Array.isArray(proto) || proto[0] !== "#") return false;
   const kind = walk.nodes[proto[1] as number]?.kind;
   return kind !== "global" && kind !== "package";

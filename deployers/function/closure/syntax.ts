@@ -54,7 +54,7 @@ export function parseScript(source: string, isModule: boolean): Ast {
   return parse(source, { ...options, ...kind });
 }
 
-export function isAst(value: unknown): value is Ast {
+function isAst(value: unknown): value is Ast {
   return typeof value === "object" && value !== null && typeof (value as Ast).type === "string";
 }
 

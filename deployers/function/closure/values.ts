@@ -158,7 +158,7 @@ function withoutFolders(stack: string): string {
   return stack.split("\n    at ")[0] ?? stack;
 }
 
-export function joinPath(path: string, key: string | symbol | number): string {
+function joinPath(path: string, key: string | symbol | number): string {
   if (typeof key === "number" || isIndex(key)) return `${path}[${String(key)}]`;
   if (typeof key === "symbol") return `${path}[${String(key)}]`;
   return /^[\w$#]+$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`;
@@ -294,14 +294,12 @@ function encodeView(value: object, path: string, walk: Walk): StateNode | undefi
   return buffer.resizable ? node : { ...node, length };
 }
 
-const TYPE_OF = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Int8Array.prototype),
-  Symbol.toStringTag,
-)?.get;
-
 function viewType(view: ArrayBufferView): string {
-  return view instanceof DataView ? "DataView" : String(TYPE_OF?.call(view));
+  return view instanceof DataView ? "DataView" : String(Reflect.get(TYPED_ARRAY, Symbol.toStringTag, view));
 }
+
+/** Its getter tells the kind of any typed array, whatever a subclass says. */
+const TYPED_ARRAY = Object.getPrototypeOf(Int8Array.prototype) as object;
 
 function unboxed(value: object): unknown {
   if (types.isNumberObject(value)) return Number.prototype.valueOf.call(value);
