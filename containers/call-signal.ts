@@ -15,6 +15,9 @@ export class CallSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
       this.#watch();
+    } else if (performance.now() >= this.#endsAt) {
+      // A model that never waits keeps the timer from firing.
+      this.#expire();
     }
     return this.#controller.signal;
   }

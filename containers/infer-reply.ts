@@ -12,6 +12,7 @@ export interface ReplyBody {
 }
 
 const MAX_CACHED_HEADERS = 256;
+const MAX_CACHED_HEADER_BYTES = 8192;
 
 /** Writes replies of one model version. */
 export class ReplyWriter {
@@ -29,16 +30,20 @@ export class ReplyWriter {
   write(choice: ReplyChoice, result: BatchResult): ReplyBody {
     const tensors = this.#chosen(choice, result);
     const key = cacheKey(choice, tensors);
-    const header = (key === undefined ? undefined : this.#headers.get(key)) ?? this.#header(choice, tensors);
-    if (key !== undefined) {
-      if (this.#headers.size >= MAX_CACHED_HEADERS) this.#headers.clear();
-      this.#headers.set(key, header);
-    }
+    const known = key === undefined ? undefined : this.#headers.get(key);
+    const header = known ?? this.#header(choice, tensors);
+    if (key !== undefined && known === undefined) this.#keep(key, header);
     const isBinary = tensors.some((tensor) => tensor.isBinary);
     return {
       headerLength: isBinary ? header.byteLength : undefined,
       chunks: [header, ...tensors.filter((tensor) => tensor.isBinary).map(({ tensor }) => tensor.data)],
     };
+  }
+
+  #keep(key: string, header: Uint8Array): void {
+    if (header.byteLength > MAX_CACHED_HEADER_BYTES) return;
+    if (this.#headers.size >= MAX_CACHED_HEADERS) this.#headers.clear();
+    this.#headers.set(key, header);
   }
 
   #chosen(choice: ReplyChoice, result: BatchResult): { tensor: Tensor; isBinary: boolean }[] {

@@ -1,7 +1,7 @@
 // Tensor data as JSON (`data` of the Open Inference Protocol) to packed bytes and back.
 import { type ContentType, DATATYPE_BYTES, type Datatype } from "./protocol.ts";
 import { decodeBytes, elementCount, encodeBytes, type Tensor, TensorFormatError } from "./tensors.ts";
-import { bytesOf, type NumericDatatype, TYPED_ARRAYS, typedView } from "./typed-arrays.ts";
+import { bytesOf, isWithinBounds, type NumericDatatype, TYPED_ARRAYS, typedView } from "./typed-arrays.ts";
 
 /** Element types of ragged rows. */
 export const RAGGED_TYPES: Readonly<Record<string, NumericDatatype>> = {
@@ -15,19 +15,13 @@ export function raggedContentType(datatype: Datatype): ContentType | undefined {
   return (["int32", "fp32", "fp64"] as const).find((name) => RAGGED_TYPES[name] === datatype);
 }
 
-const INTEGER_BOUNDS: Partial<Record<Datatype, readonly [number, number]>> = {
-  UINT8: [0, 0xff],
-  UINT16: [0, 0xffff],
-  UINT32: [0, 0xffff_ffff],
-  INT8: [-0x80, 0x7f],
-  INT16: [-0x8000, 0x7fff],
-  INT32: [-0x8000_0000, 0x7fff_ffff],
-};
+/** Of the longest 64-bit integer, sign included. */
+const MAX_INTEGER_LENGTH = 20;
 
 const encoder = new TextEncoder();
 
 /**
- * Parses a request. With `isExact`, whole numbers beyond 2^53 become BigInts: for requests that may hold 64-bit
+ * Parses a request. With `isExact`, whole numbers beyond 2^53 of up to 20 characters become BigInts: for requests that may hold 64-bit
  * integers, since the reviver costs several times the parse.
  * @throws SyntaxError
  */
@@ -36,7 +30,8 @@ export function parseJson(text: string, isExact: boolean): unknown {
   return JSON.parse(text, ((_key: string, value: unknown, context?: { source?: string }) => {
     if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
     const source = context?.source ?? "";
-    return /^-?\d+$/.test(source) ? BigInt(source) : value;
+    // A longer one fits no datatype as an integer, and converting a megabyte of digits takes seconds.
+    return source.length <= MAX_INTEGER_LENGTH && /^-?\d+$/.test(source) ? BigInt(source) : value;
   }) as (key: string, value: unknown) => unknown);
 }
 
@@ -113,15 +108,13 @@ function boolean(value: unknown): number | undefined {
 }
 
 function wide(value: unknown, datatype: NumericDatatype): bigint | undefined {
-  if (typeof value !== "bigint" && !Number.isInteger(value)) return undefined;
-  const exact = BigInt(value as number);
-  const wrapped = datatype === "INT64" ? BigInt.asIntN(64, exact) : BigInt.asUintN(64, exact);
-  return wrapped === exact ? exact : undefined;
+  if (typeof value === "bigint") return isWithinBounds(value, datatype) ? value : undefined;
+  const element = integer(value, datatype);
+  return element === undefined ? undefined : BigInt(element);
 }
 
 function integer(value: unknown, datatype: NumericDatatype): number | undefined {
-  const [least, most] = INTEGER_BOUNDS[datatype] ?? [0, 0];
-  return typeof value === "number" && Number.isInteger(value) && value >= least && value <= most
+  return typeof value === "number" && Number.isInteger(value) && isWithinBounds(value, datatype)
     ? value
     : undefined;
 }

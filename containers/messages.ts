@@ -3,6 +3,19 @@ import type { BatchResult } from "./loader.ts";
 import type { Manifest } from "./protocol.ts";
 import type { Tensor } from "./tensors.ts";
 
+/** Below it a copy costs less than a transfer. */
+const MIN_TRANSFER_BYTES = 16 * 1024;
+
+/** The buffers of tensors that are given away with a message; it copies the others. */
+export function transferOf(tensors: readonly Tensor[]): ArrayBuffer[] {
+  const buffers: ArrayBuffer[] = [];
+  for (const { data } of tensors) {
+    const buffer = data.buffer as ArrayBuffer;
+    if (buffer.byteLength >= MIN_TRANSFER_BYTES && !buffers.includes(buffer)) buffers.push(buffer);
+  }
+  return buffers;
+}
+
 /** `workerData` of the worker. */
 export interface WorkerSettings {
   readonly loaderUrl: string;

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import type { BatchResult } from "./loader.ts";
 import { heapLimits } from "./memory.ts";
-import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+import { type FromWorker, type ToWorker, transferOf, type WorkerSettings } from "./messages.ts";
 import { RequestError } from "./request-error.ts";
 import type { Tensor } from "./tensors.ts";
 
@@ -73,13 +73,8 @@ export class ModelThread {
     return this.#isReady && !this.#isClosing;
   }
 
-  /** Calls that wait or run. */
-  get pending(): number {
-    return this.#queue.length + (this.#running === undefined ? 0 : 1);
-  }
-
   /**
-   * Queues a batch; its buffers are given away. The returned function says that nobody waits any more.
+   * Queues a batch; its buffers are given away or copied. The returned function says that nobody waits any more.
    * @throws RequestError (504) through the promise when the deadline passes before its turn
    */
   predict(call: Call): { readonly prediction: Promise<Prediction>; readonly cancel: () => void } {
@@ -112,7 +107,6 @@ export class ModelThread {
       }
       this.#running = next;
       const { count, inputs } = next.call;
-      const transfer = new Set(inputs.map(({ data }) => data.buffer as ArrayBuffer));
       this.#send(
         {
           kind: "predict",
@@ -121,7 +115,7 @@ export class ModelThread {
           inputs,
           remainingMs: remainingMs === Number.POSITIVE_INFINITY ? undefined : remainingMs,
         },
-        [...transfer],
+        transferOf(inputs),
       );
     }
   }

@@ -155,8 +155,11 @@ export interface ItemError {
   /** MODEL_ERROR: the model threw. INVALID_MODEL_OUTPUT: what it returned cannot be an answer. */
   readonly code: "MODEL_ERROR" | "INVALID_MODEL_OUTPUT";
   readonly message: string;
-  /** The model answered the batch as a whole wrongly, such as with too few outputs: nothing is wrong with this input. */
-  readonly isOfBatch?: true;
+  /**
+   * The model returned another number of outputs than inputs. Alone in its call, this input made it do so; among
+   * others, any of them may have, or the model does not handle lists.
+   */
+  readonly isWrongCount?: true;
 }
 
 /** Exit code of a container that passed its memory limit: 128 + SIGKILL, as the kernel's OOM killer leaves it. */

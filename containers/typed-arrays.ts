@@ -35,10 +35,31 @@ export const TYPED_ARRAYS: Readonly<Record<NumericDatatype, Construct>> = {
   FP64: Float64Array,
 };
 
+/** Least and greatest element, of the datatypes whose arrays would wrap others silently. */
+export const INTEGER_BOUNDS: Readonly<
+  Partial<Record<NumericDatatype, readonly [number | bigint, number | bigint]>>
+> = {
+  BOOL: [0, 1],
+  UINT8: [0, 0xff],
+  UINT16: [0, 0xffff],
+  UINT32: [0, 0xffff_ffff],
+  UINT64: [0, 2n ** 64n - 1n],
+  INT8: [-0x80, 0x7f],
+  INT16: [-0x8000, 0x7fff],
+  INT32: [-0x8000_0000, 0x7fff_ffff],
+  INT64: [-(2n ** 63n), 2n ** 63n - 1n],
+  BF16: [0, 0xffff],
+};
+
+export function isWithinBounds(value: number | bigint, datatype: NumericDatatype): boolean {
+  const [least, most] = INTEGER_BOUNDS[datatype] ?? [-Infinity, Infinity];
+  return value >= least && value <= most;
+}
+
 /** Typed array over `data`; a copy only where the bytes are not aligned to the element size. */
 export function typedView(data: Uint8Array, datatype: NumericDatatype): NumericArray {
   const width = DATATYPE_BYTES[datatype];
-  const aligned = data.byteOffset % width === 0 ? data : data.slice();
+  const aligned = data.byteOffset % width === 0 ? data : new Uint8Array(data);
   return new TYPED_ARRAYS[datatype](aligned.buffer, aligned.byteOffset, aligned.byteLength / width);
 }
 

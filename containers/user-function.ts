@@ -1,7 +1,7 @@
-// Calls a user's list function so that one bad row fails alone, and loads such functions from a bundle.
+// Loads functions from a bundle, and says what went wrong in them.
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { describe, invalidOutput, listOf, type RowResult } from "./json-output.ts";
+import { describe } from "./json-output.ts";
 import type { ItemError } from "./protocol.ts";
 
 /** A list function with its name, for messages. */
@@ -40,50 +40,17 @@ async function importModule(modelDir: string, file: string): Promise<Readonly<Re
   }
 }
 
-/** How one call of a list function is made. */
-export interface RowsCall {
-  readonly name: string;
-  readonly signal: () => AbortSignal;
-  /** Calls the function with these rows of the batch. */
-  readonly call: (rows: readonly number[]) => unknown;
-}
-
-/**
- * Results for `rows`, in their order. When the function throws for several rows, each row runs again alone, once,
- * so that a bad input costs nobody else his answer.
- */
-export async function callForRows(rows: readonly number[], user: RowsCall): Promise<RowResult[]> {
-  if (rows.length === 0) return [];
-  try {
-    return matchRows(await user.call(rows), rows.length, user.name);
-  } catch (error) {
-    if (rows.length > 1 && !user.signal().aborted) {
-      const results: RowResult[] = [];
-      for (const row of rows) results.push(...(await callForRows([row], user)));
-      return results;
-    }
-    logError(user.name, error);
-    return rows.map(() => ({ error: modelError(error) }));
-  }
-}
-
-function matchRows(returned: unknown, count: number, name: string): RowResult[] {
-  const outputs = listOf(returned);
-  if (outputs?.length === count) return outputs.map((value) => ({ value }));
-  const inputs = `${count} ${count === 1 ? "input" : "inputs"}`;
-  const error = invalidOutput(
-    outputs === undefined
-      ? `${name} returned ${describe(returned)} for a list of ${inputs}; return a list with one output per input`
-      : `${name} returned ${outputs.length} ${outputs.length === 1 ? "output" : "outputs"} for ${inputs}; return one output per input`,
-  );
-  return Array.from({ length: count }, () => ({ error: { ...error, isOfBatch: true } }));
-}
-
 const MAX_MESSAGE_LENGTH = 2000;
 
 /** What callers see of a throw: name and message, never the stack. */
 export function modelError(error: unknown): ItemError {
   return { code: "MODEL_ERROR", message: errorText(error) };
+}
+
+/** What a row gets that was not run any more. */
+export function notRun(signal: AbortSignal): ItemError {
+  const reason = signal.reason instanceof Error ? signal.reason.message : String(signal.reason);
+  return { code: "MODEL_ERROR", message: `${reason} before this input could run` };
 }
 
 export function errorText(error: unknown): string {

@@ -12,10 +12,14 @@ export interface DecodedRows {
   readonly errors: readonly (ItemError | undefined)[] | undefined;
 }
 
-/** Numbers become plain arrays nested by the row's shape, BYTES what their content type says. */
+/**
+ * Rows become lists nested by the row's shape, or single elements where it has none. Numbers become numbers, but
+ * 64-bit integers beyond ±2^53 BigInts, which keep all digits; BOOL true or false; BYTES what their content type
+ * says.
+ */
 export function decodeRows(batch: Batch): DecodedRows {
   const errors: ItemError[] = [];
-  const columns = batch.inputs.map((tensor) => decodeColumn(tensor, batch.count, errors));
+  const columns = batch.inputs.map((tensor) => decodeColumn(tensor, errors));
   const [first] = columns;
   const values =
     columns.length === 1 && first !== undefined
@@ -26,40 +30,53 @@ export function decodeRows(batch: Batch): DecodedRows {
   return { values, errors: errors.length > 0 ? errors : undefined };
 }
 
-function decodeColumn(tensor: Tensor, count: number, errors: ItemError[]): unknown[] {
-  const { datatype, data, contentType } = tensor;
+function decodeColumn(tensor: Tensor, errors: ItemError[]): unknown[] {
+  const { datatype, shape } = tensor;
   if (datatype !== "BYTES") return numericRows(tensor, datatype);
-  const elements = decodeBytes(data, count);
-  if (contentType === "json") return jsonRows(elements, tensor.name, errors);
+  const elements = bytesElements(tensor, errors);
+  return shape.length === 1 ? elements : nest(shape, (index) => elements[index]);
+}
+
+/** All elements of a BYTES tensor, decoded. */
+function bytesElements({ name, shape, data, contentType }: Tensor, errors: ItemError[]): unknown[] {
+  const elements = decodeBytes(data, elementCount(shape)).map((element) =>
+    Buffer.from(element.buffer, element.byteOffset, element.byteLength),
+  );
+  if (contentType === "json") {
+    const rowSize = elementCount(shape.slice(1));
+    return elements.map((element, index) => {
+      try {
+        return JSON.parse(element.toString("utf8")) as unknown;
+      } catch (error) {
+        const message = `input "${name}" is not JSON: ${(error as Error).message}`;
+        errors[Math.floor(index / rowSize)] = { code: "MODEL_ERROR", message };
+        return undefined;
+      }
+    });
+  }
   const raggedType = RAGGED_TYPES[contentType ?? ""];
   if (raggedType !== undefined)
     return elements.map((element) => Array.from<unknown>(typedView(element, raggedType)));
-  const buffers = elements.map((element) =>
-    Buffer.from(element.buffer, element.byteOffset, element.byteLength),
-  );
-  return contentType === "str" ? buffers.map((buffer) => buffer.toString("utf8")) : buffers;
-}
-
-function jsonRows(elements: readonly Uint8Array[], name: string, errors: ItemError[]): unknown[] {
-  return elements.map((element, row) => {
-    const text = Buffer.from(element.buffer, element.byteOffset, element.byteLength).toString("utf8");
-    try {
-      return JSON.parse(text);
-    } catch (error) {
-      errors[row] = {
-        code: "MODEL_ERROR",
-        message: `input "${name}" is not JSON: ${(error as Error).message}`,
-      };
-      return undefined;
-    }
-  });
+  return contentType === "str" ? elements.map((element) => element.toString("utf8")) : elements;
 }
 
 function numericRows({ data, shape }: Tensor, datatype: NumericDatatype): unknown[] {
-  const array = typedView(data, datatype);
+  const array = datatype === "BF16" ? widened(data) : typedView(data, datatype);
   if (datatype === "BOOL") return nest(shape, (index) => array[index] !== 0);
-  if (datatype === "INT64" || datatype === "UINT64") return nest(shape, (index) => Number(array[index]));
+  if (datatype === "INT64" || datatype === "UINT64")
+    return nest(shape, (index) => plainInteger(array[index] ?? 0));
   return nest(shape, (index) => array[index]);
+}
+
+function plainInteger(element: number | bigint): number | bigint {
+  const number = Number(element);
+  return Number.isSafeInteger(number) ? number : element;
+}
+
+/** A BF16 is the upper half of an FP32. */
+function widened(data: Uint8Array): Float32Array {
+  const words = Uint32Array.from(typedView(data, "BF16") as Uint16Array, (word) => word << 16);
+  return new Float32Array(words.buffer);
 }
 
 /** Nested lists of `shape`; `at` gives the element of a flat index. */

@@ -3,7 +3,7 @@ import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { CallSignal } from "./call-signal.ts";
 import type { BatchResult, LoadedModel, Loader } from "./loader.ts";
-import type { FromWorker, ToWorker, WorkerSettings } from "./messages.ts";
+import { type FromWorker, type ToWorker, transferOf, type WorkerSettings } from "./messages.ts";
 import type { Contract, ItemError } from "./protocol.ts";
 import { emptyTensor, type Tensor } from "./tensors.ts";
 import { errorText, logError, modelError } from "./user-function.ts";
@@ -94,8 +94,7 @@ class ModelWorker {
     signal.end();
     this.#running = undefined;
     const outputs = result.outputs.map(ownBuffer);
-    const transfer = new Set(outputs.map(({ data }) => data.buffer as ArrayBuffer));
-    this.#post({ kind: "result", id, result: { ...result, outputs }, computeUs }, [...transfer]);
+    this.#post({ kind: "result", id, result: { ...result, outputs }, computeUs }, transferOf(outputs));
   }
 }
 
@@ -103,7 +102,7 @@ class ModelWorker {
 function ownBuffer(tensor: Tensor): Tensor {
   const { data } = tensor;
   const isOwn = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
-  return isOwn ? tensor : { ...tensor, data: data.slice() };
+  return isOwn ? tensor : { ...tensor, data: new Uint8Array(data) };
 }
 
 /** A loader that breaks its contract must not give one caller another one's rows. */

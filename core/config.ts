@@ -19,7 +19,7 @@ export interface ServerOptions {
   readonly stateDir?: string | undefined;
   /** Folder of installed packages, shared by servers. Default `$XDG_CACHE_HOME/windjammer` (~/.cache/windjammer). */
   readonly cacheDir?: string | undefined;
-  /** Bearer token of the management API, at least 16 characters. Default: none. */
+  /** Bearer token of the management API: at least 16 printable ASCII characters, no spaces. Default: none. */
   readonly token?: string | undefined;
   /** Largest body of a prediction, bytes. Default 64 MiB. */
   readonly maxBodyBytes?: number | undefined;
@@ -43,6 +43,8 @@ export type ServerConfig = {
 } & Pick<ServerOptions, "stateDir" | "token">;
 
 const port = z.int().min(0).max(65_535);
+/** What can be sent as a bearer token, in one header. */
+const TOKEN_PATTERN = /^[\x21-\x7e]{16,}$/;
 
 export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.strictObject({
   host: z.string().min(1).default("127.0.0.1"),
@@ -53,7 +55,15 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
     .string()
     .min(1)
     .default(() => join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "windjammer")),
-  token: z.string().min(16, "a token has at least 16 characters").optional(),
+  token: z
+    .string()
+    .check(({ value, issues }) => {
+      if (TOKEN_PATTERN.test(value)) return;
+      const message = "expected at least 16 printable ASCII characters without spaces";
+      // In place of the token itself, which errors would print.
+      issues.push({ code: "custom", message, input: "***" });
+    })
+    .optional(),
   maxBodyBytes: z
     .int()
     .min(1024)
@@ -86,6 +96,17 @@ export function tokenFromEnvironment(): string | undefined {
 /** Names of applications and models, and of versions. */
 export const NAME_PATTERN: RegExp = /^[a-z0-9](?:[-_a-z0-9]{0,98}[a-z0-9])?$/;
 export const VERSION_PATTERN: RegExp = /^[A-Za-z0-9][-._A-Za-z0-9]{0,63}$/;
+
+/** Whether only this machine is reached by the name or address. */
+export function isLoopbackName(hostname: string): boolean {
+  return (
+    hostname === "localhost" ||
+    hostname.endsWith(".localhost") ||
+    hostname === "::1" ||
+    hostname === "[::1]" ||
+    /^127(?:\.\d{1,3}){3}$/.test(hostname)
+  );
+}
 
 /** Variables of this process's environment: the named ones that are set, or all of them. */
 export function processEnvironment(

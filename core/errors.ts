@@ -217,11 +217,6 @@ export class PackageInstallError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("PACKAGE_INSTALL_FAILED", 502, "retryable");
 }
 
-/** An optional package is not installed; names it and the command. */
-export class MissingPackageError extends WindjammerError {
-  static override readonly kind: ErrorKind = kind("MISSING_PACKAGE", 500);
-}
-
 /** The uploaded bundle or its manifest is broken. */
 export class InvalidBundleError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("INVALID_BUNDLE", 400);
@@ -257,7 +252,7 @@ export class GateFailedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("GATE_FAILED", 422);
 }
 
-/** The server stopped during the deployment; nothing of it is left. */
+/** The server stopped during the deployment, or it was cancelled; nothing of it is left. */
 export class DeploymentInterruptedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("DEPLOYMENT_INTERRUPTED", 500, "retryable");
 }
@@ -325,7 +320,6 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   UnsupportedModelError,
   PackageNotFoundError,
   PackageInstallError,
-  MissingPackageError,
   InvalidBundleError,
   VersionExistsError,
   DeploymentConflictError,
@@ -356,10 +350,34 @@ export function errorBody(error: WindjammerError): ErrorBody {
   return { error: error.code, message: error.message, details: error.details };
 }
 
-/** Rebuilds an error from a reply; an unknown code gives the base class. */
-export function errorFromBody(body: ErrorBody): WindjammerError {
-  const ErrorClass = CLASS_BY_CODE.get(body.error) ?? WindjammerError;
-  return new ErrorClass(body.message, { details: body.details });
+/** What a reply says about its error beside the body. */
+interface ErrorReply {
+  readonly statusCode?: number | undefined;
+  /** Retry-After, seconds. */
+  readonly retryAfterS?: number | undefined;
+}
+
+/** Rebuilds an error from a reply; a code that is not known here stays on an error of the base class. */
+export function errorFromBody(
+  body: ErrorBody,
+  { statusCode, retryAfterS }: ErrorReply = {},
+): WindjammerError {
+  const ErrorClass = CLASS_BY_CODE.get(body.error);
+  const options = { details: body.details, ...(retryAfterS === undefined ? {} : { retryAfterS }) };
+  if (ErrorClass !== undefined) return new ErrorClass(body.message, options);
+  return new UnknownCodeError(body, { ...options, ...(statusCode === undefined ? {} : { statusCode }) });
+}
+
+/** Of a server that is newer than this client: code and status stand as they came. */
+class UnknownCodeError extends WindjammerError {
+  override readonly code: string;
+  override readonly statusCode: number;
+
+  constructor(body: ErrorBody, options: WindjammerErrorOptions & { readonly statusCode?: number }) {
+    super(body.message, options);
+    this.code = body.error;
+    this.statusCode = options.statusCode ?? WindjammerError.kind.statusCode;
+  }
 }
 
 /** Wraps what is not ours, so that every reply has a code. Node's own "no space left" keeps its meaning. */

@@ -9,6 +9,7 @@ export {
 } from "./windjammer.ts";
 export type {
   ApplicationHandle,
+  ConnectOptions,
   DeployedApplication,
   DeployOptions,
   Prediction,
@@ -35,6 +36,7 @@ export type {
   TensorSpec,
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
+export { isExactVersion, isPackageName } from "./package-names.ts";
 export type {
   PrepareOptions,
   ReplicaSpec,
@@ -103,7 +105,6 @@ export {
   UnsupportedModelError,
   PackageNotFoundError,
   PackageInstallError,
-  MissingPackageError,
   InvalidBundleError,
   VersionExistsError,
   DeploymentConflictError,

@@ -7,10 +7,16 @@ type OutcomeKind = "ok" | "default" | "error";
 type CacheResult = "hit" | "miss" | "joined";
 export type DropReason = "deadline" | "shed" | "abandoned" | "no-replica" | "replica-lost";
 
-/** What is counted of one application. */
-export interface ApplicationMetrics {
+/** What is counted of answers. */
+interface OutcomeMetrics {
   /** One query was answered. `reason`: empty for "ok", the default's reason, or the error's code. */
   outcome(kind: OutcomeKind, reason: string, latencyMs: number): void;
+}
+
+/** What is counted of one application; `outcome` is for queries that came to no version. */
+export interface ApplicationMetrics extends OutcomeMetrics {
+  /** For queries that this version answered, or failed to answer: always the same handle until it is removed. */
+  by(model: string, version: string): OutcomeMetrics;
   cache(result: CacheResult): void;
 }
 
@@ -54,7 +60,10 @@ function families(registry: Registry): Families {
   const histogram = (name: string, help: string, bounds: readonly number[] = SECONDS): Distributions =>
     new Distributions(registry, { name, help, bounds });
   return {
-    queries: counter("windjammer_queries_total", "Queries answered, by kind of outcome and its reason."),
+    queries: counter(
+      "windjammer_queries_total",
+      "Queries answered, by version, kind of outcome and its reason.",
+    ),
     queryDuration: histogram("windjammer_query_duration_seconds", "Arrival of a query to its answer."),
     cache: counter("windjammer_cache_total", "Queries looked up in the prediction cache."),
     queueWait: histogram("windjammer_queue_wait_seconds", "Time a query waited for a replica."),
@@ -66,28 +75,71 @@ function families(registry: Registry): Families {
   };
 }
 
+/** The outcomes of one application that one version gave, or none. Its series begin with its first query. */
+class OutcomeHandle implements OutcomeMetrics {
+  readonly #families: Families;
+  readonly #labels: Labels;
+  readonly #counts = new Map<string, Count>();
+  #duration: Distribution | undefined;
+
+  constructor(all: Families, labels: Labels) {
+    this.#families = all;
+    this.#labels = labels;
+  }
+
+  outcome(kind: OutcomeKind, reason: string, latencyMs: number): void {
+    const { queries, queryDuration } = this.#families;
+    // The reasons of errors are codes in capitals and those of defaults are not: none belongs to two kinds.
+    let count = this.#counts.get(reason);
+    if (count === undefined) {
+      count = queries.of({ ...this.#labels, kind, reason });
+      this.#counts.set(reason, count);
+    }
+    count.value += 1;
+    this.#duration ??= queryDuration.of(this.#labels);
+    this.#duration.observe(latencyMs / 1000);
+  }
+}
+
 class ApplicationHandle implements ApplicationMetrics {
   readonly #families: Families;
   readonly #application: string;
-  readonly #ok: Count;
-  readonly #duration: Distribution;
+  readonly #unanswered: OutcomeHandle;
+  /** By model, then by version. */
+  readonly #answered = new Map<string, Map<string, OutcomeHandle>>();
 
   constructor(all: Families, application: string) {
     this.#families = all;
     this.#application = application;
-    this.#ok = all.queries.of({ application, kind: "ok", reason: "" });
-    this.#duration = all.queryDuration.of({ application });
+    this.#unanswered = new OutcomeHandle(all, { application, model: "", version: "" });
   }
 
   outcome(kind: OutcomeKind, reason: string, latencyMs: number): void {
-    const count =
-      kind === "ok" ? this.#ok : this.#families.queries.of({ application: this.#application, kind, reason });
-    count.value += 1;
-    this.#duration.observe(latencyMs / 1000);
+    this.#unanswered.outcome(kind, reason, latencyMs);
+  }
+
+  by(model: string, version: string): OutcomeMetrics {
+    let handles = this.#answered.get(model);
+    if (handles === undefined) {
+      handles = new Map();
+      this.#answered.set(model, handles);
+    }
+    let handle = handles.get(version);
+    if (handle === undefined) {
+      handle = new OutcomeHandle(this.#families, { application: this.#application, model, version });
+      handles.set(version, handle);
+    }
+    return handle;
   }
 
   cache(result: CacheResult): void {
     this.#families.cache.of({ application: this.#application, result }).value += 1;
+  }
+
+  removeVersion(model: string, version: string): void {
+    const handles = this.#answered.get(model);
+    handles?.delete(version);
+    if (handles?.size === 0) this.#answered.delete(model);
   }
 }
 
@@ -131,7 +183,7 @@ class VersionHandle implements VersionMetrics {
 export class Metrics {
   readonly #registry = new Registry();
   readonly #families: Families;
-  readonly #applications = new Map<string, ApplicationMetrics>();
+  readonly #applications = new Map<string, ApplicationHandle>();
   readonly #versions = new Map<string, VersionMetrics>();
   #readGauges: () => Iterable<VersionGauges> = () => [];
 
@@ -177,10 +229,9 @@ export class Metrics {
   /** Forgets a version's series. */
   removeVersion(model: string, version: string): void {
     this.#versions.delete(`${model}/${version}`);
-    const { queueWait, batchSize, batchDuration, compute, dropped, replicaExits } = this.#families;
-    for (const family of [queueWait, batchSize, batchDuration, compute, dropped, replicaExits]) {
-      family.remove({ model, version });
-    }
+    for (const application of this.#applications.values()) application.removeVersion(model, version);
+    const { cache: _, ...all } = this.#families;
+    for (const family of Object.values(all)) family.remove({ model, version });
   }
 
   /** Where replicas and queue lengths are read from at each scrape. */

@@ -109,14 +109,18 @@ export interface DeploymentError {
   readonly step: DeploymentStep;
   /** Last lines the container wrote, oldest first. */
   readonly logTail: readonly string[];
+  /** Details of the error, for programs: a failed example with what was expected and got, the versions npm knows. */
+  readonly details: { readonly [key: string]: JsonValue };
 }
 
 export interface Deployment {
   readonly id: string;
+  /** That it makes or sets up; else the one that is linked to the model; "" for none. */
   readonly application: string;
   readonly model: string;
   readonly version: string;
   readonly bundle: string;
+  /** Succeeded from the switch on, while the former version may still drain. */
   readonly state: "running" | "succeeded" | "failed";
   /** Set on success: "unchanged" when the same content was already serving with the same settings. */
   readonly result?: "deployed" | "unchanged";
@@ -202,6 +206,8 @@ export interface VersionOptions {
 
 /** What to deploy: a stored bundle as a version of a model. */
 export interface DeploymentRequest extends ApplicationOptions, VersionOptions {
+  /** Packages must be installed, or an image built, this many ms after that began; concerns this deployment only. Default 600,000. */
+  readonly prepareTimeoutMs?: number | undefined;
   /** Name of the model. */
   readonly name: string;
   readonly version: string;

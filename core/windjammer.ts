@@ -1,17 +1,15 @@
 // Composition root: builds the parts of a server in order and stops them in reverse; connects to one that runs elsewhere.
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client } from "./client/client.ts";
-import type { ServerInfo, Windjammer } from "./client/interface.ts";
-import { serverOptionsSchema, type ServerConfig, type ServerOptions } from "./config.ts";
+import type { ConnectOptions, ServerInfo, Windjammer } from "./client/interface.ts";
+import { isLoopbackName, serverOptionsSchema, type ServerConfig, type ServerOptions } from "./config.ts";
 import { BundleStore } from "./deploy/bundle-store.ts";
 import { Deployments, type DeploymentListener } from "./deploy/deployments.ts";
 import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
 import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
-import { isLoopbackName } from "./frontend/admin-guard.ts";
 import { AdminServer } from "./frontend/admin-server.ts";
 import { QueryServer } from "./frontend/server.ts";
 import { createLog, type Log } from "./log.ts";
@@ -21,7 +19,9 @@ import { Router } from "./query/router.ts";
 import { Serving } from "./query/serving.ts";
 import { Registry } from "./registry/registry.ts";
 import { SqliteStore } from "./registry/sqlite-store.ts";
+import { makeTemporaryStateDir } from "./registry/temporary-state-dir.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
+import { packageVersion } from "./version.ts";
 
 /** Most files and folders in one bundle. */
 const MAX_BUNDLE_ENTRIES = 100_000;
@@ -83,7 +83,7 @@ export async function windjammer(options: WindjammerOptions = {}): Promise<Windj
  * Connects to the management API of a server, such as http://127.0.0.1:1338.
  * @throws ServerUnreachableError, UnauthorizedError when it wants a token, InvalidOptionsError for a bad URL
  */
-export function connect(url: string, options: { readonly token?: string } = {}): Promise<Windjammer> {
+export function connect(url: string, options: ConnectOptions = {}): Promise<Windjammer> {
   return Client.connect(url, options);
 }
 
@@ -97,11 +97,12 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   const config = readConfig(rest);
   const log = createLog(config.logLevel);
   await using started = new AsyncDisposableStack();
-  const stateDir = config.stateDir === undefined ? await temporaryFolder(started) : resolve(config.stateDir);
+  const stateDir = config.stateDir === undefined ? temporaryFolder(started) : resolve(config.stateDir);
   const state = await openState(stateDir, config, started);
   const used = runtime ?? (await import("./runtimes/process/index.ts")).processRuntime();
-  started.defer(() => used.close());
   await used.open({ runDir: join(stateDir, "run"), cacheDir: resolve(config.cacheDir), owner: state.owner });
+  // Not before: what could not be opened may be another server's.
+  started.defer(() => used.close());
   const { deployments, query, admin, urls } = compose({ ...state, config, log, runtime: used }, started);
   if (onEvent !== undefined) deployments.onEvent(onEvent);
   await deployments.recover();
@@ -164,7 +165,7 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   started.defer(() => serving.closeAll(config.drainTimeoutMs));
   metrics.setGauges(() => gauges(serving));
   const deployments = new Deployments({ registry, bundles, runtime, serving, log });
-  const router = new Router({ registry, serving, metrics });
+  const router = new Router({ registry, serving, metrics, opening: deployments });
   started.defer(() => router.close());
   const urls = { query: "", admin: "" };
   const startedAt = new Date().toISOString();
@@ -214,11 +215,11 @@ function refuseServerOptions(options: StartOptions): void {
   );
 }
 
-async function temporaryFolder(started: AsyncDisposableStack): Promise<string> {
+function temporaryFolder(started: AsyncDisposableStack): string {
   try {
-    const folder = await mkdtemp(join(tmpdir(), "windjammer-"));
-    started.defer(() => rm(folder, { recursive: true, force: true }));
-    return folder;
+    const temporary = makeTemporaryStateDir();
+    started.defer(() => temporary.remove());
+    return temporary.folder;
   } catch (error) {
     throw unusable(error, tmpdir());
   }
@@ -241,9 +242,4 @@ function unusable(error: unknown, folder: string): Error {
     `state folder ${folder} cannot be used: ${ours.message}; give a folder that can be written (stateDir, --state-dir)`,
     { cause: error, details: { stateDir: folder } },
   );
-}
-
-function packageVersion(): string {
-  const { version } = createRequire(import.meta.url)("windjammer/package.json") as { version: string };
-  return version;
 }

@@ -81,6 +81,9 @@ interface FunctionValues {
 export type ValueOf<T extends InputTypeName> = FunctionValues[LongInputType<T>];
 
 /** Every name there is. */
+/** For messages: the long names only. */
+export const SHOWN_INPUT_TYPES = '"integers", "floats", "doubles", "bytes", "strings" or "json"';
+
 export const INPUT_TYPE_NAMES: readonly InputTypeName[] = Object.keys(LONG_NAMES) as InputTypeName[];
 
 export function longInputType(name: InputTypeName): ValueInputType {

@@ -3,12 +3,13 @@ import { dirname, relative, resolve } from "node:path";
 import type { Location, Message } from "esbuild";
 import {
   InvalidModelFileError,
+  isPackageName,
   ModelFileNotFoundError,
   PackageNotFoundError,
   type WindjammerError,
 } from "../core/index.ts";
 import type { Imports } from "./module-imports.ts";
-import { installedVersion, isPackageName, packageOfImport } from "./packages.ts";
+import { installedVersion, packageOfImport } from "./packages.ts";
 
 /** A build that failed. */
 export interface FailedBuild {

@@ -1,12 +1,9 @@
-// Packages of a bundle: names and exact versions, what is installed where, and the options that declare them.
+// Packages of a bundle: the options that declare them, and what is installed where.
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { InvalidOptionsError } from "../core/index.ts";
+import { InvalidOptionsError, isExactVersion, isPackageName } from "../core/index.ts";
 
-const PACKAGE_NAME = /^(?:@[a-z0-9~][-a-z0-9._~]*\/)?[A-Za-z0-9~][-A-Za-z0-9._~]*$/;
-const EXACT_VERSION =
-  /^(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?$/;
 const ENVIRONMENT_NAME = /^[A-Z_][A-Z0-9_]*$/;
 
 /** Options of every deployer whose models run in Node. */
@@ -45,16 +42,6 @@ export const packageOptionsShape: {
     )
     .optional(),
 };
-
-/** Whether `version` names one version: "1.2.3", not "^1.2.3", a tag or an address. */
-export function isExactVersion(version: string): boolean {
-  return EXACT_VERSION.test(version);
-}
-
-/** Whether npm could have a package of this name. */
-export function isPackageName(name: string): boolean {
-  return name.length <= 214 && PACKAGE_NAME.test(name);
-}
 
 /** "@scope/name" or "name" of an import: "@scope/name/part" gives "@scope/name". */
 export function packageOfImport(specifier: string): string {

@@ -36,6 +36,12 @@ describe("errors", () => {
     }
   });
 
+  it("keep a code that is not known here, as a newer server sends it", () => {
+    const error = errorFromBody({ error: "QUOTA_EXCEEDED", message: "enough", details: { limit: 5 } });
+    expect(error).toBeInstanceOf(WindjammerError);
+    expect(errorBody(error)).toEqual({ error: "QUOTA_EXCEEDED", message: "enough", details: { limit: 5 } });
+  });
+
   it("name a full disk whatever call met it", () => {
     expect(toWindjammerError(Object.assign(new Error("write"), { code: "ENOSPC" })).code).toBe("DISK_FULL");
     expect(toWindjammerError("odd")).toBeInstanceOf(WindjammerError);

@@ -7,12 +7,15 @@ export interface LayerRule {
 }
 
 const LEAVES = [
-  "core/errors.ts",
-  "core/types.ts",
   "core/config.ts",
+  "core/errors.ts",
   "core/log.ts",
   "core/metric",
   "core/nearest.ts",
+  "core/package-names.ts",
+  "core/types.ts",
+  "core/version.ts",
+  "core/wait.ts",
 ];
 /** What deployers of models that run in Node share. */
 const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map(

@@ -1,8 +1,9 @@
 // Loader of functions: an export of a module in the bundle, or a live function with the state it was deployed with.
+import { callForRows } from "../call-rows.ts";
 import type { Batch, BatchResult, LoadContext, LoadedModel, Loader } from "../loader.ts";
 import { encodeOutput, invalidOutput, jsonResult, type RowResult } from "../json-output.ts";
 import type { ItemError } from "../protocol.ts";
-import { callForRows, importFunctions } from "../user-function.ts";
+import { importFunctions } from "../user-function.ts";
 import { decodeRows } from "../values.ts";
 import { loadClosure, type ClosureFiles } from "./closure.ts";
 

@@ -1,7 +1,7 @@
 // Checks what a preprocess function returned against the model's inputs and turns it into tensors.
 import type { Datatype } from "../protocol.ts";
 import { elementCount } from "../tensors.ts";
-import { type NumericDatatype, TYPED_ARRAYS } from "../typed-arrays.ts";
+import { INTEGER_BOUNDS, isWithinBounds, type NumericDatatype, TYPED_ARRAYS } from "../typed-arrays.ts";
 import type { OnnxTensorSettings, RowTensor, TensorData } from "./settings.ts";
 
 /** Deeper than any tensor; also ends the walk of a list that holds itself. */
@@ -116,10 +116,13 @@ function elementReader(
   const isWide = datatype === "INT64" || datatype === "UINT64";
   const isFloat = datatype === "FP16" || datatype === "FP32" || datatype === "FP64";
   return (value, index) => {
-    const isNumber = typeof value === "number" && (isFloat || Number.isInteger(value));
-    if (isNumber || typeof value === "bigint" || typeof value === "boolean")
-      return isWide ? BigInt(value) : Number(value);
-    throw new Error(`input "${name}" takes ${datatype}, preprocess returned ${shown(value)} at ${index}`);
+    const element = typeof value === "boolean" ? Number(value) : value;
+    const isNumber = typeof element === "number" && (isFloat || Number.isInteger(element));
+    if ((isNumber || typeof element === "bigint") && isWithinBounds(element, datatype))
+      return isWide ? BigInt(element) : Number(element);
+    const bounds = INTEGER_BOUNDS[datatype]?.join(" to ");
+    const takes = bounds === undefined ? datatype : `${datatype} (${bounds})`;
+    throw new Error(`input "${name}" takes ${takes}, preprocess returned ${shown(value)} at ${index}`);
   };
 }
 
@@ -149,5 +152,6 @@ function kindOf(value: unknown): string {
 }
 
 function shown(value: unknown): string {
-  return typeof value === "string" || typeof value === "number" ? JSON.stringify(value) : kindOf(value);
+  if (typeof value === "bigint" || typeof value === "number") return `${value}`;
+  return typeof value === "string" ? JSON.stringify(value) : kindOf(value);
 }

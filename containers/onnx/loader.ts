@@ -31,7 +31,7 @@ export const loader: Loader = {
 };
 
 async function predictTensors(runner: Runner, contract: Contract, batch: Batch): Promise<BatchResult> {
-  return tensorResult(await runner.run(batch.inputs.map(fromWire), batch.count), contract.outputs);
+  return tensorResult(await runner.run(batch.inputs.map(fromWire), batch.count, batch), contract.outputs);
 }
 
 async function processed(

@@ -1,8 +1,9 @@
 // An ONNX model between user functions: values to feeds, rows of one shape through the model, outputs to JSON.
+import { callForRows } from "../call-rows.ts";
 import { encodeOutput, invalidOutput, jsonResult } from "../json-output.ts";
 import type { Batch, BatchResult } from "../loader.ts";
 import type { ItemError, TensorSpec } from "../protocol.ts";
-import { callForRows, type UserFunction } from "../user-function.ts";
+import { notRun, type UserFunction } from "../user-function.ts";
 import { decodeRows } from "../values.ts";
 import { readFeed } from "./feeds.ts";
 import { isError, nestedJson, tensorResult } from "./outputs.ts";
@@ -50,7 +51,7 @@ export class ProcessedModel {
     const { runner, settings, preprocess } = this.#parts;
     if (preprocess !== undefined) return this.#preprocessed(batch, preprocess, context);
     const stacks = batch.inputs.map(fromWire);
-    const outputs = toRows(await runner.run(stacks, batch.count), batch.count);
+    const outputs = toRows(await runner.run(stacks, batch.count, context), batch.count);
     const values = outputs.map((_, row) =>
       Object.fromEntries(stacks.map((stack, index) => [settings.inputs[index]?.name, rowOf(stack, row)])),
     );
@@ -76,7 +77,7 @@ export class ProcessedModel {
       if (isError(read)) outputs[row] = read;
       else tensors.set(row, read);
     }
-    await this.#runGroups(tensors, outputs);
+    await this.#runGroups(tensors, outputs, context);
     return { outputs, values };
   }
 
@@ -90,13 +91,23 @@ export class ProcessedModel {
   }
 
   /** Rows of equal shapes run together. */
-  async #runGroups(tensors: ReadonlyMap<number, readonly RowTensor[]>, outputs: RowOutputs[]): Promise<void> {
+  async #runGroups(
+    tensors: ReadonlyMap<number, readonly RowTensor[]>,
+    outputs: RowOutputs[],
+    context: ProcessingContext,
+  ): Promise<void> {
     const groups = Map.groupBy(tensors, ([, row]) => row.map(({ dims }) => dims.join()).join("|"));
+    let isFirst = true;
     for (const group of groups.values()) {
+      if (!isFirst && context.signal.aborted) {
+        for (const [row] of group) outputs[row] = notRun(context.signal);
+        continue;
+      }
+      isFirst = false;
       const stacks = this.#parts.settings.inputs.map((_, index) =>
         join(group.flatMap(([, row]) => row.slice(index, index + 1))),
       );
-      const results = toRows(await this.#parts.runner.run(stacks, group.length), group.length);
+      const results = toRows(await this.#parts.runner.run(stacks, group.length, context), group.length);
       for (const [index, [row]] of group.entries()) {
         const result = results[index];
         if (result !== undefined) outputs[row] = result;

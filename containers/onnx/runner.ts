@@ -1,6 +1,7 @@
 // Runs stacked rows through a session: all at once where the model allows, else row by row.
+import type { Batch } from "../loader.ts";
 import type { ItemError } from "../protocol.ts";
-import { logError, modelError } from "../user-function.ts";
+import { logError, modelError, notRun } from "../user-function.ts";
 import type { Session } from "./session.ts";
 import type { OnnxModelSettings, OnnxTensorSettings, RowTensor } from "./settings.ts";
 import { fromModelLayout, hasEqualRows, padRows, rowOf, rowsOf, type Stack, toModelLayout } from "./stack.ts";
@@ -25,22 +26,25 @@ export class Runner {
       settings.batching === "dynamic" && settings.outputs.every(({ batchAxis }) => batchAxis !== null);
   }
 
-  /** `inputs` in the order of the settings, `count` rows each. Never rejects: errors are the rows'. */
-  async run(inputs: readonly Stack[], count: number): Promise<RunResult> {
-    if (count > 1 && !this.#fitsOneRun(inputs)) return this.#runRows(inputs, count);
+  /**
+   * `inputs` in the order of the settings, `count` rows each. Never rejects: errors are the rows'. Rows that fail
+   * together are halved until the bad ones are alone. Rows that have not run when the signal aborts fail.
+   */
+  async run(inputs: readonly Stack[], count: number, call: Pick<Batch, "signal">): Promise<RunResult> {
+    if (count > 1 && !this.#fitsOneRun(inputs)) return this.#runHalves(inputs, count, call);
     try {
-      return await this.#runStacked(inputs, count);
+      return await this.#runStacked(inputs, count, call);
     } catch (error) {
       // A bad row fails the whole run; alone it costs nobody else his answer.
-      if (count > 1) return this.#runRows(inputs, count);
+      if (count > 1 && !call.signal.aborted) return this.#runHalves(inputs, count, call);
       logError("onnxruntime", error);
-      return { kind: "rows", rows: [modelError(error)] };
+      return { kind: "rows", rows: Array.from({ length: count }, () => modelError(error)) };
     }
   }
 
   /** One run on zeros. @throws what onnxruntime throws */
   async warmUp(inputs: readonly Stack[]): Promise<void> {
-    await this.#runStacked(inputs, 1);
+    await this.#runOnce(inputs, { count: 1, size: this.#settings.fixedBatch ?? 1 });
   }
 
   #fitsOneRun(inputs: readonly Stack[]): boolean {
@@ -53,23 +57,37 @@ export class Runner {
     );
   }
 
-  async #runRows(inputs: readonly Stack[], count: number): Promise<RunResult> {
+  async #runHalves(inputs: readonly Stack[], count: number, call: Pick<Batch, "signal">): Promise<RunResult> {
+    const middle = Math.ceil(count / 2);
     const rows: RowOutputs[] = [];
-    for (let row = 0; row < count; row += 1) {
-      const result = await this.run(
-        inputs.map((input) => rowsOf(input, row, row + 1)),
-        1,
+    for (const [start, end] of [
+      [0, middle],
+      [middle, count],
+    ] as const) {
+      const size = end - start;
+      const part = inputs.map((input) => rowsOf(input, start, end));
+      rows.push(
+        ...(start > 0 && call.signal.aborted
+          ? notRunRows(size, call)
+          : toRows(await this.run(part, size, call), size)),
       );
-      rows.push(...toRows(result, 1));
     }
     return { kind: "rows", rows };
   }
 
-  async #runStacked(inputs: readonly Stack[], count: number): Promise<RunResult> {
+  async #runStacked(
+    inputs: readonly Stack[],
+    count: number,
+    call: Pick<Batch, "signal">,
+  ): Promise<RunResult> {
     const size = this.#settings.fixedBatch ?? count;
     if (count <= size) return { kind: "stacked", outputs: await this.#runOnce(inputs, { count, size }) };
     const rows: RowOutputs[] = [];
     for (let start = 0; start < count; start += size) {
+      if (start > 0 && call.signal.aborted) {
+        rows.push(...notRunRows(count - start, call));
+        break;
+      }
       const end = Math.min(start + size, count);
       const part = inputs.map((input) => rowsOf(input, start, end));
       const outputs = await this.#runOnce(part, { count: end - start, size });
@@ -104,6 +122,10 @@ function toStack(output: RowTensor, { name, batchAxis }: OnnxTensorSettings, siz
   throw new Error(
     `output ${name} has shape [${output.dims.join(",")}] for a batch of ${size}: its axis ${batchAxis} is not the batch`,
   );
+}
+
+function notRunRows(count: number, { signal }: Pick<Batch, "signal">): ItemError[] {
+  return Array.from({ length: count }, () => notRun(signal));
 }
 
 /** The rows of a result, as views. */

@@ -1,7 +1,7 @@
 // The `windjammer` command: its commands, what it prints for an error, its exit codes.
-import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 import { InvalidOptionsError, toWindjammerError } from "../errors.ts";
+import { packageVersion } from "../version.ts";
 import { startCommand } from "./start.ts";
 
 /** Exit code for a command line that is not understood. */
@@ -9,6 +9,8 @@ const USAGE = 2;
 
 /** Runs one command line (without node and script) and sets the exit code: 0, 1 for an error, 2 for wrong usage. */
 export async function run(args: readonly string[]): Promise<void> {
+  // Whoever read our output may have gone (`| head`); a server still has to close in peace.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreBrokenPipe);
   try {
     await createProgram().parseAsync(args, { from: "user" });
   } catch (error) {
@@ -18,6 +20,10 @@ export async function run(args: readonly string[]): Promise<void> {
     const { code, message } = toWindjammerError(error);
     process.stderr.write(`windjammer: ${code}: ${message}\n`);
   }
+}
+
+function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
 }
 
 function exitCode(error: unknown): number {
@@ -37,11 +43,4 @@ function createProgram(): Command {
   // Commands made apart do not inherit how this one ends and prints.
   for (const command of [startCommand()]) program.addCommand(command.copyInheritedSettings(program));
   return program;
-}
-
-function packageVersion(): string {
-  const { version } = createRequire(import.meta.url)("windjammer/package.json") as {
-    readonly version: string;
-  };
-  return version;
 }

@@ -1,26 +1,36 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, InvalidArgumentError, Option } from "commander";
-import { defaultStateDir, tokenFromEnvironment } from "../config.ts";
-import type { LogLevel } from "../log.ts";
+import { defaultStateDir, type ServerOptions, tokenFromEnvironment } from "../config.ts";
+import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
 
-interface StartOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly adminPort: number;
-  readonly stateDir: string;
-  readonly cacheDir?: string;
-  readonly token?: string;
-  readonly logLevel: LogLevel;
-  readonly runtime: "process";
+type RuntimeName = "process";
+
+/** Loaded late, each with the packages that only it needs. */
+const RUNTIMES: Readonly<Record<RuntimeName, () => Promise<Runtime>>> = {
+  process: async () => (await import("../runtimes/process/index.ts")).processRuntime(),
+};
+
+interface StartOptions extends ServerOptions {
+  readonly runtime: RuntimeName;
 }
+
+/** Sizes and times; what is left out keeps the default of `ServerOptions`. */
+const LIMITS: readonly (readonly [flags: string, description: string])[] = [
+  ["--max-body-bytes <bytes>", "largest body of a prediction (default: 64 MiB)"],
+  ["--max-inputs <count>", "most inputs in one prediction (default: 10000)"],
+  ["--max-queue-length <count>", "most queries that wait for one version (default: 10000)"],
+  ["--max-bundle-bytes <bytes>", "largest bundle that may be uploaded, unpacked (default: 16 GiB)"],
+  ["--request-timeout-ms <ms>", "a request must have arrived whole within this time (default: 30000)"],
+  ["--drain-timeout-ms <ms>", "time running queries get to finish on close (default: 5000)"],
+];
 
 /** Exit code of a process ended by SIGINT or SIGTERM: 128 + its number. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 type StopSignal = keyof typeof EXIT_CODES;
 
 export function startCommand(): Command {
-  return new Command("start")
+  const command = new Command("start")
     .description("Run a server in the foreground: the query API and the management API.")
     .option("--port <port>", "port of the query API, 0 for a free one", parsePort, 1337)
     .option("--admin-port <port>", "port of the management API, 0 for a free one", parsePort, 1338)
@@ -32,7 +42,7 @@ export function startCommand(): Command {
     )
     .option(
       "--token <token>",
-      "bearer token of the management API, at least 16 characters; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
+      "bearer token of the management API, at least 16 characters without spaces; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
     )
     .addOption(
       new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
@@ -41,18 +51,20 @@ export function startCommand(): Command {
     )
     .addOption(
       new Option("--runtime <runtime>", "what runs the model containers")
-        .choices(["process"])
+        .choices(Object.keys(RUNTIMES))
         .default("process"),
     )
     .action(start);
+  for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
+  return command;
 }
 
 async function start(options: StartOptions): Promise<void> {
-  const { runtime: _, ...rest } = options;
+  const { runtime, ...rest } = options;
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
-  const server = await startServer({ ...rest, token });
+  const server = await startServer({ ...rest, token, runtime: await RUNTIMES[runtime]() });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
 }
@@ -83,6 +95,11 @@ async function stopped(server: RunningServer): Promise<void> {
   await server.close();
   process.stdout.write("closed\n");
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
+}
+
+function parseWhole(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("expected a whole number.");
+  return Number(text);
 }
 
 function parsePort(text: string): number {

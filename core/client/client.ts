@@ -1,6 +1,7 @@
 // The TypeScript client: Windjammer's interface over the management API and the query API.
 import type { InputType, JsonValue } from "../../containers/protocol.ts";
 import type { Deployer } from "../deploy/deployer.ts";
+import { isLoopbackName } from "../config.ts";
 import { InvalidOptionsError, ServerUnreachableError, UnauthorizedError } from "../errors.ts";
 import type { ServerReply, VersionDetail } from "../frontend/schemas.ts";
 import type {
@@ -13,26 +14,26 @@ import type {
   Version,
 } from "../types.ts";
 import { Connection, type HttpMethod, type HttpReply, parseErrorBody, tryParse } from "./connection.ts";
-import { checkDeployOptions, type OnEvent } from "./deploy-options.ts";
+import { checkDeployOptions } from "./deploy-options.ts";
 import { beginDeployment, followDeployment } from "./deploy.ts";
-import { ApplicationClient } from "./handle.ts";
+import { ApplicationClient, NoApplication } from "./handle.ts";
 import type {
   ApplicationHandle,
+  ConnectOptions,
   DeployedApplication,
   DeployOptions,
   ServerInfo,
   Windjammer,
 } from "./interface.ts";
 
-export interface ClientOptions {
-  /** Bearer token of the management API. */
-  readonly token?: string;
+export interface ClientOptions extends ConnectOptions {
   /** Runs on close, before the connections end: an embedded server stops here. */
   readonly onClose?: () => Promise<void>;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const DEFAULT_ADMIN_PORT = 1338;
+const EXAMPLE_URL = `http://127.0.0.1:${DEFAULT_ADMIN_PORT}`;
 
 export class Client implements Windjammer {
   readonly url: string;
@@ -45,10 +46,14 @@ export class Client implements Windjammer {
   private constructor(
     adminUrl: string,
     server: ServerReply,
-    parts: { readonly connection: Connection; readonly onClose: ClientOptions["onClose"] },
+    parts: {
+      readonly connection: Connection;
+      readonly queryUrl: string;
+      readonly onClose: ClientOptions["onClose"];
+    },
   ) {
     this.adminUrl = adminUrl;
-    this.url = queryUrl(server.queryUrl, adminUrl);
+    this.url = parts.queryUrl;
     this.#limits = server.limits;
     this.#connection = parts.connection;
     this.#onClose = parts.onClose;
@@ -56,14 +61,26 @@ export class Client implements Windjammer {
 
   /**
    * Connects to the management API at `adminUrl`, such as http://127.0.0.1:1338.
-   * @throws ServerUnreachableError, UnauthorizedError when it wants a token, InvalidOptionsError for a bad URL
+   * @throws ServerUnreachableError, UnauthorizedError when it wants a token, InvalidOptionsError for a bad URL or token
    */
   static async connect(adminUrl: string, options: ClientOptions = {}): Promise<Client> {
-    const base = baseUrl(adminUrl);
-    const connection = new Connection(options.token);
+    const { token, onClose } = options;
+    const base = baseUrl(adminUrl, "url", `the management API's address, such as ${EXAMPLE_URL}`);
+    const given =
+      options.queryUrl === undefined
+        ? undefined
+        : baseUrl(options.queryUrl, "queryUrl", "the query API's address, such as https://models.example");
+    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
+      throw new InvalidOptionsError(
+        "token: expected printable ASCII characters without spaces or line breaks, as the server's token has",
+        { details: { option: "token" } },
+      );
+    }
+    const connection = new Connection(token);
     try {
-      const server = await identify(connection, base, options.token);
-      return new Client(base, server, { connection, onClose: options.onClose });
+      const server = await identify(connection, base, token);
+      const queryUrl = given ?? reachable(server.queryUrl, base);
+      return new Client(base, server, { connection, queryUrl, onClose });
     } catch (error) {
       await connection.close();
       throw error;
@@ -77,11 +94,12 @@ export class Client implements Windjammer {
     const checked = checkDeployOptions(deployer, options);
     const target = { connection: this.#connection, api: this.#api("") };
     const { deployment: begun, manifest } = await beginDeployment(target, deployer, checked);
-    const deployment = await followDeployment(target, begun, checked.onEvent);
-    const handle = this.#handle<Input, Output>(
-      deployment.application || checked.request.name,
-      manifest.inputType,
-    );
+    const deployment = await followDeployment(target, begun, checked);
+    const { application, model } = deployment;
+    const handle =
+      application === ""
+        ? new NoApplication(model)
+        : this.#handle<Input, Output>(application, manifest.inputType);
     return Object.assign(handle, { deployment });
   }
 
@@ -127,8 +145,8 @@ export class Client implements Windjammer {
     options: { readonly onEvent?: (event: DeploymentEvent) => void } = {},
   ): Promise<Deployment> {
     const begun = await this.#call<Deployment>("PUT", `${modelPath(model)}/current`, { version });
-    const onEvent: OnEvent = options.onEvent;
-    return followDeployment({ connection: this.#connection, api: this.#api("") }, begun, onEvent);
+    const target = { connection: this.#connection, api: this.#api("") };
+    return followDeployment(target, begun, { onEvent: options.onEvent, signal: undefined });
   }
 
   async scale(model: string, replicas: number, version?: string): Promise<void> {
@@ -170,6 +188,10 @@ export class Client implements Windjammer {
 
   deployment(id: string): Promise<Deployment> {
     return this.#get(`/deployments/${encodeURIComponent(id)}`);
+  }
+
+  cancelDeployment(id: string): Promise<Deployment> {
+    return this.#call("DELETE", `/deployments/${encodeURIComponent(id)}`);
   }
 
   async *events(deployment: string, signal?: AbortSignal): AsyncGenerator<DeploymentEvent, void> {
@@ -244,13 +266,12 @@ function linkPath(application: string, model: string): string {
 }
 
 /** @throws InvalidOptionsError */
-function baseUrl(text: string): string {
+function baseUrl(text: string, option: string, expected: string): string {
   const url = URL.parse(text);
   if (url === null || !["http:", "https:"].includes(url.protocol)) {
-    throw new InvalidOptionsError(
-      `url: expected the management API's address, such as http://127.0.0.1:${DEFAULT_ADMIN_PORT}, got ${JSON.stringify(text)}`,
-      { details: { option: "url" } },
-    );
+    throw new InvalidOptionsError(`${option}: expected ${expected}, got ${JSON.stringify(text)}`, {
+      details: { option },
+    });
   }
   return url.origin + url.pathname.replace(/\/+$/, "");
 }
@@ -311,13 +332,12 @@ function isServerReply(value: unknown): value is ServerReply {
   return typeof value === "object" && value !== null && "queryUrl" in value && "limits" in value;
 }
 
-const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
 const ANY_ADDRESS = new Set(["0.0.0.0", "[::]"]);
 
 /** The query API as this client reaches it: the server may know itself by an address of its own machine only. */
-function queryUrl(announced: string, adminUrl: string): string {
+function reachable(announced: string, adminUrl: string): string {
   const url = new URL(announced);
   const { hostname } = new URL(adminUrl);
-  if (!LOOPBACK.test(hostname) || ANY_ADDRESS.has(url.hostname)) url.hostname = hostname;
+  if (!isLoopbackName(hostname) || ANY_ADDRESS.has(url.hostname)) url.hostname = hostname;
   return url.origin;
 }

@@ -13,6 +13,8 @@ import {
 import { type ReceivedEvent, readEvents } from "./event-stream.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A stream of events on which nothing comes for so long is dead: the server sends a heartbeat every 15 s. */
+const STREAM_IDLE_MS = 45_000;
 /** Attempts to take up a stream again that broke off without its end, while nothing new comes. */
 const MAX_RESUMES = 5;
 const RESUME_DELAY_MS = 200;
@@ -24,21 +26,28 @@ export interface RequestOptions {
   readonly body?: string | { readonly stream: Readable; readonly type: string } | undefined;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
+  /** The reply fails when nothing of it comes for so many ms. Default: never. */
+  readonly idleMs?: number;
 }
 
 export interface HttpReply {
   readonly statusCode: number;
   readonly text: string;
+  /** Retry-After, where the reply has one in seconds. */
+  readonly retryAfterS?: number | undefined;
 }
 
 /** Keep-alive connections to one server. */
 export class Connection {
   readonly #agent: Agent;
   readonly #token: string | undefined;
+  readonly #streamIdleMs: number;
   readonly #closed = new AbortController();
 
-  constructor(token: string | undefined) {
+  /** @param streamIdleMs after which a silent stream of events counts as broken off */
+  constructor(token: string | undefined, streamIdleMs: number = STREAM_IDLE_MS) {
     this.#token = token;
+    this.#streamIdleMs = streamIdleMs;
     // Queries without a latency objective wait as long as it takes, and so does scaling.
     this.#agent = new Agent({
       headersTimeout: 0,
@@ -54,9 +63,9 @@ export class Connection {
 
   /** Sends a request and reads its reply whole. @throws ServerUnreachableError, ShuttingDownError after `close` */
   async exchange(method: HttpMethod, url: string, options: RequestOptions = {}): Promise<HttpReply> {
-    const { statusCode, body } = await this.#send(method, url, options);
+    const { statusCode, headers, body } = await this.#send(method, url, options);
     try {
-      return { statusCode, text: await body.text() };
+      return { statusCode, text: await body.text(), retryAfterS: retryAfter(headers) };
     } catch (error) {
       throw this.#failure(error, url, options.signal);
     }
@@ -65,9 +74,9 @@ export class Connection {
   /** Sends a request to the management API. @throws the error class of an error reply */
   async call(method: HttpMethod, url: string, options: RequestOptions = {}): Promise<string> {
     const headers = { accept: "application/json", ...this.authorization, ...options.headers };
-    const { statusCode, text } = await this.exchange(method, url, { ...options, headers });
-    if (statusCode >= 300) throw replyError(statusCode, text, url);
-    return text;
+    const reply = await this.exchange(method, url, { ...options, headers });
+    if (reply.statusCode >= 300) throw replyError(reply, url);
+    return reply.text;
   }
 
   /**
@@ -113,9 +122,13 @@ export class Connection {
   ): AsyncGenerator<ReceivedEvent, void> {
     const resume = lastId === undefined ? {} : { "last-event-id": lastId };
     const headers = { accept: "text/event-stream", ...this.authorization, ...resume };
-    const { statusCode, body } = await this.#send("GET", url, { headers, signal });
+    const reply = await this.#send("GET", url, { headers, signal, idleMs: this.#streamIdleMs });
+    const { statusCode, body } = reply;
     try {
-      if (statusCode >= 300) throw replyError(statusCode, await body.text(), url);
+      if (statusCode >= 300) {
+        const retryAfterS = retryAfter(reply.headers);
+        throw replyError({ statusCode, text: await body.text(), retryAfterS }, url);
+      }
       for await (const event of readEvents(body)) {
         yield event;
         if (event.event === "end") return;
@@ -132,7 +145,7 @@ export class Connection {
   }
 
   async #send(method: HttpMethod, url: string, options: RequestOptions): Promise<Dispatcher.ResponseData> {
-    const { body, headers, signal } = options;
+    const { body, headers, signal, idleMs = 0 } = options;
     if (this.#closed.signal.aborted) throw closedError();
     const type = typeof body === "string" ? "application/json" : body?.type;
     try {
@@ -140,7 +153,9 @@ export class Connection {
         method,
         dispatcher: this.#agent,
         headers: { ...(type === undefined ? {} : { "content-type": type }), ...headers },
-        signal: this.#signal(signal) ?? null,
+        signal: this.#signal(signal),
+        headersTimeout: idleMs,
+        bodyTimeout: idleMs,
         body: (typeof body === "string" ? body : body?.stream) ?? null,
       });
     } catch (error) {
@@ -176,6 +191,8 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ["EPIPE", "the connection broke off; the server may have gone"],
   ["UND_ERR_SOCKET", "the connection broke off; the server may have gone"],
   ["UND_ERR_ABORTED", "the connection broke off; the server may have gone"],
+  ["UND_ERR_HEADERS_TIMEOUT", "nothing came any more, not even a heartbeat; the server may have gone"],
+  ["UND_ERR_BODY_TIMEOUT", "nothing came any more, not even a heartbeat; the server may have gone"],
 ]);
 
 function unreachable(error: unknown, url: string): ServerUnreachableError {
@@ -198,15 +215,21 @@ function codeOf(error: unknown): string | undefined {
 }
 
 /** The error of an error reply; one that is not ours says so. */
-export function replyError(statusCode: number, text: string, url: string): WindjammerError {
+export function replyError(reply: HttpReply, url: string): WindjammerError {
+  const { statusCode, text } = reply;
   const body = parseErrorBody(text);
-  if (body !== undefined) return errorFromBody(body);
+  if (body !== undefined) return errorFromBody(body, reply);
   const summary = text.trim().slice(0, 200);
   if (statusCode === 401) return new UnauthorizedError(`${url} wants authorization: ${summary}`);
   return new ServerUnreachableError(
     `${url} answered ${statusCode}, not as a Windjammer does: ${summary || "an empty body"}`,
     { details: { url, statusCode } },
   );
+}
+
+function retryAfter(headers: Dispatcher.ResponseData["headers"]): number | undefined {
+  const seconds = Number(headers["retry-after"] || Number.NaN);
+  return seconds >= 0 ? seconds : undefined;
 }
 
 export function parseErrorBody(text: string): ErrorBody | undefined {

@@ -11,11 +11,16 @@ import type { DeployOptions } from "./interface.ts";
 
 export type OnEvent = ((event: DeploymentEvent) => void) | undefined;
 
+/** How a caller goes along with a deployment. */
+export interface Follower {
+  readonly onEvent: OnEvent;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** Options of a deploy call, parted and checked. */
-export interface CheckedOptions<Options> {
+export interface CheckedOptions<Options> extends Follower {
   readonly request: Omit<DeploymentRequest, "bundle">;
   readonly own: Options;
-  readonly onEvent: OnEvent;
 }
 
 const isCommon = (key: string): boolean => DEPLOY_OPTION_KEYS.includes(key);
@@ -27,10 +32,10 @@ export function checkDeployOptions<Options>(
   deployer: Deployer<Options>,
   options: DeployOptions & Options,
 ): CheckedOptions<Options> {
-  const { onEvent, ...rest } = options as DeployOptions;
+  const { onEvent, signal, ...rest } = options as DeployOptions;
   const given = Object.entries(rest).filter(([, value]) => value !== undefined);
   const ownKeys = knownKeys(deployer.options);
-  const known = [...DEPLOY_OPTION_KEYS, "onEvent", ...(ownKeys ?? [])];
+  const known = [...DEPLOY_OPTION_KEYS, "onEvent", "signal", ...(ownKeys ?? [])];
   if (ownKeys !== undefined) refuseUnknown(deployer.name, given, known);
   // An option can be both: a deployer may want the examples, too.
   const isOwn = (key: string): boolean => (ownKeys === undefined ? !isCommon(key) : ownKeys.includes(key));
@@ -38,6 +43,7 @@ export function checkDeployOptions<Options>(
     request: checkCommon(Object.fromEntries(given.filter(([key]) => isCommon(key))), known),
     own: parse(deployer.options, Object.fromEntries(given.filter(([key]) => isOwn(key))), known),
     onEvent: checkOnEvent(onEvent),
+    signal: checkSignal(signal),
   };
 }
 
@@ -88,9 +94,17 @@ function checkJson(value: unknown, path: readonly PropertyKey[]): void {
 }
 
 function checkOnEvent(onEvent: unknown): OnEvent {
-  if (onEvent === undefined || typeof onEvent === "function") return onEvent as OnEvent;
+  if (onEvent === undefined) return warn;
+  if (typeof onEvent === "function") return onEvent as OnEvent;
   throw new InvalidOptionsError(`onEvent: expected a function, got ${showValue(onEvent)}`, {
     details: { option: "onEvent" },
+  });
+}
+
+function checkSignal(signal: unknown): AbortSignal | undefined {
+  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  throw new InvalidOptionsError(`signal: expected an AbortSignal, got ${showValue(signal)}`, {
+    details: { option: "signal" },
   });
 }
 
@@ -99,4 +113,9 @@ function parse<T>(schema: z.ZodType<T>, options: OptionMap, known: readonly stri
   if (parsed.success) return parsed.data;
   const { text, details } = describeIssues(parsed.error, "option", known);
   throw new InvalidOptionsError(text, { cause: parsed.error, details });
+}
+
+/** Without a listener, what a deployment warns of still reaches the user, as Node shows warnings. */
+function warn({ level, message }: DeploymentEvent): void {
+  if (level === "warning") process.emitWarning(message, "WindjammerWarning");
 }

@@ -7,13 +7,17 @@ import { hashFolder, packFolder } from "../deploy/bundle.ts";
 import type { Deployer } from "../deploy/deployer.ts";
 import {
   BundleNotFoundError,
+  DiskFullError,
   errorFromBody,
+  InvalidBundleError,
+  isNodeError,
   ServerUnreachableError,
-  type WindjammerError,
+  toWindjammerError,
+  WindjammerError,
 } from "../errors.ts";
 import type { Deployment, DeploymentEvent } from "../types.ts";
 import type { Connection } from "./connection.ts";
-import type { CheckedOptions, OnEvent } from "./deploy-options.ts";
+import type { CheckedOptions, Follower, OnEvent } from "./deploy-options.ts";
 
 /** What the steps of a deployment talk to. */
 export interface DeployTarget {
@@ -24,36 +28,82 @@ export interface DeployTarget {
 
 /**
  * Makes the bundle in a temporary folder, uploads it unless the server has it, and begins the deployment.
- * @throws what the deployer throws, and what the server says to the upload and the request
+ * @throws what the deployer throws, what the server says to the upload and the request, DiskFullError, and the reason
+ * of an aborted signal
  */
 export async function beginDeployment<Options>(
-  { connection, api }: DeployTarget,
+  target: DeployTarget,
   deployer: Deployer<Options>,
-  { request, own, onEvent }: CheckedOptions<Options>,
+  options: CheckedOptions<Options>,
 ): Promise<{ readonly deployment: Deployment; readonly manifest: Manifest }> {
-  const folder = await mkdtemp(join(tmpdir(), "windjammer-bundle-"));
+  const { own, onEvent, signal } = options;
+  signal?.throwIfAborted();
+  const folder = await temporaryFolder();
   try {
     const report = clientEvents(onEvent);
     report(`bundling with the ${deployer.name} deployer`);
     const manifest = await deployer.bundle(own, folder, report);
     await writeFile(join(folder, MANIFEST_FILE), canonicalJson(manifest));
     const bundle = await hashFolder(folder);
-    const body = JSON.stringify({ ...request, bundle });
-    const isKnown = await isStored(connection, `${api}/bundles/${bundle}`);
-    report(isKnown ? "the server has this bundle already" : "uploading the bundle");
-    if (!isKnown) await upload(connection, `${api}/bundles`, folder);
-    const begin = async (): Promise<Deployment> =>
-      JSON.parse(await connection.call("POST", `${api}/deployments`, { body })) as Deployment;
-    const deployment = await begin().catch(async (error: unknown) => {
-      if (!isKnown || !(error instanceof BundleNotFoundError)) throw error;
-      // It was removed in between, as the last version that held it was.
-      await upload(connection, `${api}/bundles`, folder);
-      return begin();
-    });
-    return { deployment, manifest };
+    signal?.throwIfAborted();
+    return { deployment: await send(target, { folder, bundle, report, options }), manifest };
+  } catch (error) {
+    throw isNodeError(error) && error !== signal?.reason ? localError(error) : error;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // What the deployment came to says more than a folder that cannot be removed.
+    await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
+}
+
+async function temporaryFolder(): Promise<string> {
+  try {
+    return await mkdtemp(join(tmpdir(), "windjammer-bundle-"));
+  } catch (error) {
+    const known = localError(error);
+    if (known instanceof DiskFullError) throw known;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new WindjammerError(
+      `no bundle can be made in ${tmpdir()}: ${reason}; set TMPDIR to a folder that can be written`,
+      { cause: error, details: { folder: tmpdir() } },
+    );
+  }
+}
+
+/** For what the file system of this machine, not the server's, says. */
+function localError(error: unknown): WindjammerError {
+  const known = toWindjammerError(error);
+  if (!(known instanceof DiskFullError)) return known;
+  return new DiskFullError(
+    `no space left on this machine, where the bundle is made (${tmpdir()}): ${String(error)}; free some, or set TMPDIR to another folder`,
+    { cause: error, details: { folder: tmpdir() } },
+  );
+}
+
+interface MadeBundle {
+  readonly folder: string;
+  /** Its hash. */
+  readonly bundle: string;
+  readonly report: (message: string) => void;
+  readonly options: CheckedOptions<unknown>;
+}
+
+async function send({ connection, api }: DeployTarget, made: MadeBundle): Promise<Deployment> {
+  const { bundle, report, options } = made;
+  const { request, signal } = options;
+  const isKnown = await isStored(connection, `${api}/bundles/${bundle}`, signal);
+  report(isKnown ? "the server has this bundle already" : "uploading the bundle");
+  if (!isKnown) await upload(connection, `${api}/bundles`, made);
+  signal?.throwIfAborted();
+  const body = JSON.stringify({ ...request, bundle });
+  // Not aborted half way: the deployment's number, which cancelling takes, would be lost.
+  const begin = async (): Promise<Deployment> =>
+    JSON.parse(await connection.call("POST", `${api}/deployments`, { body })) as Deployment;
+  return begin().catch(async (error: unknown) => {
+    if (!(error instanceof BundleNotFoundError)) throw error;
+    // It was removed in between, with the last version that held it, or with a refused request for the same bundle.
+    await upload(connection, `${api}/bundles`, made);
+    return begin();
+  });
 }
 
 /** What is said before the deployment has a number: events of its first step, with sequence 0. */
@@ -70,15 +120,28 @@ function clientEvents(onEvent: OnEvent): (message: string, details?: DeploymentE
   };
 }
 
-async function isStored(connection: Connection, url: string): Promise<boolean> {
-  const { statusCode } = await connection.exchange("HEAD", url, { headers: connection.authorization });
+async function isStored(
+  connection: Connection,
+  url: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const headers = connection.authorization;
+  const { statusCode } = await connection.exchange("HEAD", url, { headers, signal });
   return statusCode < 300;
 }
 
-async function upload(connection: Connection, url: string, folder: string): Promise<void> {
-  const stream = packFolder(folder);
+/** @throws InvalidBundleError when something else is stored than was hashed here */
+async function upload(connection: Connection, url: string, made: MadeBundle): Promise<void> {
+  const stream = packFolder(made.folder);
   try {
-    await connection.call("POST", url, { body: { stream, type: "application/x-tar" } });
+    const body = { stream, type: "application/x-tar" };
+    const reply = await connection.call("POST", url, { body, signal: made.options.signal });
+    const { bundle: stored } = JSON.parse(reply) as { readonly bundle: string };
+    if (stored === made.bundle) return;
+    throw new InvalidBundleError(
+      `the bundle has the hash ${made.bundle} here and ${stored} on the server; a file system (here: that of ${tmpdir()}) does not keep which files are executable; set TMPDIR, or the server's state folder, to one that does`,
+      { details: { bundle: made.bundle, stored } },
+    );
   } finally {
     stream.destroy();
   }
@@ -95,21 +158,39 @@ function withSortedKeys(_: string, value: unknown): unknown {
 }
 
 /**
- * Follows a deployment to its end.
- * @throws the error class of the deployment's failure, with its step and the container's last log lines
+ * Follows a deployment to its end; an aborted signal cancels it.
+ * @throws the error class of the deployment's failure, with its step and the container's last log lines; when it was
+ * cancelled, the signal's reason
  */
 export async function followDeployment(
   target: DeployTarget,
   deployment: Deployment,
-  onEvent: OnEvent,
+  { onEvent, signal }: Follower,
 ): Promise<Deployment> {
   const { connection, api } = target;
   const { id } = deployment;
-  const url = `${api}/deployments/${encodeURIComponent(id)}/events`;
+  const url = `${api}/deployments/${encodeURIComponent(id)}`;
+  // What becomes of it, the events tell.
+  const cancel = (): void => void connection.call("DELETE", url).catch(() => undefined);
+  signal?.addEventListener("abort", cancel, { once: true });
+  if (signal?.aborted === true) cancel();
   try {
-    for await (const { event, data } of connection.events(url, { canResume: true })) {
+    const ended = await followEvents(connection, { url, id, onEvent });
+    if (ended.state === "failed") throw signal?.aborted === true ? signal.reason : deploymentError(ended);
+    return ended;
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
+}
+
+async function followEvents(
+  connection: Connection,
+  { url, id, onEvent }: { readonly url: string; readonly id: string; readonly onEvent: OnEvent },
+): Promise<Deployment> {
+  try {
+    for await (const { event, data } of connection.events(`${url}/events`, { canResume: true })) {
       if (event === "event") onEvent?.(JSON.parse(data) as DeploymentEvent);
-      if (event === "end") return settled(JSON.parse(data) as Deployment);
+      if (event === "end") return JSON.parse(data) as Deployment;
     }
     throw new ServerUnreachableError("the events of the deployment broke off");
   } catch (error) {
@@ -121,18 +202,13 @@ export async function followDeployment(
   }
 }
 
-function settled(deployment: Deployment): Deployment {
-  if (deployment.state === "failed") throw deploymentError(deployment);
-  return deployment;
-}
-
 function deploymentError({ id, model, version, error }: Deployment): WindjammerError {
-  const { code = "INTERNAL", message = "no reason given", step, logTail = [] } = error ?? {};
+  const { code = "INTERNAL", message = "no reason given", step, logTail = [], details } = error ?? {};
   const log =
     logTail.length === 0 ? "" : `\nlast log lines:\n${logTail.map((line) => `  ${line}`).join("\n")}`;
   return errorFromBody({
     error: code,
     message: `deployment of ${model} ${version} failed at step "${step ?? "unknown"}": ${message}${log}`,
-    details: { deployment: id, model, version, step, logTail },
+    details: { ...details, deployment: id, model, version, step, logTail },
   });
 }

@@ -1,6 +1,12 @@
 // Handle of one application: its predictions over the query API, in the Clipper dialect.
 import type { InputType, JsonValue } from "../../containers/protocol.ts";
-import { errorFromBody, InvalidInputError, ServerUnreachableError, toWindjammerError } from "../errors.ts";
+import {
+  ApplicationNotFoundError,
+  errorFromBody,
+  InvalidInputError,
+  ServerUnreachableError,
+  toWindjammerError,
+} from "../errors.ts";
 import { type Connection, parseErrorBody, replyError, tryParse } from "./connection.ts";
 import { encodeInput } from "./encode.ts";
 import type { ApplicationHandle, Prediction, PredictOptions } from "./interface.ts";
@@ -95,12 +101,13 @@ export class ApplicationClient<Input, Output> implements ApplicationHandle<Input
   }
 
   async #post(body: string, { signal }: PredictOptions): Promise<Record<string, unknown>> {
-    const { statusCode, text } = await this.#parts.connection.exchange("POST", this.url, { body, signal });
+    const received = await this.#parts.connection.exchange("POST", this.url, { body, signal });
+    const { statusCode, text } = received;
     const reply = tryParse(text) as Record<string, unknown> | undefined;
     const isObject = typeof reply === "object" && reply !== null;
     // A list of which every input failed has the first one's status.
     if (isObject && (statusCode < 300 || "batch_predictions" in reply)) return reply;
-    throw statusCode < 300 ? this.#strange(text) : replyError(statusCode, text, this.url);
+    throw statusCode < 300 ? this.#strange(text) : replyError(received, this.url);
   }
 
   #strange(text: string): ServerUnreachableError {
@@ -136,6 +143,36 @@ export class ApplicationClient<Input, Output> implements ApplicationHandle<Input
   }
 }
 
+/** Stands where a model was deployed that no application is linked to. */
+export class NoApplication implements ApplicationHandle<unknown, never> {
+  readonly name = "";
+  readonly url = "";
+  readonly #model: string;
+
+  constructor(model: string) {
+    this.#model = model;
+  }
+
+  predict(): Promise<never> {
+    return this.#refuse();
+  }
+
+  predictBatch(): Promise<never> {
+    return this.#refuse();
+  }
+
+  predictDetailed(): Promise<never> {
+    return this.#refuse();
+  }
+
+  async #refuse(): Promise<never> {
+    throw new ApplicationNotFoundError(
+      `model ${this.#model} was deployed with application: null, so no application takes its queries; link one with link(application, "${this.#model}"), and take its handle from application(name)`,
+      { details: { model: this.#model } },
+    );
+  }
+}
+
 function fields({ version, timeoutMs }: PredictOptions): string {
   if (timeoutMs !== undefined && !(timeoutMs > 0 && Number.isFinite(timeoutMs)))
     throw new InvalidInputError(`timeoutMs: expected a number above 0, got ${timeoutMs}`, {
@@ -164,7 +201,7 @@ function readDetail<Output>(item: unknown, url: string): Detail<Output> {
   }
   const text = JSON.stringify(item);
   const body = parseErrorBody(text);
-  return { error: body === undefined ? replyError(200, text, url) : errorFromBody(body) };
+  return { error: body === undefined ? replyError({ statusCode: 200, text }, url) : errorFromBody(body) };
 }
 
 function outputOf<Output>(detail: Detail<Output>): Output {

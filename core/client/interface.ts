@@ -22,8 +22,26 @@ export interface DeployOptions extends ApplicationOptions, VersionOptions {
   readonly name: string;
   /** Immutable: the same version with other content is refused. Letters, digits, - . _, at most 64. */
   readonly version: string;
+  /** Packages must be installed this many ms after that began. Default 600,000. */
+  readonly prepareTimeoutMs?: number | undefined;
   /** Called with each step as it happens. */
   readonly onEvent?: ((event: DeploymentEvent) => void) | undefined;
+  /**
+   * Aborting it cancels the deployment: the call rejects with the signal's reason when the former version serves as
+   * before. Too late, when the new version has taken over: the call then resolves.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How to reach a server that runs elsewhere. */
+export interface ConnectOptions {
+  /** Bearer token of the management API. */
+  readonly token?: string | undefined;
+  /**
+   * Base URL of the query API, where a proxy or a tunnel gives it another than the server knows of. Default: what the
+   * server says, with the host name of the management API.
+   */
+  readonly queryUrl?: string | undefined;
 }
 
 export interface PredictOptions {
@@ -60,7 +78,10 @@ export interface ApplicationHandle<Input = JsonValue, Output = JsonValue> {
   ): Promise<(Prediction<Output> | { readonly error: Error })[]>;
 }
 
-/** What a deploy call gives: the application, and what became of the deployment. */
+/**
+ * What a deploy call gives: the application, and what became of the deployment. Where none is linked to the model
+ * (`application: null`), `name` and `url` are empty, and predictions fail with ApplicationNotFoundError.
+ */
 export interface DeployedApplication<Input = JsonValue, Output = JsonValue> extends ApplicationHandle<
   Input,
   Output
@@ -76,7 +97,8 @@ export interface Windjammer extends AsyncDisposable {
   readonly adminUrl: string;
   /**
    * Bundles a model with `deployer` and deploys it. Helpers such as `deployOnnxModel` are thin typed wrappers.
-   * @throws InvalidOptionsError, VersionExistsError, GateFailedError, … (the former version goes on serving)
+   * @throws InvalidOptionsError, VersionExistsError, GateFailedError, … (the former version goes on serving), and the
+   * reason of an aborted `signal`
    */
   deploy<Options extends object, Input = JsonValue, Output = JsonValue>(
     deployer: Deployer<Options>,
@@ -112,6 +134,11 @@ export interface Windjammer extends AsyncDisposable {
   ): AsyncIterable<LogLine>;
   deployments(): Promise<readonly Deployment[]>;
   deployment(id: string): Promise<Deployment>;
+  /**
+   * Cancels a running deployment; resolves with its record when it has ended. One that has switched goes on.
+   * @throws DeploymentNotFoundError
+   */
+  cancelDeployment(id: string): Promise<Deployment>;
   events(deployment: string, signal?: AbortSignal): AsyncIterable<DeploymentEvent>;
   /** Prometheus text. */
   metrics(): Promise<string>;

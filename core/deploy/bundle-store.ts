@@ -1,6 +1,6 @@
 // Stored bundles: content-addressed folders, complete or not there at all.
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { BundleNotFoundError, isNodeError } from "../errors.ts";
@@ -110,15 +110,32 @@ export class BundleStore {
     return this.#onDisk(async () => (await readdir(this.#root)).filter((name) => HASH.test(name)).toSorted());
   }
 
+  /** All stored bundles, with the time of their last upload, ms since the epoch. */
+  async list(): Promise<readonly { readonly hash: string; readonly uploadedAt: number }[]> {
+    const hashes = await this.hashes();
+    return this.#onDisk(() =>
+      Promise.all(
+        hashes.map(async (hash) => ({ hash, uploadedAt: (await stat(this.#filesOf(hash))).mtimeMs })),
+      ),
+    );
+  }
+
+  #filesOf(hash: string): string {
+    return join(this.#root, hash, "files");
+  }
+
   #temporary(): string {
     return join(this.#root, `${TEMPORARY}${randomUUID()}`);
   }
 
   /** Of two that come at the same time the second finds the first in place, and is dropped. */
   async #keep(temporary: string, hash: string): Promise<void> {
-    await rename(temporary, join(this.#root, hash)).catch((error: unknown) => {
+    await rename(temporary, join(this.#root, hash)).catch(async (error: unknown) => {
       const isThere = isNodeError(error) && (error.code === "ENOTEMPTY" || error.code === "EEXIST");
       if (!isThere) throw error;
+      // Kept for whoever uploaded it now, as if it had just come.
+      const now = new Date();
+      await utimes(this.#filesOf(hash), now, now);
     });
     await syncFolder(this.#root);
   }

@@ -1,9 +1,8 @@
 // All deployments of a server: begins them, one per model at a time, records them, and changes what runs.
 import { randomUUID } from "node:crypto";
+import type { JsonValue } from "../../containers/protocol.ts";
 import {
-  DeploymentConflictError,
   DeploymentInterruptedError,
-  InvalidOptionsError,
   ShuttingDownError,
   toWindjammerError,
   type WindjammerError,
@@ -22,12 +21,14 @@ import type {
 } from "../types.ts";
 import type { BundleStore } from "./bundle-store.ts";
 import { Journal } from "./journal.ts";
-import { replicasSchema } from "./options.ts";
+import { ModelLocks, type Work } from "./model-locks.ts";
 import { Pipeline } from "./pipeline.ts";
 import { planDeployment, type Plan } from "./plan.ts";
-import { endInterrupted, removeUnusedBundles } from "./recovery.ts";
+import { endInterrupted } from "./recovery.ts";
 import { Reopening } from "./reopening.ts";
+import { Scaling } from "./scaling.ts";
 import { checkDeploymentRequest } from "./settings.ts";
+import { KEEP_UNUSED_MS, UnusedBundles } from "./unused-bundles.ts";
 
 export interface DeploymentsParts {
   readonly registry: Registry;
@@ -35,31 +36,43 @@ export interface DeploymentsParts {
   readonly runtime: Runtime;
   readonly serving: Serving;
   readonly log: Log;
+  /** A bundle that nothing refers to is kept so long after its upload. Default 15 minutes. */
+  readonly keepUnusedBundlesMs?: number | undefined;
 }
+
+/** A deployment that runs. */
+interface Run {
+  readonly journal: Journal;
+  readonly cancel: AbortController;
+}
+
+const MAX_DETAIL_CHARACTERS = 4000;
 
 /** Called with each event, once it is durable. Must not throw. */
 export type DeploymentListener = (deployment: Deployment, event: DeploymentEvent) => void;
-
-/** What a model is busy with; nothing else may change it meanwhile. */
-interface Work {
-  readonly what: string;
-  /** Kept while the work goes on, though no version may refer to it yet. */
-  bundle: string | undefined;
-}
 
 /** Begins, follows and recovers deployments; scales and deletes versions. */
 export class Deployments {
   readonly #parts: DeploymentsParts;
   readonly #listeners = new Set<DeploymentListener>();
-  readonly #journals = new Map<string, Journal>();
-  readonly #busy = new Map<string, Work>();
+  readonly #runs = new Map<string, Run>();
+  readonly #locks = new ModelLocks();
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   readonly #reopening: Reopening;
+  readonly #scaling: Scaling;
+  readonly #unusedBundles: UnusedBundles;
 
   constructor(parts: DeploymentsParts) {
     this.#parts = parts;
+    const { registry, serving, bundles, log } = parts;
+    const locks = this.#locks;
     this.#reopening = new Reopening(parts, this.#closing.signal);
+    this.#scaling = new Scaling({ registry, serving, locks, reopening: this.#reopening });
+    this.#unusedBundles = new UnusedBundles(
+      { registry, bundles, locks, log },
+      parts.keepUnusedBundlesMs ?? KEEP_UNUSED_MS,
+    );
   }
 
   /**
@@ -84,12 +97,23 @@ export class Deployments {
 
   /** Resolves when the deployment has ended, also when it failed. @throws DeploymentNotFoundError */
   async wait(id: string): Promise<Deployment> {
-    return (await this.#journals.get(id)?.ended()) ?? this.#parts.registry.deployment(id);
+    return (await this.#runs.get(id)?.journal.ended()) ?? this.#parts.registry.deployment(id);
+  }
+
+  /**
+   * Ends a deployment before its switch, with its steps undone, and gives its record. One that has switched or ended
+   * goes on as it is: the record says so. @throws DeploymentNotFoundError
+   */
+  async cancel(id: string): Promise<Deployment> {
+    const deployment = this.#parts.registry.deployment(id);
+    if (deployment.state !== "running") return deployment;
+    this.#runs.get(id)?.cancel.abort(new DeploymentInterruptedError("the deployment was cancelled"));
+    return this.wait(id);
   }
 
   /** All events so far, then those that come; ends with the deployment or the signal. @throws DeploymentNotFoundError */
   async *follow(id: string, signal?: AbortSignal): AsyncGenerator<DeploymentEvent, void, undefined> {
-    const journal = this.#journals.get(id);
+    const journal = this.#runs.get(id)?.journal;
     if (journal !== undefined) yield* journal.follow(signal);
     else yield* await this.#parts.registry.events(id);
   }
@@ -103,60 +127,39 @@ export class Deployments {
   /**
    * Runs `replicas` of a version, by default of the current one; resolves when they are ready. A version that does not
    * run is started first, without taking over. 0 stops them; the current version then answers with NoReplicaError.
-   * @throws ModelNotFoundError, VersionNotFoundError, InvalidOptionsError, DeploymentConflictError, ReplicaStartError
-   * (the missing replicas are tried again in the background)
+   * The current version can be scaled while another one is being deployed.
+   * @throws ModelNotFoundError, VersionNotFoundError, InvalidOptionsError, DeploymentConflictError (also when a later
+   * call asks for another count before these are ready), ReplicaStartError (the missing replicas are tried again in
+   * the background)
    */
   async scale(model: string, replicas: number, version?: string): Promise<void> {
-    if (!replicasSchema.safeParse(replicas).success) {
-      throw new InvalidOptionsError(`replicas: expected a whole number from 0 to 1000, got ${replicas}`, {
-        details: { field: "replicas" },
-      });
-    }
-    const { registry, serving } = this.#parts;
-    const record = registry.version(model, version ?? registry.model(model).currentVersion);
-    await this.#reopening.settled(record);
-    const served = serving.find(model, record.version);
-    if (served !== undefined) {
-      this.#refuseBusy(model);
-      await registry.setDesiredReplicas(model, record.version, replicas);
-      const isIdle = replicas === 0 && registry.model(model).currentVersion !== record.version;
-      await (isIdle ? this.#stop(record) : served.scale(replicas));
-      return;
-    }
-    await this.#exclusively(
-      model,
-      { what: `version ${record.version} is being scaled`, bundle: record.bundle },
-      async () => {
-        const opened = replicas === 0 ? undefined : await this.#reopening.open(record);
-        await registry.setDesiredReplicas(model, record.version, replicas);
-        await opened?.scale(replicas);
-      },
-    );
+    this.#refuseClosing();
+    await this.#scaling.scale(model, replicas, version);
+  }
+
+  /** Whether a version that does not run is being opened, and why the last try failed. */
+  openingOf(version: Version): ReturnType<Reopening["stateOf"]> {
+    return this.#reopening.stateOf(version);
   }
 
   /** Stops and removes a version, and its bundle when no other needs it. @throws InUseError for the current version */
   async deleteVersion(model: string, version: string): Promise<void> {
     const { registry } = this.#parts;
     const record = registry.version(model, version);
-    await this.#exclusively(
-      model,
-      { what: `version ${version} is being deleted`, bundle: undefined },
-      async () => {
-        await registry.deleteVersion(model, version);
-        await this.#stop(record);
-        await this.#discardBundle(record.bundle);
-      },
-    );
+    const what = `version ${version} is being deleted`;
+    await this.#delete(model, what, async () => {
+      await registry.deleteVersion(model, version);
+      await this.#stop(record);
+    });
   }
 
   /** Stops and removes a model with all its versions. @throws ModelNotFoundError, InUseError while it is linked */
   async deleteModel(model: string): Promise<void> {
     const { registry } = this.#parts;
-    await this.#exclusively(model, { what: "it is being deleted", bundle: undefined }, async () => {
+    await this.#delete(model, "it is being deleted", async () => {
       const versions = registry.versions(model);
       await registry.deleteModel(model);
       await Promise.all(versions.map((version) => this.#stop(version)));
-      for (const { bundle } of versions) await this.#discardBundle(bundle);
     });
   }
 
@@ -165,9 +168,11 @@ export class Deployments {
    * to, and reopens in the background what should run. Call it once, before anything else.
    */
   async recover(): Promise<void> {
-    const { registry, bundles, log } = this.#parts;
+    const { registry, log } = this.#parts;
     await endInterrupted(registry, log);
-    await removeUnusedBundles(registry, bundles, log);
+    // Whatever their age: who uploaded them has lost his connection.
+    await this.#unusedBundles.sweep(0);
+    this.#unusedBundles.start();
     for (const version of registry.versions()) {
       if (version.desiredReplicas > 0) this.#reopening.start(version);
     }
@@ -182,15 +187,15 @@ export class Deployments {
     );
     while (this.#running.size > 0) await Promise.all(this.#running);
     await this.#reopening.close();
+    await this.#unusedBundles.close();
   }
 
   async #begin(readRequest: () => DeploymentRequest): Promise<Deployment> {
     this.#refuseClosing();
     const request = readRequest();
     const { name, version, bundle } = request;
-    const work: Work = { what: `version ${version} is being deployed`, bundle };
+    const work = this.#locks.take(name, { what: `version ${version} is being deployed`, version, bundle });
     try {
-      this.#reserve(name, work);
       const plan = planDeployment(this.#parts, request, await this.#parts.bundles.get(bundle));
       const deployment: Deployment = {
         id: randomUUID(),
@@ -201,14 +206,14 @@ export class Deployments {
         state: "running",
         startedAt: new Date().toISOString(),
       };
-      const journal = this.#journal(deployment);
+      const run: Run = { journal: this.#journal(deployment), cancel: new AbortController() };
       await this.#parts.registry.putDeployment(deployment);
-      this.#journals.set(deployment.id, journal);
-      this.#keepRunning(this.#run(deployment, plan, { journal, work }));
+      this.#runs.set(deployment.id, run);
+      this.#keepRunning(this.#run(deployment, plan, { ...run, work }));
       return deployment;
     } catch (error) {
-      if (this.#busy.get(name) === work) this.#busy.delete(name);
-      await this.#discardBundle(bundle);
+      // The bundle stays for a while: it may be another caller's, and this one may try again.
+      this.#locks.release(name, work);
       throw error;
     }
   }
@@ -222,26 +227,23 @@ export class Deployments {
   async #run(
     deployment: Deployment,
     plan: Plan,
-    { journal, work }: { journal: Journal; work: Work },
+    { journal, cancel, work }: Run & { readonly work: Work },
   ): Promise<void> {
-    const { registry, runtime, serving, log } = this.#parts;
+    const { registry, log } = this.#parts;
+    const closing = this.#closing.signal;
+    const signal = AbortSignal.any([closing, cancel.signal]);
+    const beginSwitch = (): void => {
+      work.isSwitching = true;
+    };
     const reopening = this.#reopening;
-    const signal = this.#closing.signal;
-    const reopen = (version: Version): void => reopening.start(version);
-    const reopened = (version: Version): Promise<void> => reopening.settled(version);
-    const pipeline = new Pipeline(
-      { registry, runtime, serving, log, journal, signal, reopened, reopen },
-      plan,
-    );
+    const pipeline = new Pipeline({ ...this.#parts, reopening, journal, signal, closing, beginSwitch }, plan);
     let outcome: Partial<Deployment>;
     try {
       outcome = { state: "succeeded", result: await pipeline.run(deployment) };
     } catch (thrown) {
-      const error = toWindjammerError(thrown);
+      const error = toWindjammerError(signal.aborted ? signal.reason : thrown);
       const { step } = pipeline;
       await pipeline.undo();
-      work.bundle = undefined;
-      await this.#discardBundle(deployment.bundle);
       outcome = { state: "failed", error: describe(error, step) };
       await this.#sayFailure(journal, { plan, error, step });
     }
@@ -251,8 +253,9 @@ export class Deployments {
     } catch (error) {
       log.error({ err: error, deployment: deployment.id }, "the end of a deployment could not be stored");
     }
-    this.#busy.delete(deployment.model);
-    this.#journals.delete(deployment.id);
+    this.#locks.release(deployment.model, work);
+    if (ended.state === "failed") await this.#unusedBundles.sweep();
+    this.#runs.delete(deployment.id);
     journal.end(ended);
   }
 
@@ -289,31 +292,10 @@ export class Deployments {
     });
   }
 
-  /** Holds the model for `work`. @throws DeploymentConflictError */
-  #reserve(model: string, work: Work): void {
-    this.#refuseBusy(model);
-    this.#busy.set(model, work);
-  }
-
-  async #exclusively(model: string, work: Work, change: () => Promise<void>): Promise<void> {
+  async #delete(model: string, what: string, change: () => Promise<void>): Promise<void> {
     this.#refuseClosing();
-    this.#reserve(model, work);
-    try {
-      await change();
-    } finally {
-      this.#busy.delete(model);
-    }
-  }
-
-  #refuseBusy(model: string): void {
-    const work = this.#busy.get(model);
-    if (work === undefined) return;
-    throw new DeploymentConflictError(
-      `model ${model} cannot be changed now: ${work.what}; try again when that has ended`,
-      {
-        details: { model, running: work.what },
-      },
-    );
+    await this.#locks.hold(model, { what, version: undefined, bundle: undefined }, change);
+    await this.#unusedBundles.sweep();
   }
 
   #refuseClosing(): void {
@@ -325,28 +307,29 @@ export class Deployments {
     return this.#parts.serving.close(model, version, settings.batchTimeoutMs);
   }
 
-  /** Removes a bundle that neither a version nor running work needs. Never throws: the next start tries again. */
-  async #discardBundle(hash: string): Promise<void> {
-    const { registry, bundles, log } = this.#parts;
-    const isNeeded =
-      registry.versions().some((version) => version.bundle === hash) ||
-      [...this.#busy.values()].some((work) => work.bundle === hash);
-    if (isNeeded) return;
-    await bundles
-      .remove(hash)
-      .catch((error: unknown) => log.warn({ err: error, bundle: hash }, "a bundle could not be removed"));
-  }
-
   #linkedApplication(model: string): string {
     return this.#parts.registry.links().find((link) => link.model === model)?.application ?? "";
   }
 }
 
 function describe(error: WindjammerError, step: DeploymentStep): DeploymentError {
-  return { code: error.code, message: error.message, step, logTail: logTailOf(error) };
+  const { code, message } = error;
+  return { code, message, step, logTail: logTailOf(error), details: detailsOf(error) };
 }
 
 function logTailOf(error: WindjammerError): readonly string[] {
   const tail = error.details["logTail"];
   return Array.isArray(tail) ? tail.map(String) : [];
+}
+
+/** As JSON, without the lines that stand beside them, and without what would swell the record. */
+function detailsOf(error: WindjammerError): DeploymentError["details"] {
+  const details: { [key: string]: JsonValue } = {};
+  for (const [key, value] of Object.entries(error.details)) {
+    const text = key === "logTail" ? undefined : JSON.stringify(value);
+    if (text === undefined) continue;
+    const isLong = text.length > MAX_DETAIL_CHARACTERS;
+    details[key] = isLong ? `${text.slice(0, MAX_DETAIL_CHARACTERS)}…` : (JSON.parse(text) as JsonValue);
+  }
+  return details;
 }

@@ -9,7 +9,8 @@ import {
   WindjammerError,
 } from "../errors.ts";
 import type { Row, Settlement } from "../query/query.ts";
-import { decodeInput, outputJson } from "../query/rows.ts";
+import { outputJson } from "../query/outputs.ts";
+import { decodeInput } from "../query/rows.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Example, VersionSettings } from "../types.ts";
 import { findDifference, type Difference } from "./difference.ts";
@@ -119,7 +120,7 @@ interface Answer {
 function isRefusal(error: WindjammerError): boolean {
   return (
     error instanceof ModelError ||
-    (error instanceof InvalidModelOutputError && error.details["isOfBatch"] === false)
+    (error instanceof InvalidModelOutputError && error.details["isWrongCount"] === false)
   );
 }
 

@@ -11,6 +11,7 @@ import {
   type Manifest,
   type TensorSpec,
 } from "../../containers/protocol.ts";
+import { isExactVersion, isPackageName } from "../package-names.ts";
 import { jsonValueSchema } from "./options.ts";
 
 const MAX_TENSORS = 1_000;
@@ -19,12 +20,6 @@ const MAX_NAME_LENGTH = 1_000;
 const MAX_ENTRIES = 1_000;
 const MAX_TEXT_LENGTH = 100_000;
 
-/** Old packages have capitals. A leading "-" would be an option of npm, "." and "_" are not allowed by it. */
-const PACKAGE_NAME = /^(?:@[a-z0-9~][-a-z0-9._~]*\/)?[A-Za-z0-9~][-A-Za-z0-9._~]*$/;
-const MAX_PACKAGE_NAME_LENGTH = 214;
-/** The pattern of semver.org. */
-const EXACT_VERSION =
-  /^(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?$/;
 const VARIABLE = /^[A-Z_][A-Z0-9_]*$/;
 const RESERVED_PREFIX = "WINDJAMMER_";
 /** Keys of `model` whose text names a file of the bundle: `file`, `files`, `weightsFile`, … */
@@ -94,7 +89,7 @@ const contract: z.ZodType<Contract> = z.strictObject({
 
 const packages = entries(z.record(z.string(), z.string()), (name, version, complain) => {
   checkPackageName(name, complain);
-  if (!EXACT_VERSION.test(version) || version.length > 256)
+  if (!isExactVersion(version))
     complain([name], `expected an exact version of package ${name}, such as 1.2.3, not a range or tag`);
 });
 
@@ -164,8 +159,7 @@ function entries<V>(
 }
 
 function checkPackageName(name: string, complain: Complain): void {
-  if (!PACKAGE_NAME.test(name) || name.length > MAX_PACKAGE_NAME_LENGTH)
-    complain([name], `expected a package name of npm, not ${JSON.stringify(name)}`);
+  if (!isPackageName(name)) complain([name], `expected a package name of npm, not ${JSON.stringify(name)}`);
 }
 
 /** A name in `model` that stands for a file of the bundle. */

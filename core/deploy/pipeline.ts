@@ -5,11 +5,13 @@ import type { ServedVersion } from "../query/served-version.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { Deployment, DeploymentStep, Version } from "../types.ts";
-import { unlessAborted } from "./abort.ts";
+import { unlessAborted } from "../wait.ts";
 import { runGate } from "./gate.ts";
 import type { Journal, Remark } from "./journal.ts";
 import type { Plan } from "./plan.ts";
-import { changedRunSettings } from "./settings.ts";
+import { prepareWithin } from "./prepare.ts";
+import type { Reopening } from "./reopening.ts";
+import { changedGate, changedRunSettings } from "./settings.ts";
 
 /** More lines of one preparation are left out of the events. */
 const MAX_PREPARE_LINES = 1000;
@@ -20,11 +22,13 @@ export interface PipelineParts {
   readonly serving: Serving;
   readonly log: Log;
   readonly journal: Journal;
+  readonly reopening: Reopening;
+  /** Cuts it off before its switch: it was cancelled, or the server closes. */
   readonly signal: AbortSignal;
-  /** Resolves when a version that was being reopened after a restart is open, or could not be opened. */
-  readonly reopened: (version: Version) => Promise<void>;
-  /** Opens a version again in the background, as it was. */
-  readonly reopen: (version: Version) => void;
+  /** The server closes: what is left after the switch is not waited for. */
+  readonly closing: AbortSignal;
+  /** Called at once before the switch is committed. */
+  readonly beginSwitch: () => void;
 }
 
 /** Runs one plan. */
@@ -48,7 +52,9 @@ export class Pipeline {
   async run(deployment: Deployment): Promise<Exclude<Deployment["result"], undefined>> {
     await this.#check(deployment);
     if (this.#plan.kind === "unchanged") return "unchanged";
-    await (this.#plan.kind === "settings" ? this.#changeSettings() : this.#rollOut());
+    const served = await (this.#plan.kind === "settings" ? this.#changeSettings() : this.#rollOut());
+    await this.#switch(deployment);
+    await this.#afterSwitch(served);
     return "deployed";
   }
 
@@ -81,7 +87,6 @@ export class Pipeline {
     await this.#say({
       step: "check",
       message: `${before}; ${application === undefined ? "no application is changed" : `application ${application.name} will serve it`}`,
-      // Read after a restart, to tell whether the switch had happened.
       details: {
         former: former?.version ?? null,
         application: application?.name ?? null,
@@ -96,38 +101,40 @@ export class Pipeline {
   }
 
   /** All replicas are ready before the switch, so that capacity never dips; for that while both versions run. */
-  async #rollOut(): Promise<void> {
+  async #rollOut(): Promise<ServedVersion> {
     const { version } = this.#plan;
     const served = await this.#open();
     await this.#startFirst(served);
     const { signal } = this.#parts;
     await runGate({ served, settings: version.settings, signal, say: (remark) => this.#say(remark) });
-    if (version.desiredReplicas > 1) await this.#scale(served);
-    await this.#switch();
-    await this.#afterSwitch(served);
+    await this.#scale(served);
+    return served;
   }
 
-  async #changeSettings(): Promise<void> {
+  /** The gate comes last, and only where it is another one: its examples queue behind those of callers. */
+  async #changeSettings(): Promise<ServedVersion | undefined> {
     const { version, existing } = this.#plan;
     const served = this.#parts.serving.find(version.model, version.version);
-    if (served !== undefined && existing !== undefined) {
-      const { signal } = this.#parts;
-      if (served.readyCount > 0)
-        await runGate({ served, settings: version.settings, signal, say: (remark) => this.#say(remark) });
-      if (version.desiredReplicas > existing.desiredReplicas) {
-        this.#undo.push(() => served.scale(existing.desiredReplicas));
-        await this.#scale(served);
-      }
+    if (served === undefined || existing === undefined) return served;
+    if (version.desiredReplicas > existing.desiredReplicas) {
+      this.#undo.push(() => served.scale(existing.desiredReplicas));
+      await this.#scale(served);
     }
-    await this.#switch();
-    await this.#afterSwitch(served);
+    if (served.readyCount > 0 && changedGate(existing.settings, version.settings)) {
+      const { signal } = this.#parts;
+      await runGate({ served, settings: version.settings, signal, say: (remark) => this.#say(remark) });
+    }
+    return served;
   }
 
   /** The version, open; one that runs already with the same settings is taken as it is. */
   async #open(): Promise<ServedVersion> {
-    const { runtime, serving, signal, reopened, reopen } = this.#parts;
-    const { version, existing, bundle } = this.#plan;
-    if (existing !== undefined) await unlessAborted(reopened(existing), signal);
+    const { runtime, serving, signal, reopening } = this.#parts;
+    const { version, existing, bundle, prepareTimeoutMs } = this.#plan;
+    if (existing !== undefined) {
+      await unlessAborted(reopening.take(existing), signal);
+      this.#undo.push(async () => reopening.start(existing));
+    }
     const running = serving.find(version.model, version.version);
     if (
       running !== undefined &&
@@ -146,17 +153,15 @@ export class Pipeline {
     }
     await this.#say({ step: "prepare", message: `preparing it for the ${runtime.name} runtime` });
     const startedAt = performance.now();
-    const image = await runtime.prepare(bundle, { report: this.#prepareReport(), signal });
+    const options = { report: this.#prepareReport(), signal, timeoutMs: prepareTimeoutMs };
+    const image = await prepareWithin(runtime, { version, bundle }, options);
     signal.throwIfAborted();
     await this.#say({
       step: "prepare",
       message: `prepared in ${Math.round(performance.now() - startedAt)} ms`,
     });
-    if (running !== undefined) {
+    if (running !== undefined)
       await serving.close(version.model, version.version, version.settings.batchTimeoutMs);
-      if (existing !== undefined && existing.desiredReplicas > 0)
-        this.#undo.push(async () => reopen(existing));
-    }
     const served = serving.open(version, bundle, image);
     this.#undo.push(() => serving.close(version.model, version.version, 0));
     return served;
@@ -194,25 +199,43 @@ export class Pipeline {
     });
   }
 
+  /** Until it has the replicas it should have: the current version may be scaled meanwhile. */
   async #scale(served: ServedVersion): Promise<void> {
-    const { desiredReplicas } = this.#plan.version;
-    await this.#say({ step: "scale", message: `starting replicas up to ${desiredReplicas}` });
-    await unlessAborted(served.scale(desiredReplicas), this.#parts.signal);
-    await this.#say({ step: "scale", message: `${desiredReplicas} replicas are ready` });
+    let started = 1;
+    for (let count = this.#replicasNow(); count > started; count = this.#replicasNow()) {
+      started = count;
+      await this.#say({ step: "scale", message: `starting replicas up to ${count}` });
+      await unlessAborted(served.scale(count), this.#parts.signal);
+      await this.#say({ step: "scale", message: `${count} replicas are ready` });
+    }
   }
 
-  /** The one commit that callers see: before it the former version serves, after it this one. */
-  async #switch(): Promise<void> {
-    const { version, application } = this.#plan;
+  /** How many the version is to have, as of now. */
+  #replicasNow(): number {
+    const { version, former, publication } = this.#plan;
+    const current =
+      former === undefined
+        ? undefined
+        : this.#parts.registry.findVersion(version.model, former.version)?.desiredReplicas;
+    return publication.keepsReplicas === true && current !== undefined ? current : version.desiredReplicas;
+  }
+
+  /**
+   * The one commit that callers see: before it the former version serves, after it this one. It ends the deployment's
+   * record too, so that a server that is killed knows after its restart what had happened.
+   */
+  async #switch(deployment: Deployment): Promise<void> {
+    const { version, publication } = this.#plan;
     const retired = this.#retired();
     const target = `model ${version.model} to version ${version.version}`;
     const from = retired === undefined ? "" : ` from version ${retired.version}`;
     await this.#say({ step: "switch", message: `switching ${target}${from}` });
     this.#parts.signal.throwIfAborted();
+    this.#parts.beginSwitch();
+    const endedAt = new Date().toISOString();
     await this.#parts.registry.publish({
-      version,
-      ...(application === undefined ? {} : { application }),
-      retire: retired !== undefined,
+      ...publication,
+      deployment: { ...deployment, state: "succeeded", result: "deployed", endedAt },
     });
     this.#undo.length = 0;
   }
@@ -226,21 +249,31 @@ export class Pipeline {
       step: "switch",
       message: `version ${version.version} serves model ${model}${callers}`,
     });
-    if (served !== undefined && served.replicas().length > version.desiredReplicas) {
-      await this.#tell({ step: "scale", message: `stopping replicas down to ${version.desiredReplicas}` });
-      await this.#attempt(served.scale(version.desiredReplicas));
+    const count = this.#parts.registry.version(model, version.version).desiredReplicas;
+    const running = served?.replicas().length ?? count;
+    if (served !== undefined && running !== count) {
+      const how = running > count ? "stopping replicas down" : "starting replicas up";
+      await this.#tell({ step: "scale", message: `${how} to ${count}` });
+      await this.#attempt(served.scale(count));
     }
-    if (version.desiredReplicas === 0) {
+    if (count === 0) {
       const message = `model ${model} is scaled to 0 replicas: queries get no prediction until it is scaled up`;
       await this.#tell({ step: "scale", level: "warning", message });
     }
     const retired = this.#retired();
-    if (retired !== undefined) {
-      await this.#tell({ step: "drain", message: `draining version ${retired.version}` });
-      await this.#attempt(this.#parts.serving.close(model, retired.version, retired.settings.batchTimeoutMs));
-      await this.#tell({ step: "drain", message: `version ${retired.version} has stopped` });
-    }
+    if (retired !== undefined) await this.#drain(retired);
     await this.#tell({ step: "done", message: `model ${model} version ${version.version} is deployed` });
+  }
+
+  async #drain({ model, version, settings }: Version): Promise<void> {
+    await this.#tell({ step: "drain", message: `draining version ${version}` });
+    const hasStopped = await this.#attempt(
+      this.#parts.serving.close(model, version, settings.batchTimeoutMs),
+    );
+    const message = hasStopped
+      ? `version ${version} has stopped`
+      : `version ${version} still drains; the server closes, which ends it`;
+    await this.#tell({ step: "drain", message });
   }
 
   /** The version that makes room. */
@@ -263,12 +296,12 @@ export class Pipeline {
 
   /** Whether the work was done; a server that closes goes on without it. */
   async #attempt(work: Promise<void>): Promise<boolean> {
-    const { signal, log } = this.#parts;
+    const { closing, log } = this.#parts;
     try {
-      await unlessAborted(work, signal);
+      await unlessAborted(work, closing);
       return true;
     } catch (error) {
-      if (!signal.aborted) log.warn({ err: error }, "a step behind the switch of a deployment failed");
+      if (!closing.aborted) log.warn({ err: error }, "a step behind the switch of a deployment failed");
       return false;
     }
   }

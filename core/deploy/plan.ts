@@ -1,16 +1,16 @@
 // What a deployment is going to change, worked out before anything is started.
 import { isDeepStrictEqual } from "node:util";
-import type { InputType } from "../../containers/protocol.ts";
-import { InUseError, InvalidRequestError, VersionExistsError } from "../errors.ts";
+import { InvalidRequestError } from "../errors.ts";
 import type { Serving } from "../query/serving.ts";
 import type { Registry } from "../registry/registry.ts";
+import type { Publication } from "../registry/rules.ts";
 import type { Application, BundleFolder, DeploymentRequest, Version } from "../types.ts";
 import { decodeExamples } from "./gate.ts";
 import {
   changedRunSettings,
+  DEFAULT_PREPARE_TIMEOUT_MS,
   DEFAULT_SETTINGS,
-  otherInputType,
-  resolveApplication,
+  requestedApplication,
   resolveSettings,
 } from "./settings.ts";
 
@@ -26,13 +26,17 @@ export interface Plan {
    */
   readonly kind: "rollout" | "settings" | "unchanged";
   readonly bundle: BundleFolder;
-  /** The record as it will be. */
+  /** The record as it will be, but for a replica count that it keeps: that one counts as it is at the switch. */
   readonly version: Version;
   /** The record of this version as it is, where it exists. */
   readonly existing: Version | undefined;
   /** The current version now; may be this one. */
   readonly former: Version | undefined;
+  /** With the fields that the deployment names, and no others. */
   readonly application: Application | undefined;
+  /** What the switch commits, beside the deployment's own record. */
+  readonly publication: Publication;
+  readonly prepareTimeoutMs: number;
 }
 
 /**
@@ -44,16 +48,22 @@ export interface Plan {
  */
 export function planDeployment(parts: PlanParts, request: DeploymentRequest, bundle: BundleFolder): Plan {
   const { registry } = parts;
-  const { inputType } = bundle.manifest;
   const existing = registry.findVersion(request.name, request.version);
-  if (existing !== undefined && existing.bundle !== request.bundle) throw versionExists(existing, request);
   const former = currentVersion(registry, request.name);
-  const application = resolveApplication(request, inputType, (name) => registry.findApplication(name));
-  if (application !== undefined) refuseOtherLink(registry, application, request.name);
-  refuseOtherInputType(registry, request.name, inputType);
+  const application = requestedApplication(request, bundle.manifest.inputType);
   const version = recordOf(request, bundle, { existing, former });
+  const publication: Publication = {
+    version,
+    application,
+    isKnownApplication: application !== undefined && registry.findApplication(application.name) !== undefined,
+    keepsReplicas: request.replicas === undefined,
+    retire: former !== undefined && former.version !== version.version,
+  };
+  // What the switch would refuse is refused now, before anything is started.
+  registry.checkPublish(publication);
   decodeExamples(bundle.manifest, version.settings.examples);
-  const plan = { bundle, version, existing, former, application };
+  const prepareTimeoutMs = request.prepareTimeoutMs ?? DEFAULT_PREPARE_TIMEOUT_MS;
+  const plan = { bundle, version, existing, former, application, publication, prepareTimeoutMs };
   return { kind: kindOf(parts, plan), ...plan };
 }
 
@@ -92,35 +102,10 @@ function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Pla
 }
 
 function isSetUp(registry: Registry, application: Application, model: string): boolean {
+  const stored = registry.findApplication(application.name);
   return (
-    isDeepStrictEqual(registry.findApplication(application.name), application) &&
+    isDeepStrictEqual({ ...stored, ...application }, stored) &&
     registry.linkOf(application.name)?.model === model
-  );
-}
-
-/** Every application that is linked to the model goes on with the new version. */
-function refuseOtherInputType(registry: Registry, model: string, inputType: InputType): void {
-  for (const link of registry.links()) {
-    const linked = link.model === model ? registry.findApplication(link.application) : undefined;
-    if (linked !== undefined && linked.inputType !== inputType)
-      throw otherInputType(linked, inputType, model);
-  }
-}
-
-/** A deployment never takes an application away from another model. */
-function refuseOtherLink(registry: Registry, application: Application, model: string): void {
-  const link = registry.linkOf(application.name);
-  if (link === undefined || link.model === model) return;
-  throw new InUseError(
-    `application ${application.name} is linked to model ${link.model}; unlink it first, or deploy model ${model} with another application (or application: null for none)`,
-    { details: { application: application.name, model: link.model } },
-  );
-}
-
-function versionExists(existing: Version, request: DeploymentRequest): VersionExistsError {
-  return new VersionExistsError(
-    `model ${request.name} version ${request.version} exists with other content (bundle ${existing.bundle.slice(0, 12)}, not ${request.bundle.slice(0, 12)}); versions are immutable: deploy this content as another version`,
-    { details: { model: request.name, version: request.version, bundle: existing.bundle } },
   );
 }
 

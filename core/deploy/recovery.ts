@@ -1,12 +1,11 @@
-// What a start cleans up behind a server that was killed: deployments left running, bundles that nobody refers to.
+// Ends the deployments that a server left running when it was killed.
 import { DeploymentInterruptedError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { Deployment, DeploymentEvent } from "../types.ts";
-import type { BundleStore } from "./bundle-store.ts";
+import type { Deployment } from "../types.ts";
 import { Journal } from "./journal.ts";
 
-/** Ends the records of deployments that were cut off: after the switch they have succeeded, before it they failed. */
+/** Those that were cut off before their switch have failed: with it, in one commit, they succeed. */
 export async function endInterrupted(registry: Registry, log: Log): Promise<void> {
   for (const deployment of registry.deployments()) {
     if (deployment.state === "running") await endOne(registry, deployment, log);
@@ -23,16 +22,6 @@ async function endOne(registry: Registry, deployment: Deployment, log: Log): Pro
     },
     past,
   );
-  const endedAt = new Date().toISOString();
-  if (hasSwitched(registry, deployment, past)) {
-    await journal.say({
-      step: "done",
-      level: "warning",
-      message: `the server stopped after the switch; model ${model} serves version ${version}`,
-    });
-    await registry.putDeployment({ ...deployment, state: "succeeded", result: "deployed", endedAt });
-    return;
-  }
   const step = past.at(-1)?.step ?? "receive";
   const message = `the server stopped during the deployment of model ${model} version ${version}, at step ${step}; nothing of it is left: deploy again`;
   const { code } = DeploymentInterruptedError.kind;
@@ -40,25 +29,7 @@ async function endOne(registry: Registry, deployment: Deployment, log: Log): Pro
   await registry.putDeployment({
     ...deployment,
     state: "failed",
-    endedAt,
-    error: { code, message, step, logTail: [] },
+    endedAt: new Date().toISOString(),
+    error: { code, message, step, logTail: [], details: {} },
   });
-}
-
-/** The switch is one commit of the registry, so the registry knows; the events only say what was current before. */
-function hasSwitched(registry: Registry, deployment: Deployment, past: readonly DeploymentEvent[]): boolean {
-  const checked = past.find((event) => event.step === "check");
-  if (checked === undefined || registry.findModel(deployment.model)?.currentVersion !== deployment.version)
-    return false;
-  return checked.details?.["former"] !== deployment.version;
-}
-
-/** Removes bundles that no version refers to: a deployment was to use them, and was cut off. */
-export async function removeUnusedBundles(registry: Registry, bundles: BundleStore, log: Log): Promise<void> {
-  const used = new Set(registry.versions().map((version) => version.bundle));
-  for (const hash of await bundles.hashes()) {
-    if (used.has(hash)) continue;
-    log.info({ bundle: hash }, "removing a bundle that no version refers to");
-    await bundles.remove(hash);
-  }
 }

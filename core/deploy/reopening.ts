@@ -1,13 +1,15 @@
 // Opens versions that should run again: after a restart, after a failed deployment, when they are scaled up.
-import { ShuttingDownError } from "../errors.ts";
+import { ShuttingDownError, toWindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Serving } from "../query/serving.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { Version } from "../types.ts";
-import { unlessAborted } from "./abort.ts";
+import { pause, unlessAborted } from "../wait.ts";
 import type { BundleStore } from "./bundle-store.ts";
+import { prepareWithin } from "./prepare.ts";
+import { DEFAULT_PREPARE_TIMEOUT_MS } from "./settings.ts";
 
 export interface ReopeningParts {
   readonly registry: Registry;
@@ -17,62 +19,120 @@ export interface ReopeningParts {
   readonly log: Log;
 }
 
+/** Pause before the next try: doubles with each one that failed. */
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 30_000;
+
+/** Tries one version again and again. */
+interface Trying {
+  readonly stop: AbortController;
+  readonly ended: Promise<void>;
+}
+
 export class Reopening {
   readonly #parts: ReopeningParts;
   readonly #signal: AbortSignal;
-  readonly #running = new Map<string, Promise<void>>();
+  readonly #trying = new Map<string, Trying>();
+  readonly #opening = new Set<string>();
+  readonly #lastErrors = new Map<string, string>();
 
   constructor(parts: ReopeningParts, signal: AbortSignal) {
     this.#parts = parts;
     this.#signal = signal;
   }
 
-  /** Opens a version in the background and scales it to what the registry wants. What goes wrong is logged. */
+  /**
+   * Opens a version in the background and scales it to what the registry wants, if it should run and does not. A
+   * failed try is logged, and repeated after a growing pause for as long as the version should run.
+   */
   start(version: Version): void {
     const key = keyOf(version);
-    if (this.#running.has(key) || this.#signal.aborted) return;
-    const run = this.#reopen(version).finally(() => this.#running.delete(key));
-    this.#running.set(key, run);
+    if (this.#trying.has(key) || this.#signal.aborted) return;
+    const stop = new AbortController();
+    const ended = this.#keepTrying(version, AbortSignal.any([stop.signal, this.#signal])).finally(() => {
+      this.#trying.delete(key);
+      this.#lastErrors.delete(key);
+    });
+    this.#trying.set(key, { stop, ended });
   }
 
-  /** Resolves when nothing is being done for the version in the background. */
-  async settled(version: Version): Promise<void> {
-    await this.#running.get(keyOf(version));
+  /** Ends the tries, so that the caller can open the version; resolves when the one that runs now has ended. */
+  async take(version: Version): Promise<void> {
+    const trying = this.#trying.get(keyOf(version));
+    trying?.stop.abort();
+    await trying?.ended;
+  }
+
+  /** Whether a version that does not run is being opened, and why the last try failed. */
+  stateOf(version: Version): { readonly isOpening: boolean; readonly lastError: string | undefined } {
+    const key = keyOf(version);
+    return { isOpening: this.#opening.has(key), lastError: this.#lastErrors.get(key) };
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#running.values());
+    await Promise.all([...this.#trying.values()].map(({ ended }) => ended));
   }
 
   /** Opens a version that does not run, with no replicas yet. @throws what the runtime's preparation throws */
   async open(version: Version): Promise<ServedVersion> {
     const { bundles, runtime, serving, log } = this.#parts;
-    const bundle = await bundles.get(version.bundle);
+    const key = keyOf(version);
     const report = (message: string): void =>
       log.debug({ model: version.model, version: version.version }, message);
-    const image = await runtime.prepare(bundle, { report, signal: this.#signal });
-    this.#signal.throwIfAborted();
-    return serving.open(version, bundle, image);
+    this.#opening.add(key);
+    try {
+      const bundle = await bundles.get(version.bundle);
+      const options = { report, signal: this.#signal, timeoutMs: DEFAULT_PREPARE_TIMEOUT_MS };
+      const image = await prepareWithin(runtime, { version, bundle }, options);
+      this.#signal.throwIfAborted();
+      return serving.open(version, bundle, image);
+    } finally {
+      this.#opening.delete(key);
+    }
   }
 
-  async #reopen(version: Version): Promise<void> {
-    const { registry, serving, log } = this.#parts;
-    const names = { model: version.model, version: version.version };
-    try {
+  async #keepTrying(version: Version, signal: AbortSignal): Promise<void> {
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!signal.aborted && this.#replicasOf(version) > 0) {
+      const { serving, log } = this.#parts;
       if (serving.find(version.model, version.version) !== undefined) return;
-      const served = await this.open(version);
-      // Retired or deleted while it was being prepared.
-      const wanted = registry.findVersion(version.model, version.version)?.desiredReplicas ?? 0;
-      if (wanted === 0) await serving.close(version.model, version.version, 0);
-      else await unlessAborted(served.scale(wanted), this.#signal);
-      log.info({ ...names, replicas: wanted }, "version reopened");
-    } catch (error) {
-      if (error instanceof ShuttingDownError || this.#signal.aborted) return;
-      log.error(
-        { ...names, err: error },
-        "a version that should run could not be reopened; scale it to try again",
-      );
+      try {
+        await this.#reopen(version, signal);
+        return;
+      } catch (error) {
+        if (error instanceof ShuttingDownError || signal.aborted) return;
+        const { message } = toWindjammerError(error);
+        this.#lastErrors.set(keyOf(version), message);
+        const names = { model: version.model, version: version.version };
+        log.error({ ...names, err: error, pauseMs }, "a version could not be reopened; it is tried again");
+      }
+      await pause(pauseMs, signal);
+      pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
     }
+  }
+
+  /** @throws when it could not be opened; replicas that do not start are the open version's matter */
+  async #reopen(version: Version, signal: AbortSignal): Promise<void> {
+    const { serving, log } = this.#parts;
+    const names = { model: version.model, version: version.version };
+    const served = await this.open(version);
+    // Retired or deleted while it was being prepared.
+    const replicas = this.#replicasOf(version);
+    if (replicas === 0) {
+      await serving.close(version.model, version.version, 0);
+      return;
+    }
+    try {
+      await unlessAborted(served.scale(replicas), signal);
+      log.info({ ...names, replicas }, "version reopened");
+    } catch (error) {
+      if (!signal.aborted)
+        log.error({ ...names, err: error }, "replicas of a reopened version did not start");
+    }
+  }
+
+  #replicasOf({ model, version }: Version): number {
+    return this.#parts.registry.findVersion(model, version)?.desiredReplicas ?? 0;
   }
 }
 

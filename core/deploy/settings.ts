@@ -1,7 +1,7 @@
 // What a version and an application become by a deployment's options, and what they are by default.
 import { isDeepStrictEqual } from "node:util";
 import type { InputType } from "../../containers/protocol.ts";
-import { InvalidOptionsError, InvalidRequestError } from "../errors.ts";
+import { InvalidOptionsError } from "../errors.ts";
 import type {
   Application,
   ApplicationOptions,
@@ -24,6 +24,9 @@ export const DEFAULT_SETTINGS: VersionSettings = {
   examples: [],
   tolerance: 1e-4,
 };
+
+/** Preparing may take so long where the deployment says nothing else. */
+export const DEFAULT_PREPARE_TIMEOUT_MS = 600_000;
 
 /** @throws InvalidOptionsError naming each wrong field, with its value */
 export function checkDeploymentRequest(value: unknown): DeploymentRequest {
@@ -67,18 +70,21 @@ export function changedRunSettings(a: VersionSettings, b: VersionSettings): read
   ];
 }
 
+/** Whether the gate would try a version otherwise than before. */
+export function changedGate(a: VersionSettings, b: VersionSettings): boolean {
+  return a.tolerance !== b.tolerance || !isDeepStrictEqual(a.examples, b.examples);
+}
+
 /** What a deployment may say about its application. */
 const APPLICATION_FIELDS = ["latencyObjectiveMs", "defaultOutput", "cache"] as const;
 
 /**
- * The application as it will be: what the request leaves out is kept. Undefined when the deployment makes none.
- * @throws InvalidOptionsError when settings come without an application, InvalidRequestError when it exists and takes
- * another input type
+ * The application with what the request says about it, and nothing else. Undefined when the deployment makes none.
+ * @throws InvalidOptionsError when settings come without an application
  */
-export function resolveApplication(
+export function requestedApplication(
   request: ApplicationOptions & { readonly name: string },
   inputType: InputType,
-  find: (name: string) => Application | undefined,
 ): Application | undefined {
   const given = APPLICATION_FIELDS.filter((field) => request[field] !== undefined);
   if (request.application === null) {
@@ -89,23 +95,6 @@ export function resolveApplication(
       { details: { field } },
     );
   }
-  const name = request.application ?? request.name;
-  const former = find(name);
-  if (former !== undefined && former.inputType !== inputType) {
-    throw otherInputType(former, inputType, request.name);
-  }
   const changes: Partial<Application> = Object.fromEntries(given.map((field) => [field, request[field]]));
-  return { ...former, name, inputType, ...changes };
-}
-
-/** The callers of an application rely on its input type. */
-export function otherInputType(
-  application: Application,
-  inputType: InputType,
-  model: string,
-): InvalidRequestError {
-  return new InvalidRequestError(
-    `application ${application.name} takes ${application.inputType}, and this version of model ${model} takes ${inputType}; deploy it with another application, or delete application ${application.name} first`,
-    { details: { application: application.name, expected: application.inputType, got: inputType } },
-  );
+  return { name: request.application ?? request.name, inputType, ...changes };
 }

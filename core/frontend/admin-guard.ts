@@ -1,6 +1,7 @@
 // Who may use the management API: the bearer token, and without one only programs of this machine (no web page).
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import { isLoopbackName } from "../config.ts";
 import { InvalidRequestError, UnauthorizedError } from "../errors.ts";
 
 /** Throws when a request may not pass. */
@@ -65,15 +66,4 @@ function isSameHost(origin: string, host: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Whether only this machine is reached by the name or address. */
-export function isLoopbackName(hostname: string): boolean {
-  return (
-    hostname === "localhost" ||
-    hostname.endsWith(".localhost") ||
-    hostname === "::1" ||
-    hostname === "[::1]" ||
-    /^127(?:\.\d{1,3}){3}$/.test(hostname)
-  );
 }

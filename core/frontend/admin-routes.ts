@@ -15,13 +15,15 @@ import {
   applicationSchema,
   currentVersionBody,
   deploymentSchema,
-  healthSchema,
   idParams,
   linkParams,
   linkSchema,
+  liveSchema,
   modelParams,
   modelSchema,
   nameParams,
+  type Readiness,
+  readinessSchema,
   replicasBody,
   replicaSchema,
   serverSchema,
@@ -47,6 +49,10 @@ export const API = "/api/v1";
 
 export function serverRoutes(parts: AdminParts, isClosing: () => boolean): Route[] {
   const { config, metrics, info } = parts;
+  const readiness = (): Readiness => ({
+    status: isClosing() ? "closing" : "ready",
+    withoutReplica: withoutReplica(parts),
+  });
   const tag = "server";
   return [
     route({
@@ -56,20 +62,22 @@ export function serverRoutes(parts: AdminParts, isClosing: () => boolean): Route
       summary: "The process answers",
       status: 200,
       isOpen: true,
-      response: healthSchema,
+      response: liveSchema,
       handle: async () => ({ status: "live" }),
     }),
     route({
       method: "GET",
       path: "/health/ready",
       tag,
-      summary: "The server takes requests; 503 while it closes",
+      summary:
+        "The server takes requests, also while versions have no ready replica: one model that fails takes no other off the network",
       status: 200,
+      otherStatuses: { 503: "The server closes" },
       isOpen: true,
-      response: healthSchema,
+      response: readinessSchema,
       handle: async ({ response }) => {
         if (isClosing()) response.statusCode = 503;
-        return { status: isClosing() ? "closing" : "ready" };
+        return readiness();
       },
     }),
     route({
@@ -328,7 +336,26 @@ export function deploymentRoutes({ registry, deployments }: AdminParts): Route[]
       response: deploymentSchema,
       handle: async ({ params }) => registry.deployment(params.id),
     }),
+    route({
+      method: "DELETE",
+      path: `${path}/{id}`,
+      tag,
+      params: idParams,
+      summary:
+        "Cancels a running deployment; replies when it has ended, with what became of it. One that has switched goes on",
+      status: 200,
+      response: deploymentSchema,
+      handle: async ({ params }) => deployments.cancel(params.id),
+    }),
   ];
+}
+
+function withoutReplica({ registry, serving }: AdminParts): Readiness["withoutReplica"] {
+  return registry
+    .versions()
+    .filter(({ desiredReplicas }) => desiredReplicas > 0)
+    .filter(({ model, version }) => (serving.find(model, version)?.readyCount ?? 0) === 0)
+    .map(({ model, version }) => ({ model, version }));
 }
 
 function deploymentPath({ id }: Deployment): string {

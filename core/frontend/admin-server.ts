@@ -19,8 +19,9 @@ import {
   UnsupportedEncodingError,
   WindjammerError,
 } from "../errors.ts";
+import { isLoopbackName } from "../config.ts";
 import type { Log } from "../log.ts";
-import { createGuard, isLoopbackName } from "./admin-guard.ts";
+import { createGuard } from "./admin-guard.ts";
 import {
   type AdminParts,
   API,
@@ -33,7 +34,7 @@ import {
   versionRoutes,
 } from "./admin-routes.ts";
 import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
-import { parseJson } from "./json-depth.ts";
+import { parseJson } from "./json-text.ts";
 import { openApiDocument, type OpenApiDocument } from "./openapi.ts";
 import { type Call, route, type Route } from "./route.ts";
 import { z } from "zod";
@@ -46,6 +47,8 @@ const JSON_TYPE = "application/json";
 export interface AdminServerParts extends AdminParts {
   readonly log: Log;
 }
+
+const openApiSchema: z.ZodType<object> = z.looseObject({ openapi: z.string() });
 
 /** Serves the management API on `config.host` and `config.adminPort`. */
 export class AdminServer {
@@ -210,7 +213,7 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
       tag: "server",
       summary: "This document",
       status: 200,
-      response: z.looseObject({ openapi: z.string() }) as z.ZodType<object>,
+      response: openApiSchema,
       handle: async () => (document ??= openApiDocument(routes, parts.info().version)),
     }),
   );
@@ -221,6 +224,8 @@ const bodyReader = express.raw({ type: () => true, limit: MAX_JSON_BYTES });
 
 function readBody(request: Request, response: Response, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
+    // The reader says so, too, but reads it all before, and a slow sender would be told of the time.
+    if (Number(request.headers["content-length"]) > MAX_JSON_BYTES) throw bodyTooLarge();
     const timer = setTimeout(() => {
       reject(new RequestTimeoutError(`the body did not arrive within ${timeoutMs} ms`));
     }, timeoutMs);
@@ -230,6 +235,13 @@ function readBody(request: Request, response: Response, timeoutMs: number): Prom
       else resolve(Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0));
     });
   });
+}
+
+function bodyTooLarge(): BodyTooLargeError {
+  return new BodyTooLargeError(
+    `the body is larger than ${MAX_JSON_BYTES} bytes; send fewer or smaller examples, or a smaller default output`,
+    { details: { limit: MAX_JSON_BYTES } },
+  );
 }
 
 function sendError(response: ServerResponse, error: WindjammerError): void {
@@ -248,10 +260,7 @@ function toReplyError(cause: unknown): WindjammerError {
   if (cause instanceof URIError)
     return new InvalidRequestError(`the path is not well-formed: ${cause.message}`);
   const { type } = cause as Error & { readonly type?: unknown };
-  if (type === "entity.too.large")
-    return new BodyTooLargeError(`the body is larger than ${MAX_JSON_BYTES} bytes`, {
-      details: { limit: MAX_JSON_BYTES },
-    });
+  if (type === "entity.too.large") return bodyTooLarge();
   if (type === "encoding.unsupported" || type === "charset.unsupported")
     return new UnsupportedEncodingError(`${cause.message}; send JSON as UTF-8, plain or gzip`);
   if (typeof type === "string") return new InvalidJsonError(`the body could not be read: ${cause.message}`);

@@ -156,10 +156,8 @@ function checkUpload(request: IncomingMessage, maxBytes: number): void {
   // The tar form of a bundle is larger than its files, by its headers and padding.
   if (length > 2 * maxBytes + 2 ** 20) {
     throw new BodyTooLargeError(
-      `the bundle has ${length} bytes, the limit is ${maxBytes}; start the server with a larger maxBundleBytes`,
-      {
-        details: { limit: maxBytes },
-      },
+      `the bundle has ${length} bytes, the limit is ${maxBytes}; start the server with a larger maxBundleBytes (--max-bundle-bytes)`,
+      { details: { limit: maxBytes } },
     );
   }
 }
@@ -173,6 +171,9 @@ class Upload {
   /** Why the body ended too early. */
   failure: Error | undefined;
   readonly #request: IncomingMessage;
+  readonly #idleMs: number;
+  // Not the socket's timeout: that one also runs while the server reads, syncs and hashes what has come.
+  readonly #timer: NodeJS.Timeout;
   #isFinished = false;
   readonly #onGone = (): void => {
     if (!this.#request.complete)
@@ -181,27 +182,39 @@ class Upload {
 
   constructor(request: IncomingMessage, idleMs: number) {
     this.#request = request;
-    request.setTimeout(idleMs, () => {
-      if (this.#isFinished) request.destroy();
-      this.#fail(new RequestTimeoutError(`nothing of the bundle came for ${idleMs} ms; nothing was stored`));
-    });
-    request.once("close", this.#onGone);
-    request.once("error", this.#onGone);
+    this.#idleMs = idleMs;
+    this.#timer = setTimeout(() => this.#onIdle(), idleMs);
+    const restart = (): void => {
+      // A timer that was cleared would run again.
+      if (!request.readableEnded && !request.destroyed) this.#timer.refresh();
+    };
+    const stop = (): void => clearTimeout(this.#timer);
+    request.on("data", restart).once("end", stop).once("close", stop);
+    request.once("close", this.#onGone).once("error", this.#onGone);
+    // Its reader meets an error; without this listener so would the process, where the reader has gone already.
+    this.body.on("drain", restart).on("error", () => {});
     request.pipe(this.body);
-    // Its reader meets the error; without this listener so would the process, where the reader has gone already.
-    this.body.on("error", () => {});
   }
 
   finish(): void {
     this.#isFinished = true;
     this.#request.off("close", this.#onGone);
-    if (this.#request.complete) {
-      this.#request.socket.setTimeout(0);
-      return;
-    }
+    if (this.#request.complete) return;
     // What is still on its way is read and dropped: a connection closed under a sender takes the reply with it.
     this.#request.unpipe(this.body);
     this.#request.resume();
+  }
+
+  #onIdle(): void {
+    // It is the server that is slow.
+    if (this.body.writableNeedDrain && !this.#isFinished) {
+      this.#timer.refresh();
+      return;
+    }
+    if (this.#isFinished) this.#request.destroy();
+    this.#fail(
+      new RequestTimeoutError(`nothing of the bundle came for ${this.#idleMs} ms; nothing was stored`),
+    );
   }
 
   #fail(error: Error): void {

@@ -1,6 +1,7 @@
 // What the query server knows of each connection: how many answers are due on it, so that an error of the HTTP parser is
-// answered behind them, never in the place of one of them.
+// answered behind them, never in the place of one of them, and that one whose client takes no answer is not held.
 import { type ServerResponse, STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import {
   errorBody,
@@ -24,6 +25,21 @@ interface Connection {
 
 export class Connections {
   readonly #connections = new WeakMap<Duplex, Connection>();
+  readonly #open = new Set<Socket>();
+  #isClosing = false;
+
+  opened(socket: Socket): void {
+    this.#open.add(socket);
+    socket.once("close", () => this.#open.delete(socket));
+  }
+
+  /** Ends those on which no answer is due, and the others as soon as theirs is with the client. */
+  close(): void {
+    this.#isClosing = true;
+    for (const socket of this.#open) {
+      if ((this.#connections.get(socket)?.due ?? 0) === 0) socket.destroySoon();
+    }
+  }
 
   /** An answer is due on this connection. */
   begin(response: ServerResponse): void {
@@ -45,6 +61,29 @@ export class Connections {
     connection.due -= 1;
     const { lastWords } = connection;
     if (lastWords !== undefined && connection.due <= connection.unanswerable) sayLast(socket, lastWords);
+    else if (this.#isClosing && connection.due === 0) socket.destroySoon();
+  }
+
+  /**
+   * Looks from time to time for connections with bytes that their client has not taken, and sets those a timeout: one
+   * on every socket costs a request 5 % of its CPU. The timeout starts anew whenever some bytes go.
+   */
+  watch(timeoutMs: number): NodeJS.Timeout {
+    const look = (): void => {
+      for (const socket of this.#open) {
+        if (socket.writableLength > 0 && !socket.timeout) socket.setTimeout(timeoutMs);
+      }
+    };
+    return setInterval(look, timeoutMs).unref();
+  }
+
+  /** For so long nothing came, and nothing that is on its way was taken. */
+  stalled(socket: Socket): void {
+    const connection = this.#connections.get(socket);
+    // Its first request is still coming, and Node's own check answers when that takes too long.
+    if (connection === undefined) return;
+    const isUnread = socket.writableLength > 0;
+    if (isUnread || connection.due === 0) socket.destroy();
   }
 
   /** Node could not make a request of what came, or it did not come in time. */

@@ -49,9 +49,19 @@ function operation(route: Route, schemas: SchemaTable): Json {
     ...requestBody(route, schemas),
     responses: {
       [route.status]: { description: route.summary, ...content(route, schemas) },
+      ...otherResponses(route, schemas),
       default: failure,
     },
   };
+}
+
+function otherResponses(route: Route, schemas: SchemaTable): Json {
+  return Object.fromEntries(
+    Object.entries(route.otherStatuses ?? {}).map(([status, description]) => [
+      status,
+      { description, ...content(route, schemas) },
+    ]),
+  );
 }
 
 /** "put /api/v1/applications/{name}/links/{model}" → "putApplicationsNameLinksModel" */

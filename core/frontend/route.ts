@@ -25,6 +25,8 @@ interface RouteText {
   readonly summary: string;
   /** Status of success. */
   readonly status: number;
+  /** Other statuses a handler may set on a reply of the same shape, and what they mean. */
+  readonly otherStatuses?: Readonly<Record<number, string>>;
   /** Media type of a body that is streamed, not JSON. */
   readonly upload?: string;
   /** Data of each event, where the reply can be a stream of server-sent events. */

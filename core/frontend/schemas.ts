@@ -234,6 +234,7 @@ const deploymentError: z.ZodType<DeploymentError> = z.strictObject({
   message: z.string(),
   step,
   logTail: z.array(z.string()).readonly(),
+  details: z.record(z.string(), jsonValue),
 });
 
 export const deploymentSchema: z.ZodType<Deployment> = z.strictObject({
@@ -275,8 +276,20 @@ export const bundleDetailSchema: z.ZodType<BundleDetail> = z.strictObject({
 });
 
 export const bundleSchema: z.ZodType<{ bundle: string }> = z.strictObject({ bundle: hash });
-export const healthSchema: z.ZodType<{ status: "live" | "ready" | "closing" }> = z.strictObject({
-  status: z.enum(["live", "ready", "closing"]),
+export const liveSchema: z.ZodType<{ status: "live" }> = z.strictObject({ status: z.literal("live") });
+
+/** Whether the server takes requests, and what of it cannot answer now. */
+export interface Readiness {
+  readonly status: "ready" | "closing";
+  readonly withoutReplica: readonly { readonly model: string; readonly version: string }[];
+}
+
+export const readinessSchema: z.ZodType<Readiness> = z.strictObject({
+  status: z.enum(["ready", "closing"]),
+  withoutReplica: z
+    .array(z.strictObject({ model: name, version }))
+    .readonly()
+    .describe("Versions that should run and have no ready replica: they start, or they failed"),
 });
 
 /** Schemas that get a name of their own in the OpenAPI document. */

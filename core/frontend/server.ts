@@ -1,7 +1,7 @@
 // The query server: takes predictions straight from node:http and leaves every other path to express, which would cost a
 // prediction 4 to 8 times its CPU.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Server as NetServer } from "node:net";
 import type { ServerConfig } from "../config.ts";
 import {
   InvalidOptionsError,
@@ -53,10 +53,12 @@ interface Incoming {
 export class QueryServer {
   readonly #parts: QueryServerParts;
   readonly #server: Server;
-  readonly #dialects: readonly Dialect[];
+  readonly #dialects: readonly [Dialect, ...Dialect[]];
   readonly #connections = new Connections();
   #routes: Promise<QueryRoutes> | undefined;
   #isClosing = false;
+  #closed: Promise<void> | undefined;
+  #watch: NodeJS.Timeout | undefined;
 
   constructor(parts: QueryServerParts) {
     const { predictor, config } = parts;
@@ -71,9 +73,11 @@ export class QueryServer {
       // Node would refuse a request without Host in a shape that is not ours, and nothing here reads it.
       requireHostHeader: false,
     });
+    this.#server.on("connection", (socket) => this.#connections.opened(socket));
     this.#server.on("request", (request, response) => this.#handle(request, response));
     this.#server.on("checkContinue", (request, response) => this.#handleExpecting(request, response));
     this.#server.on("clientError", (error, socket) => this.#connections.failed(error, socket));
+    this.#server.on("timeout", (socket) => this.#connections.stalled(socket));
   }
 
   /** Starts to listen; resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
@@ -85,20 +89,33 @@ export class QueryServer {
       this.#server.listen({ host, port, backlog: BACKLOG }, () => {
         this.#server.off("error", refuse);
         this.#server.on("error", (error) => this.#parts.log.error({ err: error }, "query server failed"));
+        this.#watch = this.#connections.watch(this.#parts.config.requestTimeoutMs);
         resolve(urlOf(host, this.#server.address() as AddressInfo));
       });
     });
   }
 
-  /** Takes no more requests; those here get `graceMs` to finish, then their connections are cut. Idempotent. */
+  /**
+   * Takes no more requests; those here get `graceMs` to finish, then their connections are cut. A second call waits for
+   * the first.
+   */
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
-    if (!this.#server.listening) return;
+    if (this.#server.listening) this.#closed ??= this.#close(graceMs);
+    await this.#closed;
+  }
+
+  async #close(graceMs: number): Promise<void> {
     const cut = setTimeout(() => this.#server.closeAllConnections(), graceMs);
     await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
+      // Not http's own close(): it takes a connection for idle, and cuts it, while its client still reads a reply.
+      NetServer.prototype.close.call(this.#server, () => resolve());
+      this.#connections.close();
     });
     clearTimeout(cut);
+    clearInterval(this.#watch);
+    // Stops Node's timer that looks for late requests.
+    this.#server.close();
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
@@ -149,17 +166,24 @@ export class QueryServer {
   #answer(incoming: Incoming, body: Buffer): void {
     const { dialect, target, request, response } = incoming;
     if (response.destroyed) return;
-    const reply = (answer: Reply): void => this.#reply(response, answer);
+    const reply = (build: () => Reply): void => this.#reply(incoming, build);
     const header = (name: string): string | undefined => request.headers[name]?.toString();
     try {
       incoming.call = dialect.answer({ target, body, header, arrivedAt: performance.now(), reply });
     } catch (error) {
-      reply(dialect.refusal(this.#known(error)));
+      reply(() => dialect.refusal(this.#known(error)));
     }
   }
 
-  #reply(response: ServerResponse, reply: Reply): void {
+  /** Never throws: the queue calls it. */
+  #reply({ dialect, response }: Pick<Incoming, "dialect" | "response">, build: () => Reply): void {
     if (response.destroyed) return;
+    let reply: Reply;
+    try {
+      reply = build();
+    } catch (error) {
+      reply = dialect.refusal(this.#known(error));
+    }
     response.writeHead(reply.status, headersOf(reply, this.#isClosing));
     response.end(reply.body);
   }
@@ -189,8 +213,8 @@ export class QueryServer {
       const routes = await this.#routes;
       routes(request, response);
     } catch (error) {
-      const { status, body } = this.#dialects[0]?.refusal(this.#known(error)) ?? { status: 500, body: "" };
-      this.#reply(response, { status, body });
+      const [dialect] = this.#dialects;
+      this.#reply({ dialect, response }, () => dialect.refusal(this.#known(error)));
     }
   }
 
@@ -216,10 +240,14 @@ export class QueryServer {
 }
 
 function pathOf(request: IncomingMessage): string {
-  const url = request.url ?? "/";
+  let url = request.url ?? "/";
+  // A client may send a whole URL, as to a proxy, and a server has to understand it (RFC 9112, section 3.2.2).
+  if (!url.startsWith("/")) url = url.replace(SCHEME_AND_HOST, "");
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
 }
+
+const SCHEME_AND_HOST = /^https?:\/\/[^/?]*/i;
 
 function headersOf(reply: Reply, isLast: boolean): string[] {
   const headers = [

@@ -19,12 +19,19 @@ import {
   type Tensor,
   type TensorHeader,
 } from "../../containers/tensors.ts";
-import { InvalidModelOutputError, ModelError, type WindjammerError } from "../errors.ts";
+import {
+  DeadlineExceededError,
+  InvalidModelOutputError,
+  ModelError,
+  type WindjammerError,
+} from "../errors.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import { BatchOutputs, type Row } from "./query.ts";
 
 /** Headers kept per version; one stands for one shape and batch size, so real traffic needs few. */
 const MAX_KEPT_HEADERS = 1024;
+
+const MAX_KEPT_HEADER_BYTES = 8192;
 
 /** Content type of a ragged row, by the type of its numbers. */
 const RAGGED: Partial<Record<Datatype, ContentType>> = { INT32: "int32", FP32: "fp32", FP64: "fp64" };
@@ -33,6 +40,8 @@ export interface BatchBody {
   readonly body: Uint8Array;
   readonly headerLength: number;
 }
+
+type RowErrors = readonly (WindjammerError | undefined)[] | undefined;
 
 /** What a replica answered: outputs of the whole batch, with the rows that failed; or the failure of them all. */
 export type BatchReply =
@@ -47,12 +56,14 @@ export type BatchReply =
 export class BatchCodec {
   readonly path: string;
   readonly #contract: Contract;
+  readonly #hasRaggedInput: boolean;
   readonly #label: string;
   readonly #requestHeaders = new Map<string, Uint8Array>();
   readonly #replyHeaders = new Map<string, readonly TensorHeader[]>();
 
   constructor(contract: Contract, model: string, version: string) {
     this.#contract = contract;
+    this.#hasRaggedInput = contract.inputs.some((input) => input.isRagged === true);
     this.#label = `model ${model} version ${version}`;
     this.path = PATHS.infer(model);
   }
@@ -61,7 +72,7 @@ export class BatchCodec {
   encode(rows: readonly Row[]): BatchBody {
     const [first] = rows;
     if (first === undefined) throw new RangeError("a batch has at least one row");
-    const isRagged = first.key === "" && rows.some((row) => !hasEqualShapes(row, first));
+    const isRagged = this.#hasRaggedInput && rows.some((row) => !hasEqualShapes(row, first));
     const isFixedSize = !isRagged && this.#contract.inputs.every((input) => input.datatype !== "BYTES");
     if (isFixedSize) return this.#encodeFixed(rows, first);
     return encodeWhole(this.#contract.inputs.map((input, index) => this.#tensor(input, index, rows)));
@@ -69,7 +80,7 @@ export class BatchCodec {
 
   /** Rows are written straight behind a header that is kept per shape and batch size. */
   #encodeFixed(rows: readonly Row[], first: Row): BatchBody {
-    const key = `${rows.length}|${first.key === "" ? shapesKey(first) : first.key}`;
+    const key = `${rows.length}|${this.#hasRaggedInput ? shapesKey(first) : first.key}`;
     let header = this.#requestHeaders.get(key);
     if (header === undefined) {
       const inputs = this.#contract.inputs.map((input, index) => {
@@ -141,15 +152,36 @@ export class BatchCodec {
       const errorTensor = tensors.find(
         (tensor) => tensor.contentType === "error" || tensor.name === ERROR_TENSOR,
       );
-      const outputs = this.#contract.outputs.map((spec) => this.#output(spec, tensors, count));
+      const outputs = new BatchOutputs(
+        this.#contract.outputs.map((spec) => this.#output(spec, tensors, count)),
+        count,
+      );
       const errors = errorTensor === undefined ? undefined : this.#itemErrors(errorTensor, count);
-      return { kind: "outputs", outputs: new BatchOutputs(outputs, count), errors };
+      return { kind: "outputs", outputs, errors: this.#checkElements(outputs, errors) };
     } catch (error) {
       if (error instanceof InvalidModelOutputError) return { kind: "failed", error };
-      if (!(error instanceof TensorFormatError || error instanceof SyntaxError)) throw error;
-      const message = `the replica of ${this.#label} answered with something that is not an inference response: ${error.message}`;
+      // Whatever a container sends, only this batch fails.
+      const message = `the replica of ${this.#label} answered with something that is not an inference response: ${(error as Error).message}`;
       return { kind: "failed", error: new InvalidModelOutputError(message, { cause: error }) };
     }
+  }
+
+  /** Cuts BYTES outputs into elements, so that a wrong count shows here, and refuses JSON elements that are empty. */
+  #checkElements(outputs: BatchOutputs, errors: RowErrors): RowErrors {
+    let checked = errors;
+    for (const tensor of outputs.tensors) {
+      if (tensor.datatype !== "BYTES") continue;
+      const elements = outputs.elements(tensor);
+      if (tensor.contentType !== "json" || elements.length !== outputs.count) continue;
+      for (const [index, element] of elements.entries()) {
+        if (element.byteLength > 0 || checked?.[index] !== undefined) continue;
+        const error = new InvalidModelOutputError(
+          `${this.#label}: output ${tensor.name} is empty where JSON belongs`,
+        );
+        checked = (checked ?? Array.from({ length: outputs.count })).with(index, error);
+      }
+    }
+    return checked;
   }
 
   #replyTensors(reply: InferReply): readonly Tensor[] {
@@ -160,7 +192,7 @@ export class BatchCodec {
     let headers = this.#replyHeaders.get(text);
     if (headers === undefined) {
       headers = parseReplyHeader(Buffer.from(text, "latin1").toString("utf8"));
-      keep(this.#replyHeaders, text, headers);
+      if (text.length <= MAX_KEPT_HEADER_BYTES) keep(this.#replyHeaders, text, headers);
     }
     const slices = sliceBinary(headers, reply.body, reply.headerLength);
     return headers.flatMap((header): Tensor[] => {
@@ -177,16 +209,15 @@ export class BatchCodec {
     if (tensor === undefined) {
       throw new InvalidModelOutputError(`${this.#label} left out its output ${spec.name}`);
     }
+    const isRagged =
+      spec.isRagged === true && tensor.datatype === "BYTES" && tensor.contentType === RAGGED[spec.datatype];
+    if (isRagged) return this.#counted(spec, tensor, count);
     if (tensor.datatype !== spec.datatype) {
       throw new InvalidModelOutputError(
         `${this.#label}: output ${spec.name} should be ${spec.datatype}, but is ${tensor.datatype}`,
       );
     }
-    if (this.#contract.isBatched && tensor.shape[0] !== count) {
-      throw new InvalidModelOutputError(
-        `${this.#label} returned ${tensor.shape[0] ?? 0} rows in output ${spec.name} for a batch of ${count}`,
-      );
-    }
+    this.#counted(spec, tensor, count);
     const row = this.#contract.isBatched ? tensor.shape.slice(1) : tensor.shape;
     if (
       row.length !== spec.shape.length ||
@@ -199,13 +230,20 @@ export class BatchCodec {
     return tensor;
   }
 
+  #counted(spec: TensorSpec, tensor: Tensor, count: number): Tensor {
+    if (!this.#contract.isBatched || tensor.shape[0] === count) return tensor;
+    throw new InvalidModelOutputError(
+      `${this.#label} returned ${tensor.shape[0] ?? 0} rows in output ${spec.name} for a batch of ${count}`,
+    );
+  }
+
   #itemErrors(tensor: Tensor, count: number): readonly (WindjammerError | undefined)[] {
     return decodeBytes(tensor.data, count).map((element) => {
       if (element.byteLength === 0) return undefined;
       const item = JSON.parse(Buffer.from(element).toString("utf8")) as ItemError;
       const message = `${this.#label}: ${item.message}`;
       return item.code === "INVALID_MODEL_OUTPUT"
-        ? new InvalidModelOutputError(message, { details: { isOfBatch: item.isOfBatch === true } })
+        ? new InvalidModelOutputError(message, { details: { isWrongCount: item.isWrongCount === true } })
         : new ModelError(message);
     });
   }
@@ -219,9 +257,8 @@ export class BatchCodec {
     } catch {
       // A foreign server may answer with plain text; it is the reason as it stands.
     }
-    return new ModelError(
-      `${this.#label} failed with status ${reply.statusCode}: ${reason || "no reason given"}`,
-    );
+    const message = `${this.#label} failed with status ${reply.statusCode}: ${reason || "no reason given"}`;
+    return reply.statusCode === 504 ? new DeadlineExceededError(message) : new ModelError(message);
   }
 }
 

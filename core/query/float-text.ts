@@ -2,7 +2,10 @@
 // 0.10000000149011612 for the float32 nearest to it.
 import type { HalfView } from "./elements.ts";
 
-const POWERS_OF_TEN: readonly number[] = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
+/** 10^0 to 10^22: all powers of ten that a double holds exactly. */
+export const POWERS_OF_TEN: readonly number[] = Array.from({ length: 23 }, (_, exponent) =>
+  Number(`1e${exponent}`),
+);
 
 function roundToHalf(value: number): number {
   const cell = new DataView(new ArrayBuffer(2)) as HalfView;

@@ -2,7 +2,7 @@
 import type { ContentType, Datatype, Manifest, TensorSpec } from "../../containers/protocol.ts";
 import { DATATYPE_BYTES } from "../../containers/protocol.ts";
 import { elementCount, type Tensor } from "../../containers/tensors.ts";
-import { InvalidModelOutputError } from "../errors.ts";
+import { InvalidModelOutputError, isNodeError } from "../errors.ts";
 import type { HalfView } from "./elements.ts";
 import { floatText } from "./float-text.ts";
 import type { BatchOutputs } from "./query.ts";
@@ -14,9 +14,23 @@ import type { BatchOutputs } from "./query.ts";
  * - Tensors are arrays nested by their shape, scalars for shape []; FP32 as its shortest decimal, 64-bit integers
  *   with all digits, BOOL as true or false, strings as strings, bytes as base64. NaN and infinities are null.
  *
- * @throws InvalidModelOutputError when an output of the contract is not there
+ * @throws InvalidModelOutputError when an output of the contract is not there, or its text too long for one string
  */
 export function outputJson(manifest: Manifest, outputs: BatchOutputs, index: number): string {
+  try {
+    return rowText(manifest, outputs, index);
+  } catch (error) {
+    const isTooLong =
+      error instanceof RangeError || (isNodeError(error) && error.code === "ERR_STRING_TOO_LONG");
+    if (!isTooLong) throw error;
+    throw new InvalidModelOutputError(
+      "the model's output is longer than the 512 MiB of text that can be answered; have the model return less",
+      { cause: error },
+    );
+  }
+}
+
+function rowText(manifest: Manifest, outputs: BatchOutputs, index: number): string {
   const specs = manifest.contract.outputs;
   const rows = manifest.contract.isBatched;
   const [only] = specs;

@@ -4,12 +4,19 @@ import type { BatchOutputs, Query } from "./query.ts";
 
 export class Pending {
   readonly query: Query;
+  /** Size of its row. */
+  readonly bytes: number;
   /** Batches it was in that failed as a whole. */
   attempts = 0;
+  /** The replica of the last of them: another one may do better. */
+  failedOn: string | undefined;
   #isSettled = false;
 
   constructor(query: Query) {
     this.query = query;
+    let bytes = 0;
+    for (const { data } of query.row.tensors) bytes += data.byteLength;
+    this.bytes = bytes;
   }
 
   get isSettled(): boolean {

@@ -10,6 +10,7 @@ import {
   ReplicaHungError,
   ReplicaLostError,
   ShuttingDownError,
+  toWindjammerError,
   WindjammerError,
 } from "../errors.ts";
 import type { DefaultReason, Outcome, Query, Row, Settlement } from "./query.ts";
@@ -51,7 +52,10 @@ export interface PredictRequest {
   readonly timeoutMs?: number | undefined;
 }
 
-/** Called once, when every query has its outcome; ids of the queries count up from `firstId`. */
+/**
+ * Called once, when every query has its outcome; ids of the queries count up from `firstId`. It must not throw: it is
+ * called from within the queue, whose other queries would pay for it.
+ */
 export type PredictReply = (outcomes: readonly Outcome[], firstId: number) => void;
 
 /** Queries on their way. */
@@ -134,7 +138,10 @@ class Call implements PredictCall {
   }
 
   settled(index: number, settlement: Settlement, query?: CallQuery): void {
-    const { metrics } = this.parts.request.target;
+    const { target } = this.parts.request;
+    const version = query?.served?.version;
+    const metrics =
+      version === undefined ? target.metrics : target.metrics.by(version.model, version.version);
     const outcome = this.#outcome(settlement, query?.served);
     const latencyMs = performance.now() - this.parts.request.arrivedAt;
     if (query?.isAbandoned === true) metrics.outcome("error", CallerGoneError.kind.code, latencyMs);
@@ -145,10 +152,18 @@ class Call implements PredictCall {
   }
 
   #outcome(settlement: Settlement, served: Served | undefined): Outcome {
-    const { target } = this.parts.request;
-    if (settlement.kind === "error") return errorOutcome(settlement.error, target, served);
+    if (settlement.kind === "error") return this.#errorOutcome(settlement.error, served);
     const version = served?.version.version ?? "";
     return { kind: "ok", outputs: settlement.outputs, index: settlement.index, version };
+  }
+
+  /** Never throws: the queue is the caller, and the query's own caller waits. */
+  #errorOutcome(error: WindjammerError, served: Served | undefined): Outcome {
+    try {
+      return errorOutcome(error, this.parts.request.target, served);
+    } catch (cause) {
+      return { kind: "error", error: toWindjammerError(cause) };
+    }
   }
 }
 

@@ -2,18 +2,23 @@
 import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import type { VersionMetrics } from "../metrics.ts";
 import type { ReplicaPool } from "../replicas/pool.ts";
-import type { Replica } from "../replicas/replica.ts";
+import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
 import type { BatchingPolicy, Completion } from "./batching/policy.ts";
-import type { BatchCodec, BatchReply } from "./batch-body.ts";
+import type { BatchBody, BatchCodec, BatchReply } from "./batch-body.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
+import type { Lane } from "./lane.ts";
 import { Pending } from "./pending.ts";
 import type { Query } from "./query.ts";
 import { WaitingQueries } from "./waiting.ts";
 
 /** Queries wait this long for a version none of whose replicas is ready, if their deadline lets them. */
 const MAX_WAIT_WITHOUT_REPLICA_MS = 10_000;
+/** Rows that may wait for one version, together. */
+const MAX_WAITING_BYTES = 2 ** 30;
+/** Share of a batch's time-out after which the container is told that nobody waits any more. */
+const DEADLINE_SHARE = 0.9;
 /** A lost replica's exit is awaited this long, so that the error can name the cause. */
 const EXIT_DETAIL_MS = 250;
 /** A query is in at most this many batches: its own, and after a failure of the whole batch one more, alone. */
@@ -48,7 +53,8 @@ export class BatchQueue {
   #isPumpDue = false;
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
-  #onIdle: (() => void) | undefined;
+  #onIdle: (() => void)[] = [];
+  #isClosed = false;
 
   constructor(parts: QueueParts) {
     this.#parts = parts;
@@ -62,11 +68,15 @@ export class BatchQueue {
 
   /** Settles the query exactly once, now or later. */
   enqueue(query: Query): void {
-    const { pool, policy, maxLength } = this.#parts;
+    const { pool, policy } = this.#parts;
     const waiting = this.#waiting;
     const pending = new Pending(query);
-    if (waiting.length >= maxLength) {
-      waiting.drop(pending, "shed", waiting.overloaded(`${maxLength} queries wait already`, 1));
+    if (this.#isClosed) {
+      waiting.drop(pending, "no-replica", waiting.stopping());
+      return;
+    }
+    if (this.#isFull(pending)) {
+      waiting.drop(pending, "shed", waiting.overloaded(`${waiting.length} queries wait already`, 1));
       return;
     }
     if (pool.readyCount === 0 && !pool.isRecovering) {
@@ -74,7 +84,7 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.lane(query.row.key);
-    const admission = policy.admit(query.arrivedAt, query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    const admission = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
     if (!admission.isAdmitted && pool.readyCount > 0) {
       waiting.drop(
         pending,
@@ -91,6 +101,7 @@ export class BatchQueue {
   /** A replica became ready, or went. */
   replicasChanged(): void {
     const { pool } = this.#parts;
+    if (this.#isClosed) return;
     if (pool.readyCount > 0) {
       this.#lonelySince = undefined;
       this.#schedulePump();
@@ -103,17 +114,18 @@ export class BatchQueue {
     }
   }
 
-  /** Resolves when nothing waits and nothing is on its way. */
+  /** Resolves when nothing waits and nothing is on its way, or the queue is closed. */
   whenIdle(): Promise<void> {
     return new Promise((resolve) => {
-      this.#onIdle = resolve;
+      this.#onIdle.push(resolve);
       this.#checkIdle();
     });
   }
 
-  /** Gives up whatever waits or is on its way. */
+  /** Gives up whatever waits or is on its way; nothing is taken any more. */
   close(): void {
     const waiting = this.#waiting;
+    this.#isClosed = true;
     waiting.failAll("no-replica", () => waiting.stopping());
     for (const flight of this.#flights) {
       flight.isOver = true;
@@ -121,11 +133,22 @@ export class BatchQueue {
     }
     this.#flights.clear();
     this.#timer.stop();
+    this.#checkIdle();
+  }
+
+  /** By number or by bytes, even without the queries whose callers have gone. */
+  #isFull(pending: Pending): boolean {
+    const waiting = this.#waiting;
+    const isOver = (): boolean =>
+      waiting.length >= this.#parts.maxLength || waiting.bytes + pending.bytes > MAX_WAITING_BYTES;
+    if (waiting.length === 0 || !isOver()) return false;
+    waiting.purgeAbandoned(performance.now());
+    return isOver();
   }
 
   /** Once per turn of the event loop, so that a list of inputs lands together. */
   #schedulePump(): void {
-    if (this.#isPumpDue) return;
+    if (this.#isPumpDue || this.#isClosed) return;
     this.#isPumpDue = true;
     setImmediate(() => {
       this.#isPumpDue = false;
@@ -135,41 +158,40 @@ export class BatchQueue {
 
   #pump(): void {
     const { pool } = this.#parts;
+    const unused: Replica[] = [];
     while (this.#waiting.length > 0) {
       const replica = pool.take();
       if (replica === undefined) break;
-      if (this.#sendAlone(replica) || this.#sendBatch(replica)) continue;
-      pool.release(replica);
-      break;
+      if (!this.#sendAlone(replica) && !this.#sendBatch(replica)) unused.push(replica);
     }
+    for (const replica of unused) pool.release(replica);
     this.#checkIdle();
   }
 
   #sendAlone(replica: Replica): boolean {
-    const pending = this.#waiting.takeAlone();
+    const pending = this.#waiting.takeAlone(replica.id, this.#parts.pool.readyCount > 1);
     if (pending !== undefined) this.#send(replica, [pending], false);
     return pending !== undefined;
   }
 
   /** Cuts a batch from the most urgent lane that yields one. */
   #sendBatch(replica: Replica): boolean {
+    const { policy, pool } = this.#parts;
     const waiting = this.#waiting;
-    for (const lane of waiting.byUrgency()) {
-      while (lane.length > 0) {
-        const now = performance.now();
-        const cut = this.#parts.policy.cut(now, lane, this.#parts.pool.readyCount);
-        waiting.expire(lane, cut.expired);
-        waiting.shed(lane, cut.shed, cut.retryAfterS);
-        // Idle replicas share what waits: two halves at once end before one whole.
-        const share = Math.ceil(lane.length / (1 + this.#parts.pool.freeCount));
-        const batch = waiting.take(lane, Math.min(cut.take, share));
-        if (batch.length > 0) {
-          this.#send(replica, batch, batch.length === cut.take);
-          return true;
-        }
-        if (cut.askAgainMs !== undefined) this.#timer.wakeBy(now + cut.askAgainMs);
-        if (cut.take + cut.expired + cut.shed === 0) break;
+    const heldBack = new Set<Lane>();
+    for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
+      const now = performance.now();
+      const cut = policy.cut(now, lane, pool.readyCount);
+      waiting.expire(lane, cut.expired);
+      waiting.shed(lane, cut.shed, cut.retryAfterS);
+      const share = policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
+      const batch = waiting.take(lane, Math.min(cut.take, share));
+      if (batch.length > 0) {
+        this.#send(replica, batch, batch.length === cut.take);
+        return true;
       }
+      if (cut.askAgainMs !== undefined) this.#timer.wakeBy(now + cut.askAgainMs);
+      if (cut.take + cut.expired + cut.shed === 0) heldBack.add(lane);
     }
     return false;
   }
@@ -184,17 +206,25 @@ export class BatchQueue {
       latest = Math.max(latest, query.deadlineAt);
       metrics.waited(sentAt - query.arrivedAt);
     }
-    const { body, headerLength } = codec.encode(batch.map((pending) => pending.query.row));
-    const deadlineMs = Number.isFinite(latest) ? latest - sentAt : undefined;
+    let encoded: BatchBody;
+    try {
+      encoded = codec.encode(batch.map((pending) => pending.query.row));
+    } catch (error) {
+      for (const pending of batch) pending.fail(toWindjammerError(error));
+      this.#parts.pool.release(replica);
+      return;
+    }
+    // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.
+    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * version.settings.batchTimeoutMs);
     this.#flights.add(flight);
     this.#timer.wakeBy(hungAt);
-    const call = { path: codec.path, body, headerLength, deadlineMs };
-    replica.send(call, (error, reply) => {
+    replica.send({ path: codec.path, ...encoded, deadlineMs }, (error, reply) => {
       if (flight.isOver) return;
       flight.isOver = true;
-      if (reply === undefined)
-        void this.#lost(flight, `lost its connection (${error?.message ?? "no reply"})`);
-      else this.#answered(flight, reply);
+      // 503: it is ending, whatever the reason; its own health endpoint has the last word.
+      if (reply?.statusCode === 503) void this.#lost(flight, "is not ready any more");
+      else if (reply !== undefined) this.#answered(flight, reply);
+      else void this.#lost(flight, `lost its connection (${error?.message ?? "no reply"})`);
     });
   }
 
@@ -203,15 +233,17 @@ export class BatchQueue {
     const { pool, codec } = this.#parts;
     this.#flights.delete(flight);
     pool.release(flight.replica);
+    pool.noteAnswer();
     try {
       const result = codec.decode(reply, flight.batch.length);
       this.#learn(flight, result.kind === "outputs" ? "ok" : "failed", reply.computeMs);
-      if (result.kind === "failed") this.#retryAlone(flight.batch, result.error);
+      if (result.kind === "failed") this.#retryAlone(flight, result.error);
       this.#pump();
       if (result.kind === "outputs") settleRows(flight.batch, result);
     } catch (error) {
       // A fault of ours: the transport would swallow it, and the callers would wait for ever.
       for (const pending of flight.batch) pending.fail(toWindjammerError(error));
+      this.#schedulePump();
     }
     this.#checkIdle();
   }
@@ -231,10 +263,10 @@ export class BatchQueue {
     const looked = this.#parts.pool.suspect(replica, { message: why, isHung: false });
     const exit = await Promise.race([replica.running.exited, elapsed(EXIT_DETAIL_MS)]);
     if (exit?.reason === "out-of-memory") this.#learn(flight, "out-of-memory", undefined);
-    const { text, details } = lossOf(replica, exit?.message ?? why);
+    const text = troubleOf(replica.running, exit?.message ?? why);
     // Only now: until its queries wait again, a drain must not take the queue for idle.
     this.#flights.delete(flight);
-    this.#retryAlone(flight.batch, new ReplicaLostError(text, { details }));
+    this.#retryAlone(flight, new ReplicaLostError(text, { details: { replica: replica.id } }));
     this.#schedulePump();
     await looked;
   }
@@ -244,21 +276,23 @@ export class BatchQueue {
     flight.isOver = true;
     this.#flights.delete(flight);
     const why = `did not answer a batch of ${flight.batch.length} within ${version.settings.batchTimeoutMs} ms and is replaced`;
-    const { text, details } = lossOf(flight.replica, why);
-    void pool.suspect(flight.replica, { message: why, isHung: true });
-    this.#retryAlone(flight.batch, new ReplicaHungError(text, { details }));
+    const { replica } = flight;
+    const error = new ReplicaHungError(troubleOf(replica.running, why), { details: { replica: replica.id } });
+    void pool.suspect(replica, { message: why, isHung: true });
+    this.#retryAlone(flight, error);
   }
 
   /** Each query of a failed batch gets one more try, alone; one that fails again keeps its error. */
-  #retryAlone(batch: readonly Pending[], error: WindjammerError): void {
+  #retryAlone({ batch, replica }: Flight, error: WindjammerError): void {
     const { pool, version } = this.#parts;
     const isLoss = error instanceof ReplicaLostError || error instanceof ReplicaHungError;
     // A model error of a batch of one is that query's own; a lost replica may have been lost for any reason.
     const mayRetry = isLoss
-      ? version.settings.isRetryable && (pool.readyCount > 0 || pool.isRecovering)
+      ? !this.#isClosed && version.settings.isRetryable && (pool.readyCount > 0 || pool.isRecovering)
       : batch.length > 1;
     for (const pending of batch) {
       pending.attempts++;
+      pending.failedOn = replica.id;
       if (pending.isSettled) continue;
       if (mayRetry && pending.attempts < MAX_ATTEMPTS) {
         this.#waiting.addAlone(pending);
@@ -304,8 +338,7 @@ export class BatchQueue {
 
   #checkIdle(): void {
     if (this.#waiting.length > 0 || this.#flights.size > 0) return;
-    this.#onIdle?.();
-    this.#onIdle = undefined;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 }
 
@@ -315,16 +348,6 @@ function settleRows(batch: readonly Pending[], reply: Extract<BatchReply, { kind
     if (error === undefined) pending.succeed(reply.outputs, index);
     else pending.fail(error);
   }
-}
-
-/** "replica digits-1-r1 exited with code 1: <last log line>" */
-function lossOf(
-  replica: Replica,
-  why: string,
-): { readonly text: string; readonly details: { readonly [key: string]: unknown } } {
-  const last = replica.running.tail(1)[0]?.text;
-  const text = `replica ${replica.id} ${why}${last === undefined ? "" : `: ${last}`}`;
-  return { text, details: { replica: replica.id, ...(last === undefined ? {} : { lastLogLine: last }) } };
 }
 
 function elapsed(ms: number): Promise<undefined> {

@@ -26,6 +26,11 @@ interface ServedVersions {
   find(model: string, version: string): Served | undefined;
 }
 
+/** Who opens versions; `Deployments` is one. */
+interface Openings {
+  openingOf(version: Version): { readonly isOpening: boolean; readonly lastError: string | undefined };
+}
+
 /** What routing reads of the registry; `Registry` is one. */
 export interface RoutingTable {
   applications(): readonly Application[];
@@ -65,6 +70,8 @@ export interface RouterParts {
   readonly registry: RoutingTable;
   readonly serving: ServedVersions;
   readonly metrics: Metrics;
+  /** Says why a version does not run. */
+  readonly opening?: Openings;
 }
 
 const MAX_LISTED = 10;
@@ -156,13 +163,18 @@ export class Router {
     return { application, metrics, error, isPinned: false, ...none };
   }
 
-  #notRunning({ model, version }: Version, current: Version): NoReplicaError {
-    const isCurrent = version === current.version;
-    const remedy = isCurrent ? "it is being started" : `the current version is ${current.version}`;
-    return new NoReplicaError(
-      `model ${model} version ${version} does not run (${remedy}); start a replica with scale("${model}", 1, "${version}")`,
-      { details: { model, version, currentVersion: current.version } },
-    );
+  #notRunning(wanted: Version, { version: currentVersion }: Version): NoReplicaError {
+    const { model, version } = wanted;
+    const opening = this.#parts.opening?.openingOf(wanted);
+    const current = version === currentVersion ? "" : ` (the current version is ${currentVersion})`;
+    const remedy = `start a replica with scale("${model}", 1, "${version}")`;
+    let state = `does not run${current}; ${remedy}`;
+    if (opening?.lastError !== undefined)
+      state = `does not run: ${opening.lastError}; it is tried again and again`;
+    else if (opening?.isOpening === true) state = "does not run yet: it is being started; try again";
+    return new NoReplicaError(`model ${model} version ${version} ${state}`, {
+      details: { model, version, currentVersion },
+    });
   }
 
   #unknownApplication(name: string): ApplicationNotFoundError {

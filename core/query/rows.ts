@@ -6,8 +6,6 @@ import { elementKind, type ElementKind, type Packer } from "./elements.ts";
 import type { Row, RowTensor } from "./query.ts";
 import { checkSchema } from "./schema-check.ts";
 
-export { outputJson } from "./outputs.ts";
-
 /**
  * Decodes one input against a bundle's input type and contract.
  *
@@ -186,20 +184,26 @@ function badElement(kind: ElementKind, value: JsonValue, place: string): Invalid
   return mismatch(place, isHuge ? "a finite number" : kind.expected, value);
 }
 
-function mismatch(field: string, expected: string, value: unknown): InvalidInputError {
+function mismatch(place: string, expected: string, value: unknown): InvalidInputError {
   const got = describeValue(value);
+  // Keys of the caller's own objects are part of it.
+  const field = place.length > MAX_PLACE ? `${place.slice(0, MAX_PLACE)}…` : place;
   return new InvalidInputError(`${field}: expected ${expected}, got ${got}`, {
     details: { field, expected, got },
   });
 }
 
 const MAX_SHOWN = 60;
+const MAX_PLACE = 200;
 
 /** A value as error messages show it: short, and arrays and objects by their size only. */
 export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? "an empty array" : `an array of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";
   if (typeof value === "number" && !Number.isFinite(value)) return "a number beyond the range of a double";
+  // Printing its digits takes more than linear time.
+  if (typeof value === "bigint" && BigInt.asIntN(128, value) !== value)
+    return "an integer of more than 128 bits";
   const text = typeof value === "string" ? JSON.stringify(value.slice(0, MAX_SHOWN + 1)) : String(value);
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }

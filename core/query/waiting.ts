@@ -11,6 +11,11 @@ import type { Version } from "../types.ts";
 import { Lane } from "./lane.ts";
 import type { Pending } from "./pending.ts";
 
+/** Rows of one batch together; a larger one would hold up the container longer than it saves calls. */
+const MAX_BATCH_BYTES = 64 * 2 ** 20;
+/** Queries whose callers have gone are looked for at most this often, ms. */
+const PURGE_EVERY_MS = 50;
+
 export class WaitingQueries {
   readonly #lanes = new Map<string, Lane>();
   /** Queries from a batch that failed as a whole: each goes alone, so that a bad one fails alone. */
@@ -18,6 +23,8 @@ export class WaitingQueries {
   readonly #label: string;
   readonly #metrics: VersionMetrics;
   #length = 0;
+  #bytes = 0;
+  #purgedAt = 0;
 
   constructor(version: Version, metrics: VersionMetrics) {
     this.#label = `model ${version.model} version ${version.version}`;
@@ -26,6 +33,11 @@ export class WaitingQueries {
 
   get length(): number {
     return this.#length;
+  }
+
+  /** Bytes of all rows that wait. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** The lane for rows of this key. */
@@ -41,35 +53,38 @@ export class WaitingQueries {
   add(lane: Lane, pending: Pending): void {
     lane.add(pending);
     this.#length++;
+    this.#bytes += pending.bytes;
   }
 
   addAlone(pending: Pending): void {
     this.add(this.#alone, pending);
   }
 
-  /** Lanes by the deadline of their heads; among equals the one that has waited longest. Empty ones are forgotten. */
-  byUrgency(): readonly Lane[] {
-    const lanes: Lane[] = [];
+  /**
+   * The lane whose head has the earliest deadline, or has waited longest among equals.
+   * @param passedOver lanes that are held back for now
+   */
+  mostUrgent(passedOver: ReadonlySet<Lane>): Lane | undefined {
+    let urgent: Lane | undefined;
     for (const lane of this.#lanes.values()) {
-      if (lane.length > 0) lanes.push(lane);
-      else this.#lanes.delete(lane.key);
+      if (lane.length > 0 && !passedOver.has(lane) && (urgent === undefined || isBefore(lane, urgent)))
+        urgent = lane;
     }
-    if (lanes.length < 2) return lanes;
-    return lanes.toSorted(
-      (one, other) =>
-        compare(one.deadlineAt(0), other.deadlineAt(0)) || compare(one.arrivedAt(0), other.arrivedAt(0)),
-    );
+    return urgent;
   }
 
-  /** The most urgent query that has to go alone. */
-  takeAlone(): Pending | undefined {
+  /** The most urgent query that has to go alone; undefined when `replica` is the one that failed it. */
+  takeAlone(replica: string, hasOthers: boolean): Pending | undefined {
+    if (hasOthers && this.#alone.at(0)?.failedOn === replica) return undefined;
     return this.take(this.#alone, 1)[0];
   }
 
-  /** Up to `size` heads of a lane; those whose callers have gone are left out, not replaced. */
+  /** Up to `size` heads of a lane, within a batch's bytes; those whose callers have gone are left out, not replaced. */
   take(lane: Lane, size: number): Pending[] {
     const taken: Pending[] = [];
-    while (taken.length < size) {
+    for (let bytes = 0; taken.length < size;) {
+      bytes += lane.at(0)?.bytes ?? 0;
+      if (taken.length > 0 && bytes > MAX_BATCH_BYTES) break;
       const pending = this.#shift(lane);
       if (pending === undefined) break;
       if (this.#isWanted(pending)) taken.push(pending);
@@ -79,23 +94,42 @@ export class WaitingQueries {
 
   /** Heads that cannot be answered in time any more. */
   expire(lane: Lane, count: number): void {
-    for (let index = 0; index < count; index++) this.#dropHead(lane, "deadline", () => this.expired());
+    this.#dropHeads(lane, count, { reason: "deadline", error: () => this.expired() });
   }
 
   /** Heads given up for the sake of the rest. */
   shed(lane: Lane, count: number, retryAfterS: number): void {
     const error = (): WindjammerError =>
       this.overloaded("serving it would have made others late", retryAfterS);
-    for (let index = 0; index < count; index++) this.#dropHead(lane, "shed", error);
+    this.#dropHeads(lane, count, { reason: "shed", error });
   }
 
   /** Drops whatever is overdue. */
   expireDue(now: number): void {
-    for (const lane of this.#all()) while (lane.length > 0 && lane.deadlineAt(0) <= now) this.expire(lane, 1);
+    for (const lane of this.#all()) {
+      let due = 0;
+      while (lane.deadlineAt(due) <= now) due++;
+      this.expire(lane, due);
+    }
   }
 
   failAll(reason: DropReason, error: () => WindjammerError): void {
-    for (const lane of this.#all()) while (lane.length > 0) this.#dropHead(lane, reason, error);
+    for (const lane of this.#all()) this.#dropHeads(lane, lane.length, { reason, error });
+  }
+
+  /** Drops queries whose callers have gone, wherever they wait; called when room is needed. */
+  purgeAbandoned(now: number): void {
+    if (now < this.#purgedAt + PURGE_EVERY_MS) return;
+    this.#purgedAt = now;
+    // A copy: lanes come and go meanwhile.
+    for (const lane of Array.from(this.#all())) {
+      const waiting = Array.from({ length: lane.length }, () => this.#shift(lane));
+      for (const pending of waiting) {
+        if (pending === undefined || !this.#isWanted(pending)) continue;
+        if (lane === this.#alone) this.addAlone(pending);
+        else this.add(this.lane(lane.key), pending);
+      }
+    }
   }
 
   earliestDeadline(): number {
@@ -122,19 +156,34 @@ export class WaitingQueries {
     return new ShuttingDownError(`${this.#label} is being stopped; try again`);
   }
 
-  #all(): readonly Lane[] {
-    return [...this.#lanes.values(), this.#alone];
+  *#all(): Iterable<Lane> {
+    yield* this.#lanes.values();
+    yield this.#alone;
   }
 
+  /** A lane is forgotten with its last query: one caller can make thousands, by shape. */
   #shift(lane: Lane): Pending | undefined {
     const pending = lane.shift();
-    if (pending !== undefined) this.#length--;
+    if (pending === undefined) return undefined;
+    this.#length--;
+    this.#bytes -= pending.bytes;
+    if (lane.length === 0 && lane !== this.#alone) this.#lanes.delete(lane.key);
     return pending;
   }
 
-  #dropHead(lane: Lane, reason: DropReason, error: () => WindjammerError): void {
-    const pending = this.#shift(lane);
-    if (pending !== undefined && this.#isWanted(pending)) this.drop(pending, reason, error());
+  /** All leave before the first is settled: whoever hears of it may add new ones. */
+  #dropHeads(
+    lane: Lane,
+    count: number,
+    why: { readonly reason: DropReason; readonly error: () => WindjammerError },
+  ): void {
+    const heads: Pending[] = [];
+    while (heads.length < count) {
+      const pending = this.#shift(lane);
+      if (pending === undefined) break;
+      heads.push(pending);
+    }
+    for (const pending of heads) if (this.#isWanted(pending)) this.drop(pending, why.reason, why.error());
   }
 
   /** False for a query that is settled, and for one whose caller has gone, which is settled here. */
@@ -149,8 +198,9 @@ export class WaitingQueries {
   }
 }
 
-/** Like subtraction, and right for Infinity. */
-function compare(one: number, other: number): number {
-  if (one === other) return 0;
-  return one < other ? -1 : 1;
+function isBefore(lane: Lane, other: Lane): boolean {
+  const [deadlineAt, otherDeadlineAt] = [lane.deadlineAt(0), other.deadlineAt(0)];
+  return deadlineAt === otherDeadlineAt
+    ? lane.arrivedAt(0) < other.arrivedAt(0)
+    : deadlineAt < otherDeadlineAt;
 }

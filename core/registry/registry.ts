@@ -121,9 +121,8 @@ export class Registry {
   }
 
   /**
-   * No change when they are linked.
-   * @throws ApplicationNotFoundError, ModelNotFoundError, InvalidRequestError when the input types differ, InUseError
-   * when the application is linked to another model
+   * In place of the application's link to another model, in one commit; no change when they are linked.
+   * @throws ApplicationNotFoundError, ModelNotFoundError, InvalidRequestError when the input types differ
    */
   link(application: string, model: string): Promise<void> {
     return this.#write(() => rules.putLink(this.#state, application, model));
@@ -136,13 +135,19 @@ export class Registry {
 
   /**
    * Makes a version the current one of its model, all in one commit: the version, the model, and the application
-   * with its link, where one is given; the former version is retired where asked. A version that exists with the same
-   * bundle gets the new settings and keeps its `createdAt`.
+   * with its link and the deployment, where they are given; the former version is retired where asked. A version that
+   * exists with the same bundle gets the new settings and keeps its `createdAt`.
    * @throws VersionExistsError for another bundle, InvalidRequestError for names and unequal input types (also of
-   * other linked applications), InUseError when the application is linked to another model
+   * other linked applications), InUseError when the application is linked to another model, DeploymentConflictError
+   * when it was known and has been deleted
    */
   publish(publication: rules.Publication): Promise<void> {
     return this.#write(() => rules.publish(this.#state, publication));
+  }
+
+  /** Refuses as `publish` would do now; changes nothing. */
+  checkPublish(publication: rules.Publication): void {
+    rules.publish(this.#state, publication);
   }
 
   /** @throws ModelNotFoundError, VersionNotFoundError, InvalidRequestError */

@@ -1,7 +1,7 @@
 // The rules of the registry: each takes the state and a wish, and gives the changes of one commit, or refuses.
 import type { InputType } from "../../containers/protocol.ts";
 import { NAME_PATTERN, VERSION_PATTERN } from "../config.ts";
-import { InUseError, InvalidRequestError, VersionExistsError } from "../errors.ts";
+import { DeploymentConflictError, InUseError, InvalidRequestError, VersionExistsError } from "../errors.ts";
 import type { Application, Deployment, Link, Version } from "../types.ts";
 import { applicationOf, linkOfApplication, linksOfModel, modelOf, versionOf } from "./lookup.ts";
 import { keyOf, type Change, type State } from "./store.ts";
@@ -11,10 +11,16 @@ export const MAX_DEPLOYMENTS = 200;
 
 export interface Publication {
   readonly version: Version;
-  /** Created or updated, and linked to the model. */
+  /** Created, or merged into the record of that moment: fields that it leaves out stay. Linked to the model. */
   readonly application?: Application | undefined;
+  /** The application was there when the publication was planned: it is not made anew when it has been deleted since. */
+  readonly isKnownApplication?: boolean | undefined;
+  /** The version gets as many replicas as the current one has at that moment, if there is one. */
+  readonly keepsReplicas?: boolean | undefined;
   /** Whether the former current version gets 0 desired replicas in the same commit. */
   readonly retire: boolean;
+  /** Record of the deployment that publishes, as it is from then on. */
+  readonly deployment?: Deployment | undefined;
 }
 
 export function putApplication(state: State, application: Application): readonly Change[] {
@@ -33,9 +39,13 @@ export function deleteApplication(state: State, name: string): readonly Change[]
   ];
 }
 
+/** In place of the application's link to another model. */
 export function putLink(state: State, application: string, model: string): readonly Change[] {
   checkInputTypes(applicationOf(state, application), currentVersion(state, model));
-  return newLink(state, application, model);
+  const former = linkOfApplication(state, application);
+  if (former?.model === model) return [];
+  const removed: Change[] = former === undefined ? [] : [{ delete: "links", key: keyOf("links", former) }];
+  return [...removed, { put: "links", record: { application, model, weight: 1 } }];
 }
 
 export function deleteLink(state: State, application: string, model: string): readonly Change[] {
@@ -52,29 +62,59 @@ export function deleteLink(state: State, application: string, model: string): re
   return [{ delete: "links", key: keyOf("links", link) }];
 }
 
-export function publish(state: State, { version, application, retire }: Publication): readonly Change[] {
+export function publish(state: State, publication: Publication): readonly Change[] {
+  const version = asPublished(state, publication);
   const { model } = version;
   checkName("model", model);
   checkVersionName(version.version);
   checkReplicas(version.desiredReplicas);
-  const stored = state.versions.get(keyOf("versions", version));
-  if (stored !== undefined) checkSameBundle(stored, version);
-  const record = stored === undefined ? version : { ...version, createdAt: stored.createdAt };
   const changes: Change[] = [
-    { put: "versions", record },
+    { put: "versions", record: version },
     { put: "models", record: { name: model, currentVersion: version.version } },
   ];
-  if (retire) changes.push(...retirement(state, version));
-  for (const link of linksOfModel(state, model)) {
-    if (link.application !== application?.name)
-      checkInputTypes(applicationOf(state, link.application), version);
-  }
-  if (application !== undefined) {
-    checkName("application", application.name);
-    checkInputTypes(application, version);
-    changes.push({ put: "applications", record: application }, ...newLink(state, application.name, model));
-  }
+  if (publication.retire) changes.push(...retirement(state, version));
+  for (const link of linksOfModel(state, model))
+    checkInputTypes(applicationOf(state, link.application), version);
+  changes.push(...publishedApplication(state, publication));
+  if (publication.deployment !== undefined) changes.push(...putDeployment(state, publication.deployment));
   return changes;
+}
+
+function asPublished(state: State, { version, keepsReplicas }: Publication): Version {
+  const stored = state.versions.get(keyOf("versions", version));
+  if (stored !== undefined) checkSameBundle(stored, version);
+  const former = state.models.get(version.model)?.currentVersion;
+  const running = state.versions.get(`${version.model}/${former}`)?.desiredReplicas;
+  const kept = keepsReplicas === true && running !== undefined ? running : undefined;
+  return {
+    ...version,
+    ...(kept === undefined
+      ? {}
+      : { settings: { ...version.settings, replicas: kept }, desiredReplicas: kept }),
+    createdAt: stored?.createdAt ?? version.createdAt,
+  };
+}
+
+function publishedApplication(
+  state: State,
+  { version, application, isKnownApplication }: Publication,
+): readonly Change[] {
+  if (application === undefined) return [];
+  const { name } = application;
+  checkName("application", name);
+  const stored = state.applications.get(name);
+  if (stored === undefined && isKnownApplication === true) {
+    throw new DeploymentConflictError(
+      `application "${name}" was deleted while model "${version.model}" version "${version.version}" was being deployed; deploy again to make it anew`,
+      { details: { application: name, model: version.model } },
+    );
+  }
+  // The callers of an application rely on its input type: it stays.
+  checkInputTypes(stored ?? application, version);
+  return [
+    { put: "applications", record: { ...stored, ...application } },
+    ...newLink(state, name, version.model),
+  ];
 }
 
 export function setDesiredReplicas(
@@ -128,13 +168,13 @@ export function putDeployment(state: State, deployment: Deployment): readonly Ch
   ];
 }
 
-/** None when the link is there already; today an application has one link. */
+/** None when the link is there already. A deployment never takes an application away from another model. */
 function newLink(state: State, application: string, model: string): readonly Change[] {
   const link = linkOfApplication(state, application);
   if (link?.model === model) return [];
   if (link !== undefined) {
     throw new InUseError(
-      `application "${application}" is linked to model "${link.model}"; unlink that before linking it to "${model}"`,
+      `application "${application}" is linked to model "${link.model}"; unlink it first, or deploy with another application (or application: null for none)`,
       { details: { application, model: link.model } },
     );
   }
@@ -202,7 +242,7 @@ function checkInputTypes(
   if (inputType === expected) return;
   throw new InvalidRequestError(
     `application "${name}" takes ${inputType}, but version "${version.version}" of model "${version.model}" takes ` +
-      `${expected}; use an application whose input type is ${expected}`,
+      `${expected}; use an application whose input type is ${expected}, or delete application "${name}" first`,
     { details: { application: name, inputType, model: version.model, version: version.version, expected } },
   );
 }

@@ -4,7 +4,6 @@ import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DiskFullError, isNodeError, StateDirError, StateDirInUseError, WindjammerError } from "../errors.ts";
 
-/** How long a taker waits for another that is just trying or closing. */
 const HOLD_TIMEOUT_MS = 250;
 
 const SQLITE = {
@@ -72,13 +71,14 @@ export interface StateDirHold {
  * The hold is SQLite's exclusive lock on a database of its own: the kernel drops it with the process, also after
  * SIGKILL, so no stale lock can be left, and it works against a second taker in the same process as well. The pid
  * stands in a file beside it, since nobody else can read a database that is locked.
+ * @param timeoutMs how long to wait, without a pause for anything else, for another that is just trying or closing
  * @throws StateDirInUseError, StateDirError
  */
-export function holdStateDir(folder: string): StateDirHold {
+export function holdStateDir(folder: string, timeoutMs: number = HOLD_TIMEOUT_MS): StateDirHold {
   const pidFile = join(folder, "server.pid");
   let lock: DatabaseSync | undefined;
   try {
-    lock = new DatabaseSync(join(folder, "lock.db"), { timeout: HOLD_TIMEOUT_MS });
+    lock = new DatabaseSync(join(folder, "lock.db"), { timeout: timeoutMs });
     lock.exec("PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE");
   } catch (error) {
     lock?.close();

@@ -1,6 +1,12 @@
 // The live replicas of one version: add, remove, hand out the free ones.
 import { setTimeout as sleep } from "node:timers/promises";
-import { NoReplicaError, ReplicaNotFoundError, ShuttingDownError } from "../errors.ts";
+import {
+  DeploymentConflictError,
+  NoReplicaError,
+  ReplicaNotFoundError,
+  ShuttingDownError,
+  type WindjammerError,
+} from "../errors.ts";
 import type { LogOptions, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
 import { isReady } from "./readiness.ts";
@@ -18,9 +24,10 @@ export class ReplicaPool {
   readonly #parts: ReplicaParts;
   readonly #onChange: () => void;
   readonly #slots = new Set<Slot>();
-  readonly #free: Replica[] = [];
+  #free: Replica[] = [];
   readonly #ended: RunningReplica[] = [];
   #readyCount = 0;
+  #startingCount = 0;
   #trouble: string | undefined;
   #isClosed = false;
 
@@ -35,14 +42,12 @@ export class ReplicaPool {
   }
 
   get startingCount(): number {
-    let count = 0;
-    for (const slot of this.#slots) if (slot.isComing) count++;
-    return count;
+    return this.#startingCount;
   }
 
   /** True while a replica is on its way, so that waiting makes sense. */
   get isRecovering(): boolean {
-    return this.startingCount > 0;
+    return this.#startingCount > 0;
   }
 
   /** Why a replica went lately, while none has answered since. */
@@ -66,9 +71,12 @@ export class ReplicaPool {
   }
 
   release(replica: Replica): void {
-    if (!replica.isFree) return;
-    if (replica.hasAnswered) this.#trouble = undefined;
-    this.#free.push(replica);
+    if (replica.isFree) this.#free.push(replica);
+  }
+
+  /** A replica answered: whatever the trouble was, it is over. */
+  noteAnswer(): void {
+    this.#trouble = undefined;
   }
 
   /**
@@ -90,7 +98,11 @@ export class ReplicaPool {
     this.#parts.log.warn({ replica: replica.id, reason: why.message }, "replacing a replica");
     // It may be about to exit, and its own end says more than ours.
     if (!why.isHung) await Promise.race([replica.running.exited, sleep(OWN_EXIT_MS)]);
-    await replica.running.stop(0);
+    try {
+      await replica.running.stop(0);
+    } catch (error) {
+      this.#parts.log.error({ replica: replica.id, error }, "a replica could not be stopped");
+    }
   }
 
   /** Starts one more replica. @throws ReplicaStartError, ContractMismatchError; nothing is left of it then */
@@ -107,15 +119,20 @@ export class ReplicaPool {
 
   /**
    * Runs `count` replicas. Resolves when they are ready, rejects with the first start that fails; the missing ones
-   * are tried again in the background, with growing pauses, until they have failed too often.
+   * are tried again in the background, with growing pauses.
    */
   async scale(count: number): Promise<void> {
-    for (const slot of this.#slots) if (slot.state === "failed") this.#drop(slot);
-    const surplus = [...this.#slots].slice(count);
-    const missing = Math.max(0, count - this.#slots.size);
+    // Those that are ready stay longest; those that leave already, or keep failing, count no more.
+    const useful = [...this.#slots]
+      .filter((slot) => !slot.isLeaving && slot.state !== "failed")
+      .toSorted((one, other) => Number(other.state === "ready") - Number(one.state === "ready"));
+    const staying = useful.slice(0, count);
+    const surplus = [...this.#slots].filter((slot) => !slot.isLeaving && !staying.includes(slot));
+    const why = new DeploymentConflictError(`${this.#label} was scaled to ${count} meanwhile`);
     const never = new AbortController().signal;
-    const added = Array.from({ length: missing }, () => this.#addSlot().open(never, "retry"));
-    await Promise.all([...surplus.map((slot) => this.#remove(slot, SCALE_DOWN_GRACE_MS)), ...added]);
+    const added = Array.from({ length: count - staying.length }, () => this.#addSlot().open(never, "retry"));
+    const removed = surplus.map((slot) => this.#remove(slot, SCALE_DOWN_GRACE_MS, why));
+    await Promise.all([...staying.map((slot) => slot.whenReady()), ...added, ...removed]);
   }
 
   statuses(): readonly ReplicaStatus[] {
@@ -137,16 +154,21 @@ export class ReplicaPool {
   /** Stops all replicas, for good. */
   async close(graceMs: number): Promise<void> {
     this.#isClosed = true;
-    await Promise.all([...this.#slots].map((slot) => this.#remove(slot, graceMs)));
+    const why = new ShuttingDownError(`${this.#label} is being stopped`);
+    await Promise.all([...this.#slots].map((slot) => this.#remove(slot, graceMs, why)));
   }
 
   /** What a query is told while no replica is ready. */
   noReplica(): NoReplicaError {
     const { model, version } = this.#parts.version;
     const why = this.#trouble ?? "none runs; scale it up, or deploy it again";
-    return new NoReplicaError(`no replica of model ${model} version ${version} is ready: ${why}`, {
+    return new NoReplicaError(`no replica of ${this.#label} is ready: ${why}`, {
       details: { model, version },
     });
+  }
+
+  get #label(): string {
+    return `model ${this.#parts.version.model} version ${this.#parts.version.version}`;
   }
 
   #find(id: string): RunningReplica | undefined {
@@ -155,8 +177,7 @@ export class ReplicaPool {
   }
 
   #addSlot(): Slot {
-    const { model, version } = this.#parts.version;
-    if (this.#isClosed) throw new ShuttingDownError(`model ${model} version ${version} is being stopped`);
+    if (this.#isClosed) throw new ShuttingDownError(`${this.#label} is being stopped`);
     const slot = new Slot(this.#parts, {
       ready: (replica) => {
         this.#free.push(replica);
@@ -175,7 +196,12 @@ export class ReplicaPool {
 
   #changed(): void {
     this.#readyCount = 0;
-    for (const slot of this.#slots) if (slot.state === "ready") this.#readyCount++;
+    this.#startingCount = 0;
+    for (const slot of this.#slots) {
+      if (slot.state === "ready") this.#readyCount++;
+      if (slot.isComing) this.#startingCount++;
+    }
+    this.#free = this.#free.filter((replica) => replica.isFree);
     this.#onChange();
   }
 
@@ -187,8 +213,8 @@ export class ReplicaPool {
     this.#parts.log.warn({ replica: running.id, exit: exit.message }, "replica ended");
   }
 
-  async #remove(slot: Slot, graceMs: number): Promise<void> {
-    await slot.close(graceMs);
+  async #remove(slot: Slot, graceMs: number, why: WindjammerError): Promise<void> {
+    await slot.close(graceMs, why);
     this.#drop(slot);
   }
 

@@ -1,6 +1,6 @@
 // Whether a started container serves: waits until it is ready, and holds its metadata against the contract.
 import { PATHS, type Contract, type TensorSpec } from "../../containers/protocol.ts";
-import { ContractMismatchError, ReplicaStartError, toWindjammerError } from "../errors.ts";
+import { ContractMismatchError, ReplicaStartError } from "../errors.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { ReplicaExit } from "../types.ts";
 import type { ReplicaTransport } from "./transport.ts";
@@ -29,19 +29,15 @@ export async function becomeReady(
   const deadline = Date.now() + options.timeoutMs;
   let exit: ReplicaExit | undefined;
   const exited = running.exited.then((value) => (exit = value));
-  for (
-    let pause = FIRST_PROBE_MS;
-    !(await isReady(transport));
-    pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)
-  ) {
-    if (options.signal.aborted) throw toWindjammerError(options.signal.reason);
+  for (let pause = FIRST_PROBE_MS; ; pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)) {
+    const metadata = (await isReady(transport)) ? await metadataOf(running, transport) : undefined;
+    if (metadata !== undefined) return compareContract(running, options.contract, metadata);
+    options.signal.throwIfAborted();
     if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
     if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);
     if (Date.now() + pause >= deadline)
       throw startError(running, `was not ready within ${options.timeoutMs} ms`);
   }
-  const reply = await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
-  compareContract(running, options.contract, reply);
 }
 
 export async function isReady(transport: ReplicaTransport): Promise<boolean> {
@@ -52,10 +48,21 @@ export async function isReady(transport: ReplicaTransport): Promise<boolean> {
   }
 }
 
-/** "replica digits-1-r1": how errors name a replica. */
-export function describeExit(running: RunningReplica, exit: ReplicaExit): string {
-  const last = running.tail(1)[0]?.text;
-  return `replica ${running.id} ${exit.message}${last === undefined ? "" : `: ${last}`}`;
+interface Metadata {
+  readonly statusCode: number;
+  readonly text: string;
+}
+
+/** Undefined when no reply came in time: on a busy machine the next one may. */
+async function metadataOf(
+  running: RunningReplica,
+  transport: ReplicaTransport,
+): Promise<Metadata | undefined> {
+  try {
+    return await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
+  } catch {
+    return undefined;
+  }
 }
 
 function startError(running: RunningReplica, what: string): ReplicaStartError {
@@ -68,11 +75,7 @@ function startError(running: RunningReplica, what: string): ReplicaStartError {
   );
 }
 
-function compareContract(
-  running: RunningReplica,
-  contract: Contract,
-  reply: { readonly statusCode: number; readonly text: string },
-): void {
+function compareContract(running: RunningReplica, contract: Contract, reply: Metadata): void {
   const where = `model ${running.model} version ${running.version}`;
   const details = { replica: running.id, logTail: running.tail(LOG_LINES).map((line) => line.text) };
   let declared: { inputs?: unknown; outputs?: unknown };

@@ -24,10 +24,6 @@ export class Replica {
     return !this.#isBusy && !this.#isGone;
   }
 
-  get isBusy(): boolean {
-    return this.#isBusy;
-  }
-
   /** Calls `done` once; the replica is free again before that, unless it has gone. */
   send(call: InferCall, done: InferDone): void {
     this.#isBusy = true;
@@ -42,4 +38,20 @@ export class Replica {
   retire(): void {
     this.#isGone = true;
   }
+}
+
+/** What happened to a replica, with its last words: "replica digits-1-r1 exited with code 1: out of cheese". */
+export function troubleOf(running: RunningReplica, what: string): string {
+  return `replica ${running.id} ${withLastWords(running, what)}`;
+}
+
+/** How far back last words are looked for. */
+const LOG_LINES = 5;
+/** Our own container's line when it is ready: no cause of anything. */
+const READY_LINE = /^windjammer: .* is ready on /;
+
+/** `what`, and the last line the container wrote. */
+export function withLastWords(running: RunningReplica, what: string): string {
+  const last = running.tail(LOG_LINES).findLast(({ text }) => !READY_LINE.test(text));
+  return last === undefined ? what : `${what}: ${last.text}`;
 }

@@ -1,17 +1,17 @@
 // One place for a replica of a version: starts its occupant, watches it, starts the next one when it has gone.
-import { ShuttingDownError } from "../errors.ts";
+import type { WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metrics.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
-import { becomeReady, describeExit } from "./readiness.ts";
-import { Replica } from "./replica.ts";
+import { becomeReady } from "./readiness.ts";
+import { Replica, troubleOf, withLastWords } from "./replica.ts";
 import { httpTransport } from "./transport.ts";
 
 /** Pause before a replacement: doubles with every start in a row that led to nothing. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 30_000;
-/** Starts in a row that led to nothing, after which the place is given up. */
+/** Starts in a row that led to nothing, after which nobody waits for this place any more; it is still tried now and then. */
 const MAX_FAILURES = 8;
 /** A replica that lived this long is no failed start, though it never answered a batch. */
 const SETTLED_AFTER_MS = 10_000;
@@ -54,6 +54,8 @@ export class Slot {
   #lastExit: ReplicaExit | undefined;
   /** Settles when nothing of the slot runs any more. */
   #gone: Promise<void> = Promise.resolve();
+  /** Settles with the next start. */
+  #next: PromiseWithResolvers<void> | undefined;
 
   constructor(parts: ReplicaParts, listener: SlotListener) {
     this.#parts = parts;
@@ -67,6 +69,11 @@ export class Slot {
   /** The container that runs here, or ran last. */
   get running(): RunningReplica | undefined {
     return this.#running;
+  }
+
+  /** True once the place is to be empty. */
+  get isLeaving(): boolean {
+    return this.#leaving.signal.aborted;
   }
 
   /** True while a replica is on its way. */
@@ -88,9 +95,21 @@ export class Slot {
     await started;
   }
 
-  /** Empties the place for good; its replica gets `graceMs` to finish. */
-  async close(graceMs: number): Promise<void> {
-    this.#leaving.abort(new ShuttingDownError(`model ${this.#parts.version.model} is being stopped`));
+  /** Resolves when a replica is ready here; rejects when the next start fails, or the place is closed first. */
+  whenReady(): Promise<void> {
+    if (this.#state === "ready") return Promise.resolve();
+    this.#next ??= Promise.withResolvers();
+    return this.#next.promise;
+  }
+
+  /**
+   * Empties the place for good; its replica gets `graceMs` to finish.
+   * @param why what those hear who wait for a replica here
+   */
+  async close(graceMs: number, why: WindjammerError): Promise<void> {
+    this.#leaving.abort(why);
+    this.#next?.reject(why);
+    this.#next = undefined;
     this.withdraw("stopping");
     await this.#running?.stop(graceMs);
     await this.#gone;
@@ -123,10 +142,14 @@ export class Slot {
   async #start(signal: AbortSignal): Promise<void> {
     try {
       await this.#launch(signal);
+      this.#next?.resolve();
     } catch (error) {
       this.#failures++;
+      this.#next?.reject(error);
       if (!signal.aborted) this.#listener.trouble((error as Error).message);
       throw error;
+    } finally {
+      this.#next = undefined;
     }
   }
 
@@ -171,16 +194,10 @@ export class Slot {
     while (!signal.aborted) {
       if (this.#replica !== undefined) await this.#untilGone(this.#replica);
       if (signal.aborted) break;
-      if (this.#failures >= MAX_FAILURES) {
-        this.#state = "failed";
-        this.#parts.log.error(
-          { replica: this.#id, starts: MAX_FAILURES },
-          "replica given up after failed starts",
-        );
-        this.#listener.changed();
-        return;
+      if (this.#failures === MAX_FAILURES) {
+        this.#parts.log.error({ replica: this.#id, starts: MAX_FAILURES }, "replica keeps failing to start");
       }
-      this.#state = "restarting";
+      this.#state = this.#failures < MAX_FAILURES ? "restarting" : "failed";
       this.#listener.changed();
       await pause(Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#failures), signal);
       if (signal.aborted) break;
@@ -195,11 +212,13 @@ export class Slot {
     const isWanted = !this.#leaving.signal.aborted;
     this.withdraw(isWanted ? "restarting" : "stopping");
     this.#replica = undefined;
-    this.#lastExit = exit;
+    this.#lastExit = { ...exit, message: withLastWords(replica.running, exit.message) };
     const wasUseful = replica.hasAnswered || Date.now() - Date.parse(this.#startedAt) > SETTLED_AFTER_MS;
     this.#failures = wasUseful ? 0 : this.#failures + 1;
     await replica.transport.close();
-    if (isWanted) this.#listener.trouble(describeExit(replica.running, exit));
+    // Whoever stopped a replica that is still wanted has said why.
+    if (isWanted && exit.reason !== "stopped")
+      this.#listener.trouble(troubleOf(replica.running, exit.message));
     this.#listener.ended(replica.running, exit);
   }
 }

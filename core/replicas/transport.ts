@@ -8,8 +8,8 @@ export interface InferCall {
   readonly body: Uint8Array;
   /** Length of the JSON in front of the tensors. */
   readonly headerLength: number;
-  /** Milliseconds until nobody waits any more; undefined: no limit. */
-  readonly deadlineMs?: number | undefined;
+  /** Milliseconds until nobody waits any more. */
+  readonly deadlineMs: number;
 }
 
 export interface InferReply {
@@ -48,12 +48,11 @@ export function httpTransport(address: ReplicaAddress): ReplicaTransport {
   });
   return {
     infer(call, done) {
-      const headers: Record<string, string> = {
+      const headers = {
         "content-type": "application/octet-stream",
         [HEADERS.inferenceHeaderLength]: String(call.headerLength),
+        [HEADERS.deadlineMs]: String(Math.max(1, Math.ceil(call.deadlineMs))),
       };
-      if (call.deadlineMs !== undefined)
-        headers[HEADERS.deadlineMs] = String(Math.max(1, Math.ceil(call.deadlineMs)));
       pool.dispatch({ method: "POST", path: call.path, headers, body: call.body }, new ReplyHandler(done));
     },
     async get(path, timeoutMs) {

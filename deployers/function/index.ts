@@ -13,6 +13,7 @@ import {
 import {
   INPUT_TYPE_NAMES,
   longInputType,
+  SHOWN_INPUT_TYPES,
   type InputOf,
   type InputTypeName,
   type ValueOf,
@@ -106,7 +107,7 @@ export const functionDeployer: Deployer<FunctionOptions> = {
   name: "function",
   options: z
     .strictObject({
-      inputType: z.enum(INPUT_TYPE_NAMES).optional(),
+      inputType: z.enum(INPUT_TYPE_NAMES, `expected ${SHOWN_INPUT_TYPES}`).optional(),
       module: locationSchema.optional(),
       export: z.string().min(1).optional(),
       fn: aFunction.optional(),

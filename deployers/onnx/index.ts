@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import {
   InvalidOptionsError,
+  isExactVersion,
   manifest,
   type BundleReport,
   type DeployedApplication,
@@ -14,15 +15,9 @@ import {
   type Manifest,
   type Windjammer,
 } from "../../core/index.ts";
-import { INPUT_TYPE_NAMES, longInputType, type InputTypeName } from "../input-types.ts";
+import { INPUT_TYPE_NAMES, longInputType, SHOWN_INPUT_TYPES, type InputTypeName } from "../input-types.ts";
 import { locationSchema, toPath } from "../location.ts";
-import {
-  checkExact,
-  installedVersion,
-  isExactVersion,
-  packageOptionsShape,
-  type PackageOptions,
-} from "../packages.ts";
+import { checkExact, installedVersion, packageOptionsShape, type PackageOptions } from "../packages.ts";
 import { planBatches, type BatchAxis } from "./batch-axis.ts";
 import { modelContract, planTensors, type ValueForm } from "./contract.ts";
 import { copyModel, MODEL_FILE, readModel } from "./model-source.ts";
@@ -71,7 +66,7 @@ export const onnx: Deployer<OnnxOptions> = {
   name: "onnx",
   options: z.strictObject({
     model: locationSchema,
-    inputType: z.enum([...INPUT_TYPE_NAMES, "tensor"]).optional(),
+    inputType: z.enum([...INPUT_TYPE_NAMES, "tensor"], `expected "tensor", ${SHOWN_INPUT_TYPES}`).optional(),
     processing: processingSchema.optional(),
     batchAxis: z
       .union(

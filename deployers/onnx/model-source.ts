@@ -49,14 +49,7 @@ export async function copyModel(
 ): Promise<number> {
   const taken = new Set([MODEL_FILE, ...target.reserved]);
   let copied = await copy(source.path, join(target.folder, MODEL_FILE));
-  for (const external of source.externalFiles) {
-    const location = posix.normalize(external.location.replaceAll("\\", "/"));
-    if (isAbsolute(external.location) || location === ".." || location.startsWith("../")) {
-      throw new UnsupportedModelError(
-        `the model keeps weights in "${external.location}", outside its own folder; save it with its weights beside it`,
-        { details: { file: external.location } },
-      );
-    }
+  for (const [location, minBytes] of weightFiles(source.externalFiles)) {
     if (taken.has(location)) {
       throw new UnsupportedModelError(
         `the model keeps weights in "${location}", a name that the bundle needs itself; save them under another name`,
@@ -65,9 +58,9 @@ export async function copyModel(
     }
     const from = join(dirname(source.path), ...location.split("/"));
     const size = await fileSize(from, `weight file "${location}", which the model needs,`);
-    if (size < external.minBytes) {
+    if (size < minBytes) {
       throw new InvalidModelFileError(
-        `weight file ${from} has ${size} bytes, and the model needs ${external.minBytes}; export or download it again`,
+        `weight file ${from} has ${size} bytes, and the model needs ${minBytes}; export or download it again`,
         { details: { path: from } },
       );
     }
@@ -76,6 +69,22 @@ export async function copyModel(
     copied += await copy(from, to);
   }
   return copied;
+}
+
+/** Bytes the model needs of each file, by path in its folder: one file can be written in several ways ("w.bin", "./w.bin"). */
+function weightFiles(externalFiles: readonly ExternalFile[]): ReadonlyMap<string, number> {
+  const files = new Map<string, number>();
+  for (const { location: written, minBytes } of externalFiles) {
+    const location = posix.normalize(written.replaceAll("\\", "/"));
+    if (isAbsolute(written) || location === ".." || location.startsWith("../")) {
+      throw new UnsupportedModelError(
+        `the model keeps weights in "${written}", outside its own folder; save it with its weights beside it`,
+        { details: { file: written } },
+      );
+    }
+    files.set(location, Math.max(minBytes, files.get(location) ?? 0));
+  }
+  return files;
 }
 
 /** A clone where the file system can, else streamed by the kernel: weights do not pass through this process. */

@@ -262,6 +262,27 @@ describe("external weight files", () => {
     await session.release();
   });
 
+  it("written in two ways are one file", async () => {
+    const model = onnxModel({
+      ...IDENTITY,
+      nodes: [
+        { op: "Add", inputs: ["x", "v"], outputs: ["t"] },
+        { op: "Add", inputs: ["t", "w"], outputs: ["y"] },
+      ],
+      initializers: [
+        { name: "v", type: "float32", dims: [3], external: { location: "w.bin", length: 12 } },
+        { name: "w", type: "float32", dims: [3], external: { location: "./w.bin", length: 12 } },
+      ],
+    });
+    const folder = await project({ "model.onnx": model, "w.bin": weights });
+    const bundled = await bundle({ model: join(folder, "model.onnx") });
+    expect(readdirSync(bundled.folder).toSorted()).toEqual(["model.onnx", "w.bin"]);
+    const session = await InferenceSession.create(join(bundled.folder, "model.onnx"));
+    const { y } = await session.run({ x: new Tensor("float32", Float32Array.of(1, 1, 1), [1, 3]) });
+    expect(y?.data).toEqual(Float32Array.of(3, 5, 7));
+    await session.release();
+  });
+
   it("that are missing are named", async () => {
     const folder = await project({ "model.onnx": withWeights("w.bin") });
     const error = await failure(bundle({ model: join(folder, "model.onnx") }));

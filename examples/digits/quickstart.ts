@@ -62,6 +62,7 @@ console.log(
   `Single queries: median ${ms(sorted[sorted.length >> 1])}, slowest ${ms(sorted.at(-1))}. The list of 16: ${ms(listMs)}.`,
 );
 console.log(`Batch sizes: ${await batchSizes()}.\n`);
+if (!shouldKeep) console.log("npm run quickstart -- --keep leaves the endpoint up, so that this works:");
 console.log(`curl -s ${digits.url} -d '${JSON.stringify({ input: cases.images[0] })}'`);
 
 if (shouldKeep) {

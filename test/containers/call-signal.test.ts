@@ -38,6 +38,14 @@ describe("CallSignal", () => {
     expect(cancelled.signal.reason).toMatchObject({ name: "AbortError" });
   });
 
+  test("is aborted after the deadline even where timers could not run", () => {
+    const call = new CallSignal(100);
+    expect(call.signal.aborted).toBe(false);
+    vi.spyOn(performance, "now").mockReturnValue(performance.now() + 101);
+    expect(call.signal.reason).toMatchObject({ name: "TimeoutError" });
+    vi.restoreAllMocks();
+  });
+
   test("aborts when the caller goes", () => {
     const call = new CallSignal(undefined);
     const { signal } = call;

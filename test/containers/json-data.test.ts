@@ -78,6 +78,15 @@ describe("parseJson", () => {
     ]);
     expect(parseJson("[9007199254740993]", false)).toEqual([9007199254740992]);
   });
+
+  test("what is longer than any 64-bit integer stays a number, and fits only floats", () => {
+    const digits = `1${"0".repeat(20)}`;
+    const values = parseJson(`[${digits}, -${digits}, ${"9".repeat(1_000_000)}]`, true);
+    expect(values).toEqual([1e20, -1e20, Infinity]);
+    const pack = (datatype: Datatype): Uint8Array => packJson(values, { datatype, shape: [3] });
+    expect(() => pack("INT64")).toThrow("element 0 is 100000000000000000000, which is not INT64");
+    expect(new Float64Array(pack("FP64").buffer)).toEqual(Float64Array.of(1e20, -1e20, Infinity));
+  });
 });
 
 test("ragged rows have content types of their own", () => {

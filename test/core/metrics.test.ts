@@ -7,28 +7,37 @@ describe("metrics", () => {
     const metrics = new Metrics();
     const digits = metrics.application("digits");
     expect(metrics.application("digits")).toBe(digits);
-    digits.outcome("ok", "", 3);
-    digits.outcome("default", "deadline", 60_000);
-    digits.outcome("error", "MODEL_ERROR", 0.4);
+    const first = digits.by("digits", "1");
+    expect(digits.by("digits", "1")).toBe(first);
+    first.outcome("ok", "", 3);
+    first.outcome("default", "deadline", 60_000);
+    first.outcome("error", "MODEL_ERROR", 0.4);
+    digits.by("digits", "2").outcome("error", "MODEL_ERROR", 1);
+    digits.outcome("error", "INVALID_JSON", 1);
     digits.cache("hit");
     const lines = (await metrics.text()).split("\n");
     expect(lines).toEqual(
       expect.arrayContaining([
         "# TYPE windjammer_queries_total counter",
-        'windjammer_queries_total{application="digits",kind="ok",reason=""} 1',
-        'windjammer_queries_total{application="digits",kind="default",reason="deadline"} 1',
-        'windjammer_queries_total{application="digits",kind="error",reason="MODEL_ERROR"} 1',
+        'windjammer_queries_total{application="digits",model="digits",version="1",kind="ok",reason=""} 1',
+        'windjammer_queries_total{application="digits",model="digits",version="1",kind="default",reason="deadline"} 1',
+        'windjammer_queries_total{application="digits",model="digits",version="1",kind="error",reason="MODEL_ERROR"} 1',
         "# TYPE windjammer_query_duration_seconds histogram",
-        'windjammer_query_duration_seconds_bucket{application="digits",le="0.0005"} 1',
-        'windjammer_query_duration_seconds_bucket{application="digits",le="0.005"} 2',
-        'windjammer_query_duration_seconds_bucket{application="digits",le="30"} 2',
-        'windjammer_query_duration_seconds_bucket{application="digits",le="+Inf"} 3',
-        'windjammer_query_duration_seconds_count{application="digits"} 3',
+        'windjammer_query_duration_seconds_bucket{application="digits",model="digits",version="1",le="0.0005"} 1',
+        'windjammer_query_duration_seconds_bucket{application="digits",model="digits",version="1",le="0.005"} 2',
+        'windjammer_query_duration_seconds_bucket{application="digits",model="digits",version="1",le="30"} 2',
+        'windjammer_query_duration_seconds_bucket{application="digits",model="digits",version="1",le="+Inf"} 3',
+        'windjammer_query_duration_seconds_count{application="digits",model="digits",version="1"} 3',
+        'windjammer_queries_total{application="digits",model="digits",version="2",kind="error",reason="MODEL_ERROR"} 1',
+        'windjammer_queries_total{application="digits",model="",version="",kind="error",reason="INVALID_JSON"} 1',
+        'windjammer_query_duration_seconds_count{application="digits",model="digits",version="2"} 1',
         'windjammer_cache_total{application="digits",result="hit"} 1',
       ]),
     );
     const sum = lines.find((line) =>
-      line.startsWith('windjammer_query_duration_seconds_sum{application="digits"}'),
+      line.startsWith(
+        'windjammer_query_duration_seconds_sum{application="digits",model="digits",version="1"}',
+      ),
     );
     expect(Number(sum?.split(" ")[1])).toBeCloseTo(60.0034, 9);
   });
@@ -75,6 +84,8 @@ describe("metrics", () => {
     const metrics = new Metrics();
     for (const name of ["a", "b"]) {
       metrics.application(name).outcome("ok", "", 1);
+      metrics.application(name).by(name, "1").outcome("ok", "", 1);
+      metrics.application(name).by(name, "2").outcome("ok", "", 1);
       metrics.application(name).cache("miss");
       metrics.version(name, "1").dropped("deadline");
       metrics.version(name, "2").waited(1);
@@ -87,6 +98,19 @@ describe("metrics", () => {
     expect(text).not.toContain('model="b",version="1"');
     expect(text).toContain('model="b",version="2"');
     expect(text).toContain('model="a",version="1"');
+  });
+
+  test("of a version that is removed and comes back start at 0", async () => {
+    const metrics = new Metrics();
+    const digits = metrics.application("digits");
+    digits.by("digits", "1").outcome("ok", "", 1);
+    digits.by("digits", "1").outcome("ok", "", 1);
+    metrics.removeVersion("digits", "1");
+    expect(await metrics.text()).not.toContain('version="1"');
+    digits.by("digits", "1").outcome("ok", "", 1);
+    expect(await metrics.text()).toContain(
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="ok",reason=""} 1',
+    );
   });
 
   test("include those of the process, and servers do not share theirs", async () => {

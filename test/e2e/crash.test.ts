@@ -22,8 +22,8 @@ function open(stateDir: string): Promise<Windjammer> {
 }
 
 /** Runs the program; gives what it said when it killed itself, or undefined when it came to its end. */
-function runProgram(stateDir: string, killAt: number): Promise<string | undefined> {
-  const args = [PROGRAM, stateDir, join(folder, "cache"), String(killAt)];
+function runProgram(stateDir: string, killAt: string, kind: string): Promise<string | undefined> {
+  const args = [PROGRAM, stateDir, join(folder, "cache"), killAt, kind];
   // What a killed client leaves of its own in the temporary folder is not the server's matter.
   const env = { ...process.env, TMPDIR: join(folder, "tmp") };
   return new Promise((resolve, reject) => {
@@ -44,6 +44,14 @@ beforeAll(async () => {
     name: "model",
     version: "1",
     source: answering("({ by: 1, input })"),
+  });
+  await first.close();
+  await cp(join(folder, "state"), join(folder, "two"), { recursive: true });
+  await using second = await open(join(folder, "two"));
+  await second.deploy(sourceDeployer, {
+    name: "model",
+    version: "2",
+    source: answering("({ by: 2, input })"),
   });
 });
 
@@ -103,7 +111,7 @@ it("a server killed at any event of a deployment comes back whole", { timeout: 6
   for (let killAt = 1; killAt <= MOST_POINTS; killAt++) {
     const stateDir = join(folder, `state-${killAt}`);
     await cp(join(folder, "state"), stateDir, { recursive: true });
-    const said = await runProgram(stateDir, killAt);
+    const said = await runProgram(stateDir, String(killAt), "rollout");
     const current = await checkRestart(stateDir);
     await expect
       .poll(() => containersOf(stateDir), { timeout: 10_000 })
@@ -122,3 +130,65 @@ it("a server killed at any event of a deployment comes back whole", { timeout: 6
   expect(served).toEqual(served.toSorted());
   expect(new Set(served)).toEqual(new Set(["1", "2"]));
 });
+
+/** What serves, as far as a deployment can change it: version, replicas, latency objective. */
+interface Serves {
+  readonly current?: string;
+  readonly replicas?: number;
+  readonly objective?: number;
+}
+
+const KINDS: readonly { kind: string; state: string; before: Serves; after: Serves }[] = [
+  { kind: "first", state: "none", before: {}, after: { current: "1", replicas: 1 } },
+  {
+    kind: "settings",
+    state: "state",
+    before: { current: "1", replicas: 1 },
+    after: { current: "1", replicas: 2, objective: 5_000 },
+  },
+  {
+    kind: "setVersion",
+    state: "two",
+    before: { current: "2", replicas: 1 },
+    after: { current: "1", replicas: 1 },
+  },
+];
+
+async function whatServes(wj: Windjammer): Promise<Serves> {
+  const current = (await wj.models())[0]?.currentVersion;
+  if (current === undefined) return {};
+  const version = (await wj.versions("model")).find(({ version: name }) => name === current);
+  const objective = (await wj.applications())[0]?.latencyObjectiveMs;
+  return {
+    current,
+    ...(version === undefined ? {} : { replicas: version.desiredReplicas }),
+    ...(objective === undefined ? {} : { objective }),
+  };
+}
+
+it.each(KINDS)(
+  "a server killed during a deployment of the kind $kind knows whether it had happened",
+  async ({ kind, state, before, after }) => {
+    // The second event of the switch is the first behind its commit.
+    for (const [killAt, serves] of [
+      ["check/1", before],
+      ["switch/1", before],
+      ["switch/2", after],
+    ] as const) {
+      const stateDir = join(folder, `${kind}-${killAt.replace("/", "-")}`);
+      if (state !== "none") await cp(join(folder, state), stateDir, { recursive: true });
+      expect(await runProgram(stateDir, killAt, kind)).toContain("killed at");
+      await using wj = await open(stateDir);
+      expect(await whatServes(wj)).toEqual(serves);
+      expect((await wj.deployments())[0]).toMatchObject(
+        serves === after
+          ? { state: "succeeded", result: "deployed" }
+          : { state: "failed", error: { code: "DEPLOYMENT_INTERRUPTED" } },
+      );
+      if (serves.current === undefined) continue;
+      const application = await wj.application("model");
+      const answer = (): Promise<unknown> => application.predict(7).catch(String);
+      await expect.poll(answer, { timeout: 20_000 }).toEqual({ by: Number(serves.current), input: 7 });
+    }
+  },
+);

@@ -59,6 +59,8 @@ describe("the installed package", () => {
   });
 
   it("has a bin", async () => {
+    const npx = await run("npx", ["--no-install", "windjammer", "--version"], { cwd: project, env });
+    expect(npx.stdout).toMatch(/^\d+\.\d+\.\d+/);
     const bin = join(project, "node_modules/.bin/windjammer");
     expect((await run(bin, ["--version"], { env })).stdout).toMatch(/^\d+\.\d+\.\d+/);
     expect((await run(bin, ["--help"], { env })).stdout).toContain("start");

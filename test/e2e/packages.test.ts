@@ -43,7 +43,7 @@ const PACKAGES: readonly MadeUpPackage[] = [
     fields: { scripts: { install: "node install.js" } },
     files: {
       "index.js": "",
-      "install.js": `require("fs").writeFileSync(process.env.PID_FILE, String(process.pid)); setInterval(() => {}, 1000);`,
+      "install.js": `require("fs").writeFileSync(process.env.TMPDIR + "/pid", String(process.pid)); setInterval(() => {}, 1000);`,
     },
   },
   {
@@ -273,7 +273,7 @@ describe("what goes wrong", () => {
   });
 
   it("is a close while a script runs, which ends the script too", async () => {
-    vi.stubEnv("PID_FILE", join(folder, "pid"));
+    vi.stubEnv("TMPDIR", folder);
     const bundle = await bundleWith({ "script-hangs": "1.0.0" }, { "script-hangs": true });
     const failed = expect(runtime.prepare(bundle, listening)).rejects.toThrow("closing");
     const pid = await expect

@@ -88,8 +88,15 @@ it("the session with a server works, block by block", async () => {
   expect(session.map(({ language }) => language)).toEqual(["sh", "ts", "sh"]);
   const [start, ...rest] = session;
   const stateDir = await mkdtemp(join(tmpdir(), "wj-readme-"));
-  const command = `exec ${(start?.text ?? "").trim()} --state-dir ${stateDir}`;
-  const server = spawn("bash", ["-c", command], { cwd: root, env, detached: true });
+  // The installed command; package.test.ts holds it to be this file.
+  const installed = (start?.text ?? "").trim().replace("npx windjammer", "node dist/core/cli/main.js");
+  const command = `exec ${installed} --state-dir ${stateDir}`;
+  const server = spawn("bash", ["-c", command], {
+    cwd: root,
+    env,
+    detached: true,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   try {
     for await (const chunk of server.stdout) if (String(chunk).includes("is up")) break;
     for (const block of rest) {
@@ -105,8 +112,10 @@ it("the session with a server works, block by block", async () => {
       expectPrinted(stdout, block.text, /# prints (.*)$/gm);
     }
   } finally {
-    if (server.pid !== undefined) process.kill(-server.pid, "SIGTERM");
-    if (server.exitCode === null && server.signalCode === null) await once(server, "exit");
+    if (server.exitCode === null && server.signalCode === null) {
+      process.kill(-(server.pid ?? 0), "SIGTERM");
+      await once(server, "exit");
+    }
     await rm(stateDir, { recursive: true, force: true });
   }
 });

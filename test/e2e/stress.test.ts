@@ -11,8 +11,10 @@ const CONNECTIONS = 64;
 const KILL_EVERY_MS = 1_000;
 const REPLICAS = 3;
 
+/** Slow enough that kills hit batches in flight. */
 const source = (version: number): string => `
-export function predict(inputs: readonly number[][]): { version: number; id: number; twice: number }[] {
+export async function predict(inputs: readonly number[][]): Promise<unknown[]> {
+  await new Promise((resolve) => setTimeout(resolve, 3));
   return inputs.map(([id = Number.NaN]) => ({ version: ${version}, id, twice: 2 * id }));
 }`;
 
@@ -53,7 +55,7 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
 
     const killOne = async (): Promise<void> => {
       const replicas = await wj.replicas();
-      for (const replica of replicas) pids.add(Number(replica.handle));
+      for (const { handle } of replicas) if (handle !== "") pids.add(Number(handle));
       const ready = replicas.filter(({ state }) => state === "ready");
       const victim = ready[Math.floor(Math.random() * ready.length)];
       if (victim === undefined) return;
@@ -93,7 +95,7 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
     await callers;
     clearInterval(killer);
     count(`seconds: ${((performance.now() - startedAt) / 1000).toFixed(1)}`);
-    for (const replica of await wj.replicas()) pids.add(Number(replica.handle));
+    for (const { handle } of await wj.replicas()) if (handle !== "") pids.add(Number(handle));
     await pool.close();
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -116,7 +118,9 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
   expect([...answered, ...failed.map(([, times]) => times)].reduce((sum, times) => sum + times, 0)).toBe(
     QUERIES,
   );
-  expect(answered.every((times) => times > 0)).toBe(true);
+  // A query is lost only when both of its tries hit a replica that is killed.
+  expect(failed.reduce((sum, [, times]) => sum + times, 0)).toBeLessThan(QUERIES / 1000);
+  expect(answered.every((times) => times > QUERIES / 20)).toBe(true);
   expect(tally.get("replicas killed") ?? 0).toBeGreaterThan(1);
   expect([...pids].filter(isAlive)).toEqual([]);
 });

@@ -24,6 +24,8 @@ export interface LabOptions {
   readonly store?: Store;
   /** Folder of the bundles; default a new one, removed after the test. */
   readonly root?: string;
+  /** Default 0: bundles that nothing refers to go with the next failure or deletion. */
+  readonly keepUnusedBundlesMs?: number;
 }
 
 /** Answers each input with itself. */
@@ -62,6 +64,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     runtime: options.runtime ?? runtime,
     serving,
     log,
+    keepUnusedBundlesMs: options.keepUnusedBundlesMs ?? 0,
   });
   let count = 0;
   const add: Lab["add"] = async (content, more) => {

@@ -1,8 +1,14 @@
 // The replies of the Clipper dialect as JSON text.
 import type { Manifest } from "../../../containers/protocol.ts";
-import { errorBody, toWindjammerError, type WindjammerError } from "../../errors.ts";
+import {
+  BatchTooLargeError,
+  errorBody,
+  InvalidModelOutputError,
+  toWindjammerError,
+  type WindjammerError,
+} from "../../errors.ts";
 import type { Outcome } from "../../query/query.ts";
-import { outputJson } from "../../query/rows.ts";
+import { outputJson } from "../../query/outputs.ts";
 import type { Reply } from "./dialect.ts";
 
 /** What came of a request's queries. */
@@ -15,6 +21,12 @@ export interface ClipperAnswer {
   readonly isBatch: boolean;
 }
 
+/**
+ * A reply may have so many characters (256 Mi). It is held as one string, which cannot have more than twice as many,
+ * and is once more in memory as bytes on its way out.
+ */
+const MAX_REPLY_LENGTH = 2 ** 28;
+
 /** One query's reply, or why it failed. */
 type Entry = { readonly text: string; readonly error?: WindjammerError };
 
@@ -22,19 +34,49 @@ type Entry = { readonly text: string; readonly error?: WindjammerError };
  * One input: its object, or the error with its status. A list: all objects in order with status 200, failed inputs as
  * `{"query_id", "error", "message", "details"}` among them; when all failed, the status is the first one's. A list of
  * one is answered as one input, as Clipper does.
+ *
+ * @param maxLength most characters of the whole reply
+ * @throws BatchTooLargeError, InvalidModelOutputError when the outputs are larger than one reply may be
  */
-export function clipperReply(answer: ClipperAnswer): Reply {
+export function clipperReply(answer: ClipperAnswer, maxLength: number = MAX_REPLY_LENGTH): Reply {
   const { outcomes, firstId, manifest, isBatch } = answer;
   const [first] = outcomes;
-  if (first !== undefined && (outcomes.length === 1 || !isBatch)) {
-    const { text, error } = entryOf(first, firstId, manifest);
-    return error === undefined ? { status: 200, body: text } : errorReply(error);
+  if (first === undefined || (outcomes.length > 1 && isBatch)) return listReply(answer, maxLength);
+  const { text, error } = entryOf(first, firstId, manifest);
+  if (text.length > maxLength) throw outputTooLarge(text.length, maxLength);
+  return error === undefined ? { status: 200, body: text } : errorReply(error);
+}
+
+function listReply({ outcomes, firstId, manifest }: ClipperAnswer, maxLength: number): Reply {
+  const texts: string[] = [];
+  let hasPrediction = outcomes.length === 0;
+  let length = 0;
+  let firstError: WindjammerError | undefined;
+  for (const [index, outcome] of outcomes.entries()) {
+    const { text, error } = entryOf(outcome, firstId + index, manifest);
+    length += text.length + 1;
+    if (length > maxLength) throw batchTooLarge(outcomes.length, index, maxLength);
+    texts.push(text);
+    firstError ??= error;
+    hasPrediction ||= error === undefined;
   }
-  const entries = outcomes.map((outcome, index) => entryOf(outcome, firstId + index, manifest));
-  const body = `{"batch_predictions":[${entries.map(({ text }) => text).join(",")}]}`;
-  const error = entries[0]?.error;
-  if (error === undefined || entries.some((entry) => entry.error === undefined)) return { status: 200, body };
-  return { status: error.statusCode, body, retryAfterS: error.retryAfterS };
+  const body = `{"batch_predictions":[${texts.join(",")}]}`;
+  if (hasPrediction || firstError === undefined) return { status: 200, body };
+  return { status: firstError.statusCode, body, retryAfterS: firstError.retryAfterS };
+}
+
+function outputTooLarge(length: number, limit: number): InvalidModelOutputError {
+  return new InvalidModelOutputError(
+    `the model's output is ${length} characters of JSON and a reply may have ${limit}; have the model return less`,
+    { details: { length, limit } },
+  );
+}
+
+function batchTooLarge(inputs: number, fitting: number, limit: number): BatchTooLargeError {
+  return new BatchTooLargeError(
+    `the outputs of ${inputs} inputs are together more than the ${limit} characters that a reply may have, the first ${fitting} fit; send the inputs in parts`,
+    { details: { inputs, fitting, limit } },
+  );
 }
 
 /** An error in Windjammer's own shape, which is the dialect's too. */

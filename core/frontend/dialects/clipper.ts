@@ -11,13 +11,16 @@ import type { PredictCall, Predictor } from "../../query/predict.ts";
 import type { Row } from "../../query/query.ts";
 import type { Target } from "../../query/router.ts";
 import { decodeInput, describeValue } from "../../query/rows.ts";
-import { parseJson } from "../json-depth.ts";
+import { parseJson } from "../json-text.ts";
 import { clipperReply, errorReply } from "./clipper-reply.ts";
 import type { Dialect, Exchange } from "./dialect.ts";
 import { numberLayout, NumberParser } from "./numbers.ts";
 
 /** Header for a deadline shorter than the application's objective, ms. Same as "timeout_ms" in the body. */
 const TIMEOUT_HEADER = "x-windjammer-timeout-ms";
+
+/** 24 days, the most that a timer takes. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 const EXPECTED = '{"input": …} or {"input_batch": […]}';
 
@@ -74,7 +77,7 @@ function answer(predictor: Predictor, decoder: Decoder, exchange: Exchange): Pre
     timeoutMs: shorter(timeoutMs, headerMs),
   };
   return predictor.predict(request, (outcomes, firstId) => {
-    exchange.reply(clipperReply({ outcomes, firstId, manifest, isBatch }));
+    exchange.reply(() => clipperReply({ outcomes, firstId, manifest, isBatch }));
   });
 }
 
@@ -199,8 +202,8 @@ function timeoutHeader(text: string | undefined): number | undefined {
 }
 
 function checkTimeout(value: JsonValue, field: string): number {
-  if (typeof value === "number" && Number.isFinite(value) && value > 0) return value;
-  const expected = "a number of milliseconds above 0";
+  if (typeof value === "number" && value > 0 && value <= MAX_TIMEOUT_MS) return value;
+  const expected = `a number of milliseconds above 0, at most ${MAX_TIMEOUT_MS}`;
   const got = describeValue(value);
   throw new InvalidRequestError(`${field}: expected ${expected}, got ${got}`, {
     details: { field, expected, got },

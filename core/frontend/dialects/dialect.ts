@@ -11,8 +11,11 @@ export interface Exchange {
   header(name: string): string | undefined;
   /** `performance.now()` when the body was whole: a caller's slow upload does not count against the objective. */
   readonly arrivedAt: number;
-  /** To be called exactly once, unless `answer` throws. */
-  reply(reply: Reply): void;
+  /**
+   * To be called exactly once, unless `answer` throws. Never throws: what `build` throws is answered with `refusal`, so
+   * that a reply that cannot be built keeps nobody waiting.
+   */
+  reply(build: () => Reply): void;
 }
 
 export interface Reply {

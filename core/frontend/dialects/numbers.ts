@@ -4,8 +4,9 @@ import type { Datatype, Manifest } from "../../../containers/protocol.ts";
 import { DATATYPE_BYTES } from "../../../containers/protocol.ts";
 import { elementCount } from "../../../containers/tensors.ts";
 import { FP32_OVERFLOW } from "../../query/elements.ts";
+import { POWERS_OF_TEN } from "../../query/float-text.ts";
 import type { Row } from "../../query/query.ts";
-import { endOfString } from "../json-depth.ts";
+import { endOfString } from "../json-text.ts";
 
 /** What a bundle's rows look like, where this parser can read them. */
 export interface NumberLayout {
@@ -57,7 +58,6 @@ const CLOSE = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
-const POWERS_OF_TEN: readonly number[] = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
 /** Integers of so many digits are exact as doubles. */
 const EXACT_DIGITS = 15;
 const FIRST_CAPACITY = 1024;
@@ -77,6 +77,14 @@ function isDigit(byte: number | undefined): boolean {
 
 function isExponent(byte: number | undefined): boolean {
   return byte === 0x65 || byte === 0x45;
+}
+
+/** First byte from `at` on that is no white space. */
+function endOfSpace(body: Buffer, at: number): number {
+  let end = at;
+  let byte = body[end];
+  while (byte === SPACE || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = body[++end];
+  return end;
 }
 
 type Numbers = Float32Array | Float64Array | Int32Array;
@@ -270,7 +278,8 @@ export class NumberParser {
       const magnitude = mantissa / (POWERS_OF_TEN[scale] as number);
       scratch[count] = isNegative ? -magnitude : magnitude;
       count += 1;
-      at += body[at + 1] === SPACE ? 2 : 1;
+      at += 1;
+      if ((body[at] as number) <= SPACE) at = endOfSpace(body, at);
     }
     this.#at = at;
     this.#count = count;
@@ -351,9 +360,8 @@ export class NumberParser {
   /** Steps over space to the next byte, and looks at it. */
   #skipSpace(): number | undefined {
     const body = this.#body;
-    let byte = body[this.#at];
-    while (byte === SPACE || byte === 0x0a || byte === 0x0d || byte === 0x09) byte = body[++this.#at];
-    return byte;
+    if ((body[this.#at] as number) <= SPACE) this.#at = endOfSpace(body, this.#at);
+    return body[this.#at];
   }
 
   /** Steps over space and the byte behind it. */

@@ -8,6 +8,7 @@ const RETRY_AFTER_S = 1;
 /** A batch goes when it is full, or when one of its queries has waited the delay. Only expired queries are dropped. */
 export class FixedPolicy implements BatchingPolicy {
   readonly name = "fixed";
+  readonly sharesAmongIdle = false;
   readonly #limit: BatchLimit;
   readonly #maxDelayMs: number;
 

@@ -7,6 +7,7 @@ const RETRY_AFTER_S = 1;
 /** Takes single queries, and drops only expired ones. */
 export class NonePolicy implements BatchingPolicy {
   readonly name = "none";
+  readonly sharesAmongIdle = false;
 
   admit(): Admission {
     return { isAdmitted: true };

@@ -44,6 +44,8 @@ export interface Completion {
 export interface BatchingPolicy {
   /** For people: "slo". */
   readonly name: string;
+  /** True: idle replicas share what waits, instead of the first one taking all it may. */
+  readonly sharesAmongIdle: boolean;
   /**
    * A query comes in. Says whether it can be answered in time behind what waits already.
    * @param replicas ready replicas that share the queue

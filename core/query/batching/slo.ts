@@ -22,6 +22,7 @@ interface Candidate {
 /** Batches to a latency objective, from a learned curve. Keeps one state for all replicas of a version. */
 export class SloPolicy implements BatchingPolicy {
   readonly name = "slo";
+  readonly sharesAmongIdle = true;
   readonly #latency = new LatencyModel();
   readonly #overhead = new Overhead();
   readonly #arrivals = new ArrivalRate();

@@ -9,7 +9,7 @@ import type { ReplicaFolder } from "./run-dir.ts";
  * What a replica gets of the frontend's environment. Nothing else: tokens and passwords that happen to be there are
  * not the model's business. What a model needs beyond these goes into its manifest's `environment`.
  */
-const INHERITED_VARIABLES: readonly string[] = [
+export const INHERITED_VARIABLES: readonly string[] = [
   "PATH",
   "HOME",
   "TMPDIR",

@@ -4,6 +4,7 @@ import { basename, delimiter, dirname } from "node:path";
 import type { Readable } from "node:stream";
 import { processEnvironment } from "../../config.ts";
 import { isNodeError, PackageInstallError, PackageNotFoundError } from "../../errors.ts";
+import { INHERITED_VARIABLES } from "./launch.ts";
 import { LineSplitter } from "./lines.ts";
 import { addVersions, installError, missingVersionOf, type NpmResult } from "./npm-errors.ts";
 import { signalGroup } from "./process-info.ts";
@@ -18,6 +19,9 @@ const OUTPUT_GRACE_MS = 1_000;
  */
 const NOT_HANDED_DOWN =
   /^npm_(?:config_(?:global|location|local_prefix|prefix|dry_run|workspaces?|include_workspace_root|omit|include|package_lock(?:_only)?|lockfile_version|save.*|ignore_scripts|only|production|if_present|call|package|yes)$|package_|lifecycle_)/;
+
+const OURS = /^WINDJAMMER_/;
+const FOR_NETWORK = /^(?:npm_config_.*|(?:https?|no|all)_proxy)$/i;
 
 export interface NpmOptions {
   /** Folder with the package.json. */
@@ -39,7 +43,8 @@ export async function npmInstall(
   await npm([...install, "--ignore-scripts"], options);
   // With every version of npm, only the scripts of named packages run this way.
   if (plan.scripts.length > 0) {
-    await npm(["rebuild", "--ignore-scripts=false", "--foreground-scripts", "--", ...plan.scripts], options);
+    const rebuild = ["rebuild", "--ignore-scripts=false", "--foreground-scripts", "--", ...plan.scripts];
+    await npm(rebuild, options);
   }
 }
 
@@ -60,7 +65,7 @@ async function runNpm(args: readonly string[], { folder, signal, onLine }: NpmOp
   const [command, ...rest] = args;
   const child = spawn(file, [...first, command ?? "", ...flags, "--prefer-offline", ...retries, ...rest], {
     cwd: folder,
-    env: npmEnvironment(),
+    env: command === "rebuild" ? scriptEnvironment() : npmEnvironment(),
     stdio: ["ignore", "pipe", "pipe"],
     // A group of its own, so that install scripts are killed with it.
     detached: true,
@@ -90,10 +95,24 @@ function npmCommand(): [string, ...string[]] {
   return runner !== undefined && basename(runner) === "npm-cli.js" ? [process.execPath, runner] : ["npm"];
 }
 
-/** The user's own environment, as if he ran npm himself: his registries, their tokens and proxies are set there. */
+/**
+ * The user's own environment, as if he ran npm himself: his registries, their tokens and proxies are set there. Not
+ * what is meant for this server, such as its token.
+ */
 function npmEnvironment(): Record<string, string> {
-  const own = Object.entries(processEnvironment()).filter(([name]) => !NOT_HANDED_DOWN.test(name));
-  const environment = Object.fromEntries(own);
+  return inherited((name) => !OURS.test(name));
+}
+
+/** Install scripts are other people's code: they get what a replica gets, and npm's way to the network. */
+function scriptEnvironment(): Record<string, string> {
+  return inherited((name) => INHERITED_VARIABLES.includes(name) || FOR_NETWORK.test(name));
+}
+
+function inherited(isWanted: (name: string) => boolean): Record<string, string> {
+  const own = Object.entries(processEnvironment());
+  const environment = Object.fromEntries(
+    own.filter(([name]) => isWanted(name) && !NOT_HANDED_DOWN.test(name)),
+  );
   return {
     ...environment,
     // Packages are made for the Node that will run them, not for another one of the PATH.

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isNodeError } from "../../errors.ts";
+import { unlessAborted } from "../../wait.ts";
 import { npmInstall } from "./npm.ts";
 
 /** All that decides what an installation holds, beside the Node that runs it. */
@@ -64,7 +65,10 @@ export class PackageCache {
   async install(set: DependencySet, options: InstallOptions): Promise<Installation> {
     const key = keyOf(set);
     for (let running = this.#running.get(key); running !== undefined; running = this.#running.get(key)) {
-      await settledOrAborted(running, options.signal);
+      await unlessAborted(
+        running.catch(() => undefined),
+        options.signal,
+      );
     }
     options.signal.throwIfAborted();
     const installing = this.#findOrInstall(set, key, options).finally(() => this.#running.delete(key));
@@ -134,13 +138,4 @@ function isOwned(name: string): boolean {
   } catch (error) {
     return isNodeError(error) && error.code === "EPERM";
   }
-}
-
-async function settledOrAborted(running: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  const aborted = Promise.withResolvers<void>();
-  const onAbort = (): void => aborted.resolve();
-  signal.addEventListener("abort", onAbort, { once: true });
-  await Promise.race([running.catch(() => {}), aborted.promise]);
-  signal.removeEventListener("abort", onAbort);
-  signal.throwIfAborted();
 }

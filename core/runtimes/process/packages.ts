@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { lstat, mkdir, readdir, readFile, readlink, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { InvalidBundleError } from "../../errors.ts";
+import { isExactVersion, isPackageName } from "../../package-names.ts";
 import type { BundleFolder } from "../../types.ts";
 import type { PrepareOptions } from "../runtime.ts";
 import { findPackages, type Found, type InstalledPackage } from "./installed-packages.ts";
@@ -10,10 +11,6 @@ import { renameUnlessThere, type DependencySet, type PackageCache } from "./pack
 
 const LOCKFILE = "package-lock.json";
 const LINKS = "linked-";
-
-/** Also the capitals of old packages; never a leading hyphen, which npm would take for an option. */
-const PACKAGE_NAME = /^(?:@[A-Za-z0-9][A-Za-z0-9._~-]*\/)?[A-Za-z0-9][A-Za-z0-9._~-]*$/;
-const EXACT_VERSION = /^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$/;
 
 /** Where packages may come from. */
 export interface PackageSources {
@@ -47,19 +44,27 @@ export async function preparePackages(
   return install(bundle, { cache: sources.cache, why: whyInstall(packages, tried) }, options);
 }
 
+/** A package of the bundle that its folder does not hold in the exact version (any more). */
+export async function findLostPackage({ root, manifest }: BundleFolder): Promise<string | undefined> {
+  const { packages } = manifest;
+  if (Object.keys(packages).length === 0) return undefined;
+  const { matching } = await findPackages(packages, root);
+  return Object.keys(packages).find((name) => !matching.has(name));
+}
+
 /** Names and versions end up in files and arguments of npm: only plain ones are let through. */
 function checkPackages({ manifest }: BundleFolder): void {
   for (const [name, version] of Object.entries(manifest.packages)) {
-    if (!PACKAGE_NAME.test(name)) {
+    if (!isPackageName(name)) {
       throw new InvalidBundleError(`packages: ${JSON.stringify(name)} is not the name of an npm package`);
     }
-    if (!EXACT_VERSION.test(version)) {
+    if (!isExactVersion(version)) {
       throw new InvalidBundleError(
         `packages: ${name} needs an exact version such as "1.2.3", got ${JSON.stringify(version)}`,
       );
     }
   }
-  const wrong = Object.keys(manifest.allowScripts).find((name) => !PACKAGE_NAME.test(name));
+  const wrong = Object.keys(manifest.allowScripts).find((name) => !isPackageName(name));
   if (wrong !== undefined) {
     throw new InvalidBundleError(`allowScripts: ${JSON.stringify(wrong)} is not the name of an npm package`);
   }

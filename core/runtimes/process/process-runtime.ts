@@ -2,6 +2,8 @@
 import { join } from "node:path";
 import {
   DiskFullError,
+  InvalidOptionsError,
+  ReplicaStartError,
   ShuttingDownError,
   StateDirError,
   toWindjammerError,
@@ -20,13 +22,15 @@ import { ChildReplica } from "./child.ts";
 import { containerCommand } from "./launch.ts";
 import { LogFile } from "./log-file.ts";
 import { PackageCache } from "./package-cache.ts";
-import { preparePackages } from "./packages.ts";
+import { findLostPackage, preparePackages } from "./packages.ts";
 import { processIdentity } from "./process-info.ts";
 import { ReplicaLog } from "./replica-log.ts";
 import { RunDir, type ReplicaFolder } from "./run-dir.ts";
 
 /** Replicas that have gone and whose log files are kept: a version that crashes again and again starts many. */
 const KEPT_LOGS = 50;
+/** A start that has to install packages first may take longer by this. */
+const MEND_TIMEOUT_MS = 60_000;
 
 export interface ProcessRuntimeSettings {
   readonly packagesFrom: readonly string[];
@@ -54,6 +58,8 @@ export class ProcessRuntime implements Runtime {
   readonly #running = new Set<ChildReplica>();
   readonly #pending = new Set<Promise<unknown>>();
   readonly #oldLogs: ReplicaLog[] = [];
+  /** By the one server that it may have in its life. */
+  #isTaken = false;
   #opened: Opened | undefined;
   #closed: Promise<void> | undefined;
 
@@ -62,13 +68,19 @@ export class ProcessRuntime implements Runtime {
   }
 
   async open(context: RuntimeContext): Promise<void> {
-    if (this.#opened !== undefined) throw new WindjammerError("the process runtime is open already");
+    if (this.#isTaken) {
+      throw new InvalidOptionsError("this runtime is used by another server; make a new one", {
+        details: { option: "runtime" },
+      });
+    }
+    this.#isTaken = true;
     try {
       const cache = new PackageCache(join(context.cacheDir, "packages"));
-      const runDir = await RunDir.open(context.runDir);
       await cache.open();
+      const runDir = await RunDir.open(context.runDir);
       this.#opened = { runDir, cache, closing: new AbortController() };
     } catch (error) {
+      this.#isTaken = false;
       throw folderError(error, context);
     }
   }
@@ -77,7 +89,7 @@ export class ProcessRuntime implements Runtime {
     const { cache, closing } = this.#open();
     const signal = AbortSignal.any([options.signal, closing.signal]);
     const sources = { installedIn: this.#settings.packagesFrom, cache };
-    const preparing = preparePackages(bundle, sources, { report: options.report, signal });
+    const preparing = preparePackages(bundle, sources, { ...options, signal });
     try {
       return `process:${await this.#tracked(preparing)}`;
     } catch (error) {
@@ -88,7 +100,29 @@ export class ProcessRuntime implements Runtime {
 
   async start(spec: ReplicaSpec): Promise<RunningReplica> {
     const { runDir } = this.#open();
+    await this.#mendPackages(spec);
+    this.#open();
     return this.#tracked(this.#start(spec, runDir));
+  }
+
+  /**
+   * Packages that are linked are the user's own: an `npm ci` or an update of his project takes them away from a model
+   * that runs. To copy them instead would cost disk and minutes for each bundle, so they are looked after before each
+   * start, which then uses what is there by now, or installs it.
+   */
+  async #mendPackages({ id, bundle }: ReplicaSpec): Promise<void> {
+    const lost = await findLostPackage(bundle);
+    if (lost === undefined) return;
+    try {
+      await this.prepare(bundle, { report: () => {}, signal: AbortSignal.timeout(MEND_TIMEOUT_MS) });
+    } catch (error) {
+      const { message } = toWindjammerError(error);
+      throw new ReplicaStartError(
+        `replica ${id} cannot start: its package ${lost} is not where it was linked from any more, and could not be ` +
+          `installed anew: ${message}; install it there again, or deploy the model again`,
+        { cause: error, details: { package: lost, logTail: [] } },
+      );
+    }
   }
 
   list(): Promise<readonly RunningReplica[]> {

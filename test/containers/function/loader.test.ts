@@ -156,8 +156,17 @@ describe("outputs that cannot be answers", () => {
       expect(answer).toEqual({
         code: "INVALID_MODEL_OUTPUT",
         message: expect.stringContaining(message),
-        isOfBatch: true,
+        isWrongCount: true,
       });
+  });
+
+  test("an input that makes a function return too few outputs fails alone", async () => {
+    await using bundle = await functionBundle(
+      "export const predict = (inputs) => inputs.filter((x) => x !== 2);",
+    );
+    await using container = await TestContainer.start(bundle);
+    const answers = await container.predict([0, 1, 2, 3]);
+    expect(answers).toMatchObject([0, 1, { code: "INVALID_MODEL_OUTPUT" }, 3]);
   });
 
   test("a typed array is a list of outputs", async () => {
@@ -170,7 +179,7 @@ describe("outputs that cannot be answers", () => {
 });
 
 describe("a function that throws", () => {
-  test("is called once more for each row of a batch, and once for a single row", async () => {
+  test("is called for halves of a batch until each row was alone, and once for a single row", async () => {
     await using bundle = await functionBundle(`const calls = [];
       export const predict = (inputs) => {
         calls.push(inputs.length);
@@ -182,7 +191,7 @@ describe("a function that throws", () => {
       [1, 2, 3].map(() => ({ code: "MODEL_ERROR", message: "TypeError: never" })),
     );
     await container.predict([1]);
-    expect(await container.predict(["calls"])).toEqual([[3, 1, 1, 1, 1, 1]]);
+    expect(await container.predict(["calls"])).toEqual([[3, 2, 1, 1, 1, 1, 1]]);
   });
 
   test("keeps its stack from callers and gives it to the log, in source positions of the module", async () => {
@@ -200,6 +209,24 @@ describe("a function that throws", () => {
 });
 
 describe("the signal of a call", () => {
+  test("ends the search for a bad row at the deadline, also in a function that never waits", async () => {
+    await using bundle = await functionBundle(`let calls = 0;
+      export const predict = (inputs) => {
+        if (inputs[0] === "calls") return [calls];
+        calls += 1;
+        for (const until = performance.now() + 60; performance.now() < until;);
+        throw new Error("slow and bad");
+      };`);
+    await using container = await TestContainer.start(bundle);
+    const rows = Array.from({ length: 64 }, (_, row) => row);
+    const { errors } = await container.infer([jsonTensor("input", rows)], {
+      "windjammer-deadline-ms": "150",
+    });
+    expect(errors.at(-1)?.message).toBe("The deadline has passed before this input could run");
+    const [calls] = await container.predict(["calls"]);
+    expect(calls).toBeLessThan(5);
+  });
+
   const WAITS = `export const predict = (inputs, { signal }) => new Promise((resolve, reject) => {
     console.log("waiting");
     signal.addEventListener("abort", () => { console.log("aborted: " + signal.reason.name); resolve(inputs); });

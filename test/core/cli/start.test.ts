@@ -61,13 +61,15 @@ const FREE = ["--port", "0", "--admin-port", "0", "--log-level", "silent"];
 
 describe("windjammer start", () => {
   test("serves both APIs, says where, and closes on SIGINT", async () => {
-    const server = run(["start", ...FREE, "--state-dir", join(folder, "one")]);
+    const limits = ["--max-inputs", "7", "--max-body-bytes", "4096"];
+    const server = run(["start", ...FREE, ...limits, "--state-dir", join(folder, "one")]);
     const { query, admin } = await started(server);
     expect((await fetch(`${admin}/health/ready`)).status).toBe(200);
     expect((await fetch(`${query}/health/live`)).status).toBe(200);
     expect(await (await fetch(`${admin}/api/v1/server`)).json()).toMatchObject({
       queryUrl: query,
       runtime: "process",
+      limits: { maxInputs: 7, maxBodyBytes: 4096 },
     });
     expect(server.stdout()).toContain(join(folder, "one"));
     expect(server.stdout()).toContain("Ctrl-C");
@@ -170,6 +172,13 @@ describe("the command line", () => {
       "--cache-dir",
       "--token",
       "--log-level",
+      "--runtime",
+      "--max-body-bytes",
+      "--max-inputs",
+      "--max-queue-length",
+      "--max-bundle-bytes",
+      "--request-timeout-ms",
+      "--drain-timeout-ms",
     ])
       expect(help.stdout()).toContain(option);
     expect(help.stdout()).toContain("1337");
@@ -186,6 +195,9 @@ describe("the command line", () => {
     [["start", "--runtime", "docker"], "Allowed choices are process"],
     [["start", "extra"], "too many arguments"],
     [["start", ...FREE, "--token", "short"], "INVALID_OPTIONS"],
+    [["start", ...FREE, "--token", "correct horse battery staple"], "without spaces"],
+    [["start", "--max-inputs", "1e3"], "expected a whole number"],
+    [["start", ...FREE, "--max-inputs", "0"], "maxInputs: expected"],
     [["start", ...FREE, "--host", "0.0.0.0"], "needs a token"],
     [[], "Usage: windjammer"],
   ])("refuses %j as wrong usage", async (args, message) => {

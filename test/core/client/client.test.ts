@@ -10,6 +10,7 @@ import { Client } from "../../../core/client/client.ts";
 import type { DeployOptions } from "../../../core/client/interface.ts";
 import type { Deployer } from "../../../core/deploy/deployer.ts";
 import {
+  ApplicationNotFoundError,
   GateFailedError,
   InvalidInputError,
   InvalidOptionsError,
@@ -133,6 +134,7 @@ describe("client", () => {
     [{ source: 5 }, "source: expected string, got 5"],
     [{ defaultOutput: Number.NaN }, "defaultOutput: NaN is not a JSON number"],
     [{ examples: [{ input: [undefined] }] }, "examples[0].input[0]: undefined is not JSON"],
+    [{ signal: "stop" }, 'signal: expected an AbortSignal, got "stop"'],
     [{ onEvent: "log" }, 'onEvent: expected a function, got "log"'],
     [{ batching: { policy: "aimd" } }, "batching.policy: expected"],
   ])("refuses %j before anything is sent", async (wrong, message) => {
@@ -181,6 +183,17 @@ describe("client", () => {
     expect(start.message).toContain("Segmentation fault");
     expect(start.details["logTail"]).toContain("Segmentation fault");
     expect(await wj.models()).not.toContainEqual(expect.objectContaining({ name: "fails" }));
+  });
+
+  test("a model without an application gives a handle that says so", async () => {
+    const app = await wj.deploy(sourceDeployer, { ...fresh("bare", "1"), application: null });
+    expect([app.name, app.url, app.deployment.state]).toEqual(["", "", "succeeded"]);
+    for (const call of [app.predict(1), app.predictBatch([1]), app.predictDetailed([1])]) {
+      const error = await thrown(call);
+      expect(error).toBeInstanceOf(ApplicationNotFoundError);
+      expect(error.message).toContain("application: null");
+      expect(error.message).toContain('"bare"');
+    }
   });
 
   test("splits long lists to the server's limits and joins the answers in order", async () => {
@@ -268,6 +281,60 @@ describe("client", () => {
     expect((await wj.applications()).map(({ name }) => name)).not.toContain("managed");
     expect(await wj.metrics()).toContain("windjammer_");
     expect(await wj.info()).toMatchObject({ queryUrl: server.queryUrl, runtime: "scripted" });
+  });
+
+  /** Deploys a second version, whose gate waits; gives what came of it when `stop` was called at the gate. */
+  async function stopped(
+    name: string,
+    stop: (id: string) => unknown,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
+    const app = await wj.deploy(sourceDeployer, fresh(name, "1"));
+    const released = Promise.withResolvers<void>();
+    runtime.script = async ({ inputs }) => {
+      await released.promise;
+      return echo(inputs);
+    };
+    try {
+      const options = { ...fresh(name, "2"), examples: [{ input: 1 }], signal };
+      const onEvent = async ({ step }: DeploymentEvent): Promise<void> => {
+        if (step === "gate") await stop((await wj.deployments())[0]?.id ?? "");
+      };
+      return await wj.deploy(sourceDeployer, { ...options, onEvent: (event) => void onEvent(event) });
+    } catch (error) {
+      return error;
+    } finally {
+      runtime.script = ({ inputs }) => echo(inputs);
+      released.resolve();
+      expect(await app.predict("former")).toBe("former");
+      expect(await wj.models()).toContainEqual({ name, currentVersion: "1" });
+    }
+  }
+
+  describe("a deployment that is cancelled", () => {
+    test("by its signal rejects with the signal's reason, and the former version serves", async () => {
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      expect(await stopped("signalled", () => controller.abort(reason), controller.signal)).toBe(reason);
+      const [latest] = await wj.deployments();
+      expect(latest).toMatchObject({ model: "signalled", version: "2", state: "failed" });
+    });
+
+    test("by its id fails with the server's words", async () => {
+      const ended: Promise<unknown>[] = [];
+      const error = await stopped("named", (id) => ended.push(wj.cancelDeployment(id)));
+      expect(error).toBeInstanceOf(WindjammerError);
+      expect(String(error)).toContain("cancel");
+      expect(await ended[0]).toMatchObject({ model: "named", version: "2", state: "failed" });
+      await expect(wj.cancelDeployment("none")).rejects.toMatchObject({ code: "DEPLOYMENT_NOT_FOUND" });
+    });
+
+    test("before it began sends nothing", async () => {
+      const before = await wj.deployments();
+      const signal = AbortSignal.abort(new Error("never"));
+      await expect(wj.deploy(sourceDeployer, { ...fresh("never", "1"), signal })).rejects.toThrow("never");
+      expect(await wj.deployments()).toEqual(before);
+    });
   });
 
   test("takes up the events again where a broken connection left off", async () => {
@@ -375,6 +442,34 @@ describe("connect", () => {
     const app = await client.deploy(sourceDeployer, fresh("secret", "1"));
     expect(await app.predict(1)).toBe(1);
   });
+
+  test("takes the query API's URL from the caller, where the server's own does not lead to it", async () => {
+    await using server = await startServer({ port: 0, adminPort: 0, runtime: idleRuntime() });
+    await using tunnel = await startProxy(Number(new URL(server.queryUrl).port));
+    const queryUrl = `http://localhost:${tunnel.port}/`;
+    await using client = await Client.connect(server.adminUrl, { queryUrl });
+    const app = await client.deploy(sourceDeployer, fresh("tunnelled", "1"));
+    expect(app.url).toBe(`${queryUrl}tunnelled/predict`);
+    expect(await app.predict(1)).toBe(1);
+    expect(tunnel.connections).toBeGreaterThan(0);
+    const error = await thrown(Client.connect(server.adminUrl, { queryUrl: "localhost:1" }));
+    expect(error).toBeInstanceOf(InvalidOptionsError);
+    expect(error.message).toContain("queryUrl");
+  });
+
+  test.each(["with space and length", "with-a-line-break\n", "\u00fcber-sixteen-long", "too-short"])(
+    "a server does not start with the token %j, which nobody could send",
+    async (token) => {
+      const error = await thrown(startServer({ port: 0, adminPort: 0, token, runtime: idleRuntime() }));
+      expect(error).toBeInstanceOf(InvalidOptionsError);
+      expect(error.message).toContain("at least 16 printable ASCII characters without spaces");
+      expect(JSON.stringify([error.message, error.details])).not.toContain(token);
+      if (token === "too-short") return;
+      const refused = await thrown(Client.connect("http://127.0.0.1:9", { token }));
+      expect(refused).toBeInstanceOf(InvalidOptionsError);
+      expect(refused.message).not.toContain(token);
+    },
+  );
 
   test.each(["", "localhost:1338", "ftp://localhost", "nonsense"])("refuses the URL %j", async (url) => {
     const error = await thrown(Client.connect(url));

@@ -177,7 +177,7 @@ describe("a made-up input", () => {
           errors: inputs.map(() => ({
             code: "INVALID_MODEL_OUTPUT",
             message: "1 output for 2 inputs",
-            isOfBatch: true,
+            isWrongCount: true,
           })),
         }),
         /1 output for 2 inputs/,

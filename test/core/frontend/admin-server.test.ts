@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { packFolder } from "../../../core/deploy/bundle.ts";
 import { InvalidOptionsError, PortInUseError } from "../../../core/errors.ts";
 import type { OpenApiDocument } from "../../../core/frontend/openapi.ts";
@@ -234,7 +235,8 @@ describe("what is refused", () => {
     const odd = { "content-type": "application/json", "content-encoding": "pied-piper" };
     expectError(await admin.send("PUT", path, { headers: odd, body: "{}" }), 415, "UNSUPPORTED_ENCODING");
     const body = { inputType: "json", defaultOutput: "x".repeat(33 * 2 ** 20) };
-    expectError(await admin.send("PUT", path, { body }), 413, "BODY_TOO_LARGE");
+    const { message } = expectError(await admin.send("PUT", path, { body }), 413, "BODY_TOO_LARGE");
+    expect(message).toContain("smaller examples");
   });
 
   test("a body that does not come", async () => {
@@ -317,6 +319,33 @@ describe("what is refused", () => {
   });
 });
 
+describe("an upload that the server takes its time over", () => {
+  const IDLE_MS = 100;
+
+  test.each([
+    ["before it reads", "before"],
+    ["after all of it has come", "after"],
+  ])("%s is not taken for one that stopped", async (_, when) => {
+    await using admin = await startAdmin({ config: { requestTimeoutMs: IDLE_MS } });
+    const receive = admin.bundles.receive.bind(admin.bundles);
+    vi.spyOn(admin.bundles, "receive").mockImplementation(async (stream) => {
+      if (when === "before") await sleep(4 * IDLE_MS);
+      const stored = await receive(stream);
+      if (when === "after") await sleep(4 * IDLE_MS);
+      return stored;
+    });
+    const source = join(admin.folder, "slow");
+    // More than all buffers on the way hold together.
+    await writeBundle(source, { source: `// ${"x".repeat(16 * 2 ** 20)}\n${answering("1")}` });
+    const reply = await admin.send("POST", `${API}/bundles`, {
+      headers: { "content-type": "application/x-tar" },
+      body: await buffer(packFolder(source)),
+    });
+    expect(reply.json).toEqual({ bundle: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(reply.status).toBe(201);
+  });
+});
+
 describe("token", () => {
   const TOKEN = "correct horse battery".replaceAll(" ", "-");
 
@@ -333,12 +362,28 @@ describe("token", () => {
     expectError(await admin.send("GET", "/nowhere"), 401, "UNAUTHORIZED");
     const headers = { authorization: `Bearer ${TOKEN}`, host: "models.example" };
     expect((await admin.send("GET", `${API}/server`, { headers })).status).toBe(200);
-    expect((await admin.send("GET", "/health/ready")).json).toEqual({ status: "ready" });
+    expect((await admin.send("GET", "/health/ready")).json).toMatchObject({ status: "ready" });
   });
 
   test("is needed to listen where other machines are", async () => {
     await expect(startAdmin({ config: { host: "0.0.0.0" } })).rejects.toThrow(InvalidOptionsError);
   });
+});
+
+test("is ready while a version has no replica, and names it", async () => {
+  await using admin = await startAdmin();
+  await admin.deploy({ name: "well", version: "1" });
+  await admin.deploy({ name: "ill", version: "7" });
+  const ready = (): Promise<Reply> => admin.send("GET", "/health/ready");
+  expect((await ready()).json).toEqual({ status: "ready", withoutReplica: [] });
+  // What a version that cannot be opened after a restart comes to.
+  await admin.serving.close("ill", "7", 0);
+  const reply = await ready();
+  expect(reply.status).toBe(200);
+  expect(reply.json).toEqual({ status: "ready", withoutReplica: [{ model: "ill", version: "7" }] });
+  const { json } = await admin.send("GET", `${API}/openapi.json`);
+  const responses = (json as OpenApiDocument).paths["/health/ready"]?.["get"]?.["responses"];
+  expect(Object.keys(responses as object).toSorted()).toEqual(["200", "503", "default"]);
 });
 
 test("a port in use is named, with what to do", async () => {

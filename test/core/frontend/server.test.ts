@@ -4,6 +4,7 @@ import { request as httpRequest } from "node:http";
 import type { Socket } from "node:net";
 import { deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { ModelError } from "../../../core/errors.ts";
 import type { Query } from "../../../core/query/query.ts";
 import { fakes, jsonOutputs, valueManifest } from "../query/fakes.ts";
 import { readAll, startTestServer, until } from "./query-client.ts";
@@ -30,7 +31,9 @@ describe("paths", () => {
     expect((await server.get("/health/ready")).json).toEqual({ ready: true });
     const metrics = await server.get("/metrics");
     expect(metrics.headers.get("content-type")).toContain("text/plain");
-    expect(metrics.text).toContain('windjammer_queries_total{application="digits",kind="ok",reason=""} 1');
+    expect(metrics.text).toContain(
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="ok",reason=""} 1',
+    );
     expect((await server.get("/")).json).toMatchObject({
       applications: ["digits"],
       managementApi: "http://127.0.0.1:1338",
@@ -69,6 +72,25 @@ describe("paths", () => {
       headers: { "content-type": "text/csv" },
     });
     expect(reply.json).toEqual({ query_id: 1, output: 3, default: false });
+  });
+
+  test("may be whole URLs, as clients send them to proxies", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, sum));
+    const ask = async (method: string, target: string, body = ""): Promise<string> => {
+      const socket = await server.dial();
+      socket.write(
+        `${method} ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
+      return await readAll(socket);
+    };
+    const input = '{"input":[1,2]}';
+    for (const host of ["http://models.example", "HTTPS://models.example:1337"]) {
+      expect(await ask("POST", `${host}/digits/predict`, input)).toContain('"output":3');
+      expect(await ask("POST", `${host}/digits/predict?a=/b`, input)).toContain('"output":3');
+      expect(await ask("GET", `${host}/health/live`)).toContain('{"live":true}');
+      expect(await ask("GET", host)).toContain('"applications":["digits"]');
+      expect(await ask("GET", `${host}/digits/predict`)).toContain("METHOD_NOT_ALLOWED");
+    }
   });
 
   test("an unknown application is named, with those there are", async () => {
@@ -263,7 +285,7 @@ describe("connections", () => {
       setImmediate(() => setImmediate(resolve));
     });
     expect((await server.get("/metrics")).text).toContain(
-      'windjammer_queries_total{application="digits",kind="error",reason="CALLER_GONE"} 2',
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="error",reason="CALLER_GONE"} 2',
     );
   });
 
@@ -281,7 +303,89 @@ describe("connections", () => {
   });
 });
 
+describe("a reply", () => {
+  test("that cannot be built is answered all the same, and the query's queue does not feel it", async () => {
+    const thrown: unknown[] = [];
+    const parts = fakes(doubles, {}, (query) => {
+      setImmediate(() => {
+        try {
+          // JSON has no way to say a bigint.
+          query.settle({ kind: "error", error: new ModelError("it threw", { details: { count: 1n } }) });
+        } catch (error) {
+          thrown.push(error);
+        }
+      });
+    });
+    await using server = await startTestServer(parts);
+    for (const body of [{ input: [1] }, { input_batch: [[1], [2]] }]) {
+      const reply = await server.post(body);
+      expect([reply.status, reply.json.error]).toEqual([500, "INTERNAL"]);
+    }
+    expect(thrown).toEqual([]);
+  });
+
+  test("that its client does not read is not held for ever", async () => {
+    const text = JSON.stringify("y".repeat(30_000_000));
+    const outputs = jsonOutputs([text]);
+    const parts = fakes(doubles, {}, (query) => query.settle({ kind: "ok", outputs, index: 0 }));
+    await using server = await startTestServer(parts, { requestTimeoutMs: 200 });
+    const socket = await server.dial();
+    socket.pause();
+    socket.write(rawPost('{"input":[1]}'));
+    await until(() => parts.served.received[0]?.isAbandoned === true);
+    socket.destroy();
+  });
+
+  test("that its client reads slowly arrives whole, and so does a late one", async () => {
+    const held: Query[] = [];
+    await using server = await startTestServer(
+      fakes(doubles, {}, (query) => held.push(query)),
+      { requestTimeoutMs: 500 },
+    );
+    const socket = await server.dial();
+    socket.write(rawPost('{"input":[1]}'));
+    await until(() => held.length === 1);
+    // Time passes, and must not count.
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1100);
+    });
+    const [query] = held;
+    query?.settle({ kind: "ok", outputs: jsonOutputs([JSON.stringify("y".repeat(20_000_000))]), index: 0 });
+    let length = 0;
+    let paused = 0;
+    for await (const chunk of socket) {
+      length += (chunk as Buffer).length;
+      if (length >= 20_000_000) break;
+      if (length < 500_000 * (paused + 1)) continue;
+      paused += 1;
+      await new Promise((resolve) => {
+        setTimeout(resolve, 40);
+      });
+    }
+    expect(length).toBeGreaterThan(20_000_000);
+    expect(paused).toBeGreaterThan(20);
+  });
+});
+
 describe("closing", () => {
+  test("twice waits twice", async () => {
+    const held: Query[] = [];
+    const server = await startTestServer(fakes(doubles, {}, (query) => held.push(query)));
+    const reply = server.post({ input: [2] });
+    await until(() => held.length === 1);
+    const ended: string[] = [];
+    const first = server.server.close(5000).then(() => ended.push("first"));
+    const second = server.server.close(5000).then(() => ended.push("second"));
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+    expect(ended).toEqual([]);
+    held.forEach(sum);
+    expect((await reply).json.output).toBe(2);
+    await Promise.all([first, second]);
+    await server.server.close(0);
+  });
+
   test("lets running queries finish, refuses new ones and closes their connections", async () => {
     const held: Query[] = [];
     const parts = fakes(doubles, {}, (query) => held.push(query));
@@ -304,6 +408,20 @@ describe("closing", () => {
     expect(text.toLowerCase()).toContain("connection: close");
     expect(refused).toContain("HTTP/1.1 400");
     await expect(server.post({ input: [1] })).rejects.toThrow("fetch failed");
+  });
+
+  test("lets a client read the reply that it is reading", async () => {
+    const outputs = jsonOutputs([JSON.stringify("y".repeat(20_000_000))]);
+    const server = await startTestServer(
+      fakes(doubles, {}, (query) => query.settle({ kind: "ok", outputs, index: 0 })),
+    );
+    const [idle, socket] = [await server.dial(), await server.dial()];
+    socket.write(rawPost('{"input":[1]}'));
+    await once(socket, "readable");
+    const closed = server.server.close(5000);
+    expect(await readAll(idle)).toBe("");
+    expect((await readAll(socket)).length).toBeGreaterThan(20_000_000);
+    await closed;
   });
 
   test("cuts what is not done after the grace time", async () => {

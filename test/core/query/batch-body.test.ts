@@ -21,9 +21,15 @@ const RAGGED: Contract = {
 
 const bytesOf = (array: ArrayBufferView): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+const scores = (...values: number[]): Uint8Array => bytesOf(Float32Array.from(values));
 const vector = (...values: number[]): Row => ({
   tensors: [{ shape: [values.length], data: bytesOf(Float64Array.from(values)) }],
   key: "",
+});
+
+const raggedBesideFree = (...values: number[]): Row => ({
+  tensors: [...vector(...values).tensors, { shape: [1], data: scores(9) }],
+  key: ";1",
 });
 
 const imageRow = (start: number): Row => ({
@@ -59,8 +65,6 @@ function reply(outputs: readonly (TensorHeader & { bytes: Uint8Array })[], statu
   };
 }
 
-const scores = (...values: number[]): Uint8Array => bytesOf(Float32Array.from(values));
-
 describe("encoding a batch", () => {
   it("puts rows of every input one behind the other, behind a header padded to 8 bytes", () => {
     const codec = new BatchCodec(TWO_INPUTS, "m", "1");
@@ -89,6 +93,28 @@ describe("encoding a batch", () => {
     expect(
       decodeBytes(tail, 3).map((element) => Array.from(new Float64Array(new Uint8Array(element).buffer))),
     ).toEqual([[1], [], [2, 3]]);
+  });
+
+  it("tells ragged rows by their shapes, also beside an input that is not ragged", () => {
+    const contract: Contract = {
+      ...RAGGED,
+      inputs: [...RAGGED.inputs, { name: "free", datatype: "FP32", shape: [-1] }],
+    };
+    const codec = new BatchCodec(contract, "m", "1");
+    expect(
+      parse(codec.encode([raggedBesideFree(1, 2), raggedBesideFree(3), raggedBesideFree(4, 5, 6)])).inputs,
+    ).toMatchObject([
+      { datatype: "BYTES", shape: [3] },
+      { datatype: "FP32", shape: [3, 1] },
+    ]);
+    expect(parse(codec.encode([raggedBesideFree(1, 2), raggedBesideFree(3, 4)])).inputs[0]).toMatchObject({
+      datatype: "FP64",
+      shape: [2, 2],
+    });
+    expect(parse(codec.encode([raggedBesideFree(1), raggedBesideFree(3)])).inputs[0]).toMatchObject({
+      datatype: "FP64",
+      shape: [2, 1],
+    });
   });
 
   it("gives a container without a batch axis the row as it is", () => {
@@ -162,6 +188,28 @@ describe("decoding a reply", () => {
       kind: "failed",
       error: { code: "INVALID_MODEL_OUTPUT", message: expect.stringContaining(text) },
     });
+  });
+
+  it("fails the batch when a BYTES output has too few elements, and the row whose JSON is empty", () => {
+    const json = new BatchCodec(RAGGED, "m", "1");
+    const output = {
+      name: "output",
+      datatype: "BYTES",
+      shape: [2],
+      parameters: { content_type: "json" },
+    } as const;
+    const one = Buffer.from("1");
+    expect(json.decode(reply([{ ...output, bytes: encodeBytes([one]) }]), 2)).toMatchObject({
+      error: {
+        code: "INVALID_MODEL_OUTPUT",
+        message: expect.stringContaining("expected 2 BYTES elements, got 1"),
+      },
+    });
+    expect(json.decode(reply([{ ...output, bytes: encodeBytes([one, new Uint8Array()]) }]), 2)).toMatchObject(
+      {
+        errors: [undefined, { code: "INVALID_MODEL_OUTPUT" }],
+      },
+    );
   });
 
   it("takes the reason out of an error reply", () => {

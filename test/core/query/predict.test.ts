@@ -74,6 +74,27 @@ describe("default outputs", () => {
 });
 
 describe("a request", () => {
+  test("is answered even where telling what happened fails; the queue does not feel it", async () => {
+    const parts = fakes(doubles, { defaultOutput: null }, (query) => {
+      expect(() => query.settle({ kind: "error", error: new ModelError("it threw") })).not.toThrow();
+    });
+    parts.served.lastTrouble = () => {
+      throw new RangeError("Invalid string length");
+    };
+    expect(await run(parts)).toMatchObject([{ kind: "error", error: { code: "INTERNAL" } }]);
+  });
+
+  test("that a default output answers is counted for the version that failed", async () => {
+    const parts = fakes(doubles, { defaultOutput: null }, (query) =>
+      query.settle({ kind: "error", error: new ModelError("it threw") }),
+    );
+    await run(parts, [row, new InvalidInputError("no")]);
+    const text = await parts.metrics.text();
+    const prefix = 'windjammer_queries_total{application="digits"';
+    expect(text).toContain(`${prefix},model="digits",version="1",kind="default",reason="model-error"} 1`);
+    expect(text).toContain(`${prefix},model="",version="",kind="error",reason="INVALID_INPUT"} 1`);
+  });
+
   test("gets its outcomes in order, whichever settles first; refused inputs are never sent", async () => {
     const held: Query[] = [];
     const parts = fakes(doubles, {}, (query) => held.push(query));
@@ -114,14 +135,18 @@ describe("a request", () => {
     });
     await run(parts, [row, row, row, row]);
     const text = await parts.metrics.text();
-    expect(text).toContain('windjammer_queries_total{application="digits",kind="ok",reason=""} 2');
     expect(text).toContain(
-      'windjammer_queries_total{application="digits",kind="error",reason="MODEL_ERROR"} 1',
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="ok",reason=""} 2',
     );
     expect(text).toContain(
-      'windjammer_queries_total{application="digits",kind="error",reason="OVERLOADED"} 1',
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="error",reason="MODEL_ERROR"} 1',
     );
-    expect(text).toContain('windjammer_query_duration_seconds_count{application="digits"} 4');
+    expect(text).toContain(
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="error",reason="OVERLOADED"} 1',
+    );
+    expect(text).toContain(
+      'windjammer_query_duration_seconds_count{application="digits",model="digits",version="1"} 4',
+    );
   });
 
   test("that is abandoned marks its queries and is counted as such", async () => {

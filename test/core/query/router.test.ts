@@ -61,6 +61,24 @@ describe("the router", () => {
     expect(router.resolve("digits").error?.code).toBe("NO_MODEL_LINKED");
   });
 
+  test("says why a version does not run: being started, failed, or not asked to", async () => {
+    const { registry, metrics } = await setUp();
+    const opening = { isOpening: false, lastError: undefined as string | undefined };
+    const serving = { find: () => undefined };
+    const router = new Router({ registry, serving, metrics, opening: { openingOf: () => opening } });
+    await registry.publish({ version: version(manifest, "1"), application, retire: true });
+    await registry.publish({ version: version(manifest, "2"), application, retire: true });
+    const message = (name?: string): string => router.resolve("digits", name).error?.message ?? "";
+    expect(message()).toBe(
+      'model digits version 2 does not run; start a replica with scale("digits", 1, "2")',
+    );
+    expect(message("1")).toContain("version 1 does not run (the current version is 2)");
+    opening.isOpening = true;
+    expect(message()).toContain("is being started");
+    opening.lastError = "no network";
+    expect(message()).toBe("model digits version 2 does not run: no network; it is tried again and again");
+  });
+
   test("forgets a deleted application and its metrics, and says what there is instead", async () => {
     const { registry, router, metrics } = await setUp();
     await registry.putApplication(application);

@@ -6,7 +6,8 @@ import { encodeBytes, type Tensor } from "../../../containers/tensors.ts";
 import { InvalidInputError, InvalidModelOutputError } from "../../../core/errors.ts";
 import { floatText } from "../../../core/query/float-text.ts";
 import { BatchOutputs } from "../../../core/query/query.ts";
-import { decodeInput, outputJson } from "../../../core/query/rows.ts";
+import { outputJson } from "../../../core/query/outputs.ts";
+import { decodeInput, describeValue } from "../../../core/query/rows.ts";
 import { tensorManifest, valueManifest } from "./fakes.ts";
 
 function messageOf(manifest: Manifest, value: unknown): string {
@@ -306,6 +307,25 @@ describe("outputs", () => {
     expect(outputs(manifest, tensors, 1)).toBe('{"flag":true,"score":[0.75]}');
     expect(() => outputs(manifest, tensors.slice(0, 1))).toThrow(InvalidModelOutputError);
   });
+});
+
+test("an output longer than any string is an error of the model", () => {
+  const length = 2 ** 29;
+  const data = new Uint8Array(4 + length);
+  new DataView(data.buffer).setUint32(0, length, true);
+  const huge: Tensor = { name: "output", datatype: "BYTES", shape: [1], data, contentType: "json" };
+  expect(() => outputJson(valueManifest("doubles"), new BatchOutputs([huge], 1), 0)).toThrow(
+    /^the model's output is longer than the 512 MiB/,
+  );
+});
+
+test("values and places of any length are told in few words", () => {
+  const message = messageOf(valueManifest("json"), { [`k${"y".repeat(100_000)}`]: Infinity });
+  expect(message).toMatch(/^input\.kyyy.*y…: expected a finite number/);
+  expect(message.length).toBeLessThan(300);
+  expect(describeValue(10n ** 100_000n)).toBe("an integer of more than 128 bits");
+  expect(describeValue(2n ** 64n)).toBe("18446744073709551616");
+  expect(describeValue("y".repeat(100_000)).length).toBeLessThan(70);
 });
 
 describe("FP32 as text", () => {

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { createLog } from "../../../core/log.ts";
 import { Metrics } from "../../../core/metrics.ts";
 import { ServedVersion } from "../../../core/query/served-version.ts";
@@ -164,6 +164,7 @@ describe("a replica that goes", () => {
     const hung = ask(served, "slow");
     const others = Promise.all(range(5).map((value) => ask(served, value)));
     expect(await hung).toBe("REPLICA_HUNG");
+    expect(served.lastTrouble() ?? "did not answer").toContain("did not answer");
     expect(await others).toEqual(range(5));
     expect(runtime.started.length).toBeGreaterThan(1);
   });
@@ -177,6 +178,87 @@ describe("a replica that goes", () => {
     expect(await settled).toMatchObject({
       error: { code: "NO_REPLICA", message: expect.stringContaining("model echo version 1") },
     });
+  });
+});
+
+describe("several replicas", () => {
+  it("share what waits when they are idle", async () => {
+    const sizes: number[] = [];
+    const { served } = await serve((call) => {
+      sizes.push(call.inputs.length);
+      return echo(call);
+    }, 2);
+    await Promise.all(range(40).map((value) => ask(served, value)));
+    expect(sizes.slice(0, 2)).toEqual([20, 20]);
+  });
+
+  it("do not split the batches of the fixed policy", async () => {
+    const sizes: number[] = [];
+    const batching = { policy: "fixed", maxBatchSize: 8, maxDelayMs: 60_000 } as const;
+    const script: Script = (call) => {
+      sizes.push(call.inputs.length);
+      return echo(call);
+    };
+    const { served } = await serve(script, 2, { batching });
+    expect(await Promise.all(range(16).map((value) => ask(served, value)))).toEqual(range(16));
+    expect(sizes).toEqual([8, 8]);
+  });
+
+  it("take over from one that answers 503, since that one is ending", async () => {
+    const { served } = await serve(
+      (call) => (call.replica === "echo-1-r2" ? { status: 503, error: "shutting down" } : echo(call)),
+      2,
+    );
+    expect(await Promise.all(range(8).map((value) => ask(served, value)))).toEqual(range(8));
+  });
+});
+
+describe("a queue", () => {
+  it("goes on after a reply that makes no sense", async () => {
+    let isFirst = true;
+    const { served } = await serve((call) => {
+      if (!isFirst) return echo(call);
+      isFirst = false;
+      return { outputs: call.inputs, errors: [JSON.parse("null")] };
+    });
+    expect(await ask(served, 1)).toBe("INVALID_MODEL_OUTPUT");
+    expect(await ask(served, 2)).toBe(2);
+  });
+
+  it("forgets callers that have gone when it is full, and refuses only then", async () => {
+    const { served } = await serve(() => "hang");
+    const gone = range(1064).map((value) => testQuery(value));
+    for (const { query } of gone.slice(0, 1000)) served.enqueue(query);
+    await vi.waitUntil(() => served.queueLength < 1000);
+    for (const { query } of gone.slice(1000)) served.enqueue(query);
+    expect(await ask(served, "too many")).toBe("OVERLOADED");
+    for (const { query } of gone) query.isAbandoned = true;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    for (const value of ["fits", "fits too"]) served.enqueue(testQuery(value).query);
+    expect(served.queueLength).toBe(2);
+  });
+
+  it("serves thousands of shapes, each its own batch", async () => {
+    const { served } = await serve(echo, 2);
+    const answers = range(3000).map((value) => {
+      const { query, settled } = testQuery(value);
+      served.enqueue({ ...query, row: { ...query.row, key: `${value}` } });
+      return settled.then(resultOf);
+    });
+    const results = await Promise.all(answers);
+    expect(results.filter((result, index) => result === index).length).toBe(1000);
+    expect(results.filter((result) => result === "OVERLOADED").length).toBe(2000);
+  });
+
+  it("drained twice, ends with the shorter grace, and takes nothing more", async () => {
+    const { served, runtime } = await serve(() => "hang");
+    const answer = ask(served, 1);
+    await vi.waitUntil(() => served.queueLength === 0);
+    const long = served.drain(60_000);
+    await served.drain(10);
+    await long;
+    expect(await answer).toBe("SHUTTING_DOWN");
+    expect((await runtime.started[0]?.exited)?.reason).toBe("stopped");
   });
 });
 

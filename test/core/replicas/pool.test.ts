@@ -31,7 +31,7 @@ afterEach(async () => {
 });
 
 describe("a pool of replicas", () => {
-  it("tries failed starts again with growing pauses, gives up after eight, and starts afresh on the next scale", async () => {
+  it("tries failed starts again with growing pauses, counts as failed after eight, and still comes back", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     runtime.startError = new Error("spawn EAGAIN");
     const start = vi.spyOn(runtime, "start");
@@ -46,14 +46,49 @@ describe("a pool of replicas", () => {
     }
     expect(pauses).toEqual([200, 400, 800, 1600, 3200, 6400, 12_800]);
     await vi.advanceTimersByTimeAsync(60_000);
-    expect(start).toHaveBeenCalledTimes(8);
+    expect(start).toHaveBeenCalledTimes(10);
     expect(pool.statuses()).toMatchObject([{ state: "failed" }]);
+    expect(pool.isRecovering).toBe(false);
     expect(pool.noReplica().message).toContain("spawn EAGAIN");
 
-    vi.useRealTimers();
     runtime.startError = undefined;
+    await vi.advanceTimersByTimeAsync(30_000);
+    vi.useRealTimers();
+    await vi.waitFor(() => expect(pool.statuses()).toMatchObject([{ state: "ready" }]));
+  });
+
+  it("counts what is there, not what leaves, when it is scaled twice at once", async () => {
+    await pool.scale(3);
+    const down = pool.scale(1);
+    await pool.scale(3);
+    await down;
+    expect(pool.readyCount).toBe(3);
+    expect(pool.statuses()).toHaveLength(3);
+  });
+
+  it("tells whoever waits for replicas that a later scale wants fewer", async () => {
     await pool.scale(1);
-    expect(pool.statuses()).toMatchObject([{ state: "ready" }]);
+    const never = { address: { socketPath: "/nonexistent/socket" } };
+    vi.spyOn(runtime, "start").mockImplementation(async (spec) =>
+      Object.assign(await ScriptedRuntime.prototype.start.call(runtime, spec), never),
+    );
+    const up = pool.scale(3);
+    const refused = expect(up).rejects.toMatchObject({
+      code: "DEPLOYMENT_CONFLICT",
+      message: expect.stringContaining("scaled to 1 meanwhile"),
+    });
+    await pool.scale(1);
+    await refused;
+    expect(pool.statuses()).toMatchObject([{ id: "echo-1-r1", state: "ready" }]);
+  });
+
+  it("keeps the replicas that are ready when it is scaled down", async () => {
+    await pool.scale(2);
+    runtime.startError = new Error("spawn EAGAIN");
+    runtime.started[0]?.die({ reason: "killed", message: "was killed by SIGKILL" });
+    await vi.waitFor(() => expect(pool.readyCount).toBe(1));
+    await pool.scale(1);
+    expect(pool.statuses()).toMatchObject([{ id: "echo-1-r2", state: "ready" }]);
   });
 
   it("replaces a replica whenever it is killed, under a new id, and forgets its trouble with the next answer", async () => {
@@ -68,10 +103,7 @@ describe("a pool of replicas", () => {
       );
       expect(pool.trouble).toBe(`replica echo-1-r${round} was killed by SIGKILL: last words`);
     }
-    const replica = pool.take();
-    if (replica === undefined) throw new Error("no free replica");
-    replica.hasAnswered = true;
-    pool.release(replica);
+    pool.noteAnswer();
     expect(pool.trouble).toBeUndefined();
   });
 

@@ -163,14 +163,17 @@ describe("versions and deadlines", () => {
     else expect(budget).toBeCloseTo(expected, 3);
   });
 
-  test.each([["0"], ["-5"], ["soon"], ["1e3"], [""]])("a timeout header of %j is refused", async (header) => {
-    const reply = await ask(fakes(doubles), { input: [1] }, { "x-windjammer-timeout-ms": header });
-    expect([reply.status, reply.json.error, reply.json.details.field]).toEqual([
-      400,
-      "INVALID_REQUEST",
-      "x-windjammer-timeout-ms",
-    ]);
-  });
+  test.each([["0"], ["-5"], ["soon"], ["1e3"], [""], ["2147483648"]])(
+    "a timeout header of %j is refused",
+    async (header) => {
+      const reply = await ask(fakes(doubles), { input: [1] }, { "x-windjammer-timeout-ms": header });
+      expect([reply.status, reply.json.error, reply.json.details.field]).toEqual([
+        400,
+        "INVALID_REQUEST",
+        "x-windjammer-timeout-ms",
+      ]);
+    },
+  );
 });
 
 describe("bad bodies", () => {
@@ -203,9 +206,11 @@ describe("bad bodies", () => {
     [
       '{"input":[1],"timeout_ms":"5"}',
       "INVALID_REQUEST",
-      'timeout_ms: expected a number of milliseconds above 0, got "5"',
+      'timeout_ms: expected a number of milliseconds above 0, at most 2147483647, got "5"',
     ],
     ['{"input":[1],"timeout_ms":0}', "INVALID_REQUEST", "timeout_ms: expected"],
+    ['{"input":[1],"timeout_ms":1e21}', "INVALID_REQUEST", "at most 2147483647, got 1e+21"],
+    ['{"input":[1],"timeout_ms":2147483648,"version":"\\u0031"}', "INVALID_REQUEST", "timeout_ms: expected"],
     [
       '{"input":[1e999]}',
       "INVALID_INPUT",
@@ -246,7 +251,7 @@ describe("bad bodies", () => {
     const parts = fakes(doubles);
     await ask(parts, "{");
     expect(await parts.metrics.text()).toContain(
-      'windjammer_queries_total{application="digits",kind="error",reason="INVALID_JSON"} 1',
+      'windjammer_queries_total{application="digits",model="",version="",kind="error",reason="INVALID_JSON"} 1',
     );
   });
 });

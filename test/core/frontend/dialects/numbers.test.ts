@@ -122,6 +122,18 @@ describe("the number parser", () => {
     for (const text of bad) expect(fast.parse(Buffer.from(`{"input":${text}}`))).toBeNull();
   });
 
+  test.each([1, 2, 4, "\t"])("reads bodies printed with an indent of %j", (indent) => {
+    const manifest = valueManifest("doubles");
+    const list = Array.from({ length: 3000 }, (_, index) => index / 8 - 100);
+    for (const value of [{ input: list }, { input_batch: [list, [], list] }]) {
+      const text = JSON.stringify(value, undefined, indent);
+      const rows = parser(manifest).parse(Buffer.from(text))?.rows;
+      expect(rows).toEqual(slowly(manifest, text));
+      expect(parser(manifest).parse(Buffer.from(text.replaceAll("\n", "\r\n")))?.rows).toEqual(rows);
+    }
+    expect(parser(manifest).parse(Buffer.from('{"input":[1, \v2]}'))).toBeNull();
+  });
+
   test("reads version and timeout in any order", () => {
     const fast = parser(valueManifest("floats"));
     const body = '{"timeout_ms": 12.5, "input": [1], "version":"2-beta"}';

@@ -10,12 +10,14 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { ENV } from "../../../../containers/protocol.ts";
 import {
   InvalidBundleError,
+  InvalidOptionsError,
   ReplicaStartError,
   StateDirError,
   WindjammerError,
 } from "../../../../core/errors.ts";
 import { processIdentity } from "../../../../core/runtimes/process/process-info.ts";
 import { ProcessRuntime } from "../../../../core/runtimes/process/process-runtime.ts";
+import type { RunningReplica } from "../../../../core/runtimes/runtime.ts";
 import { bench, emptyBundle, gone, lineMatching, WAITS } from "./scripts.ts";
 
 const FRONTEND = fileURLToPath(new URL("./frontend.ts", import.meta.url));
@@ -82,6 +84,56 @@ describe("the death of the frontend", () => {
     expect(await processIdentity(innocent.pid ?? 0)).toBeDefined();
     await runtime.close();
     innocent.kill("SIGKILL");
+    await rm(folder, { recursive: true });
+  });
+});
+
+describe("one runtime", () => {
+  it("is refused to a second server, and goes on for the first", async () => {
+    await using bed = await bench();
+    const context = { runDir: join(bed.folder, "run2"), cacheDir: join(bed.folder, "cache"), owner: "other" };
+    await expect(bed.runtime.open(context)).rejects.toThrow(InvalidOptionsError);
+    await expect(bed.runtime.open(context)).rejects.toThrow(/used by another server; make a new one/);
+    const replica = await bed.start(WAITS);
+    await lineMatching(replica, /^up$/);
+  });
+});
+
+describe("packages that were linked and have gone", () => {
+  it("are taken from where they are by then, or named when they are nowhere", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "windjammer-lost-"));
+    const install = async (where: string): Promise<void> => {
+      const path = join(folder, where, "node_modules", "a");
+      await mkdir(path, { recursive: true });
+      await writeFile(join(path, "package.json"), JSON.stringify({ name: "a", version: "1.0.0" }));
+      await writeFile(join(path, "index.js"), `console.log("a of ${where}"); process.stdin.resume();`);
+    };
+    const empty = emptyBundle(join(folder, "bundle"));
+    const bundle = { ...empty, manifest: { ...empty.manifest, packages: { a: "1.0.0" } } };
+    await mkdir(bundle.files, { recursive: true });
+    const entry = join(bundle.files, "entry.cjs");
+    await writeFile(entry, `require("a"); process.stdin.on("end", () => process.exit(0));`);
+    const packagesFrom = [join(folder, "one"), join(folder, "two")];
+    const runtime = new ProcessRuntime({ packagesFrom, nodeArgs: [], killGraceMs: 200, entry });
+    await runtime.open({ runDir: join(folder, "run"), cacheDir: join(folder, "cache"), owner: "test" });
+    const start = (id: string): Promise<RunningReplica> =>
+      runtime.start({ id, model: "m", version: "1", image: "process:a", bundle, limits: { cpus: 1 } });
+
+    await install("one");
+    await runtime.prepare(bundle, { report: () => undefined, signal: new AbortController().signal });
+    await lineMatching(await start("r1"), /^a of one$/);
+    await rm(join(folder, "one"), { recursive: true });
+    await install("two");
+    await lineMatching(await start("r2"), /^a of two$/);
+    await rm(join(folder, "two"), { recursive: true });
+    await writeFile(
+      join(folder, "npm-cli.js"),
+      `console.error("npm error code ENOTFOUND"); process.exit(1);`,
+    );
+    vi.stubEnv("npm_execpath", join(folder, "npm-cli.js"));
+    await expect(start("r3")).rejects.toThrow(ReplicaStartError);
+    await expect(start("r3")).rejects.toThrow(/package a is not where it was linked from any more/);
+    await runtime.close();
     await rm(folder, { recursive: true });
   });
 });

@@ -1,5 +1,6 @@
-// Waits for work that takes no signal of its own.
-import { toWindjammerError } from "../errors.ts";
+// Waiting that ends early: for work that takes no signal of its own, and for time to pass.
+import { setTimeout as sleep } from "node:timers/promises";
+import { toWindjammerError } from "./errors.ts";
 
 /** Resolves with the work, or rejects with the signal's reason; the work itself goes on. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -15,4 +16,9 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): P
     work.catch(() => undefined);
     aborted.promise.catch(() => undefined);
   }
+}
+
+/** Resolves after `ms`, or when the signal aborts. Never rejects. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }

@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { MAX_JSON_DEPTH } from "../../../core/config.ts";
 import { InvalidJsonError } from "../../../core/errors.ts";
-import { isDeeperThan, parseJson } from "../../../core/frontend/json-depth.ts";
+import { isDeeperThan, parseJson } from "../../../core/frontend/json-text.ts";
 
 const options = { expected: "{}", keepsIntegers: false };
 
@@ -71,6 +71,17 @@ describe("malformed JSON", () => {
   });
 });
 
+test("a mistake late in a large body is found where V8 does not say where it is", () => {
+  const list = `[${"1.25,true,".repeat(1_000_000)}x]`;
+  expect(() => JSON.parse(list) as unknown).toThrow(/^(?!.*position)/);
+  expect(offsetOf(list)).toBe(10_000_001);
+});
+
+test("an offset counts characters, as in the text", () => {
+  expect(offsetOf('["äöü😀",x]')).toBe(9);
+  expect(offsetOf('\u{feff}["ä",x]')).toBe(5);
+});
+
 describe("depth", () => {
   test("counts brackets outside strings", () => {
     expect(isDeeperThan(nested(MAX_JSON_DEPTH), MAX_JSON_DEPTH)).toBe(false);
@@ -105,5 +116,19 @@ test("integers beyond 2^53 are kept on demand, other numbers as ever", () => {
     5,
     1.5,
     "9007199254740993",
+  ]);
+});
+
+test("integers too long for 64 bits stay numbers, however long they are", () => {
+  const long = "9".repeat(1_000_000);
+  const text = Buffer.from(
+    `[18446744073709551615,-9223372036854775808,100000000000000000000,1${"0".repeat(30)},${long}]`,
+  );
+  expect(parseJson(text, { expected: "", keepsIntegers: true })).toEqual([
+    18446744073709551615n,
+    -9223372036854775808n,
+    1e20,
+    1e30,
+    Infinity,
   ]);
 });

@@ -1,0 +1,25 @@
+// The composition root: what it may close when a start fails, and what a server leaves behind.
+import { existsSync } from "node:fs";
+import { expect, it, vi } from "vitest";
+import { InvalidOptionsError } from "../../core/errors.ts";
+import { startServer } from "../../core/windjammer.ts";
+import { ScriptedRuntime } from "../helpers/scripted-runtime.ts";
+
+it("leaves a runtime alone that it could not open: it is another server's", async () => {
+  const runtime = new ScriptedRuntime(({ inputs }) => ({ outputs: inputs }));
+  await using first = await startServer({ runtime, port: 0, adminPort: 0 });
+  const close = vi.spyOn(runtime, "close");
+  vi.spyOn(runtime, "open").mockRejectedValue(new InvalidOptionsError("used by another server"));
+  await expect(startServer({ runtime, port: 0, adminPort: 0 })).rejects.toThrow(InvalidOptionsError);
+  expect(close).not.toHaveBeenCalled();
+  await first.close();
+  expect(close).toHaveBeenCalledTimes(1);
+});
+
+it("removes its temporary state folder on close", async () => {
+  const runtime = new ScriptedRuntime(({ inputs }) => ({ outputs: inputs }));
+  const server = await startServer({ runtime, port: 0, adminPort: 0 });
+  expect(existsSync(server.stateDir)).toBe(true);
+  await server.close();
+  expect(existsSync(server.stateDir)).toBe(false);
+});
