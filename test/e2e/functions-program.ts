@@ -20,7 +20,7 @@ const LOAD = `
     try { results[name] = await (await loadClosure(folder, JSON.parse(process.argv[3]))).fn(inputs); }
     catch (error) { results[name] = "threw " + error?.stack; }
   }
-  console.log("RESULT" + JSON.stringify(results));`;
+  console.log("RESULT" + JSON.stringify(results) + "END");`;
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const [, , file = ""] = process.argv;
@@ -56,7 +56,7 @@ try {
     ["--input-type=module", "-e", LOAD, closure, JSON.stringify(todo), JSON.stringify(CLOSURE_FILES)],
     { encoding: "utf8" },
   );
-  const [, fresh = "{}"] = /^RESULT(.*)$/m.exec(loaded.stdout) ?? [];
+  const [, fresh = "{}"] = /^RESULT([^]*)END$/m.exec(loaded.stdout) ?? [];
   if (loaded.status !== 0) problems["loading"] = loaded.stderr;
 
   const reasons: Record<string, string> = {};
@@ -95,7 +95,7 @@ try {
     wanted[name] = await local(name);
   }
   console.log(
-    `RESULT${JSON.stringify({ expected, problems, fresh: JSON.parse(fresh) as unknown, reasons, served, wanted })}`,
+    `RESULT${JSON.stringify({ expected, problems, fresh: JSON.parse(fresh) as unknown, reasons, served, wanted })}END`,
   );
 } finally {
   await rm(folder, { recursive: true, force: true });

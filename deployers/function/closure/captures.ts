@@ -4,6 +4,7 @@ import { isBuiltin } from "node:module";
 import type { Ref } from "../../../containers/closure-format.ts";
 import { exportedVariable, type ScriptVariable } from "./exports.ts";
 import type { Source } from "./drafts.ts";
+import type { FunctionFacts } from "./inspect.ts";
 import { importText, isRequire } from "./modules.ts";
 import { HINTS } from "./refuse.ts";
 import type { Reference } from "./scope-types.ts";
@@ -26,11 +27,23 @@ export function captureName(references: readonly Reference[], place: CapturePlac
   const [first] = references;
   const { source, walk } = place;
   if (first === undefined) return undefined;
-  const { name, scope } = first;
+  const { name } = first;
   const path = `${place.path} → ${name}`;
-  const values = source.facts.scopes.find((each) => Object.hasOwn(each, name));
+  const at = source.facts.scopes.findIndex((each) => Object.hasOwn(each, name));
+  const values = source.facts.scopes[at];
   if (values === undefined) return absent(references, place, path);
-  const value = values[name];
+  if (isUnset(name, at, source.facts))
+    return walk.refuse(path, "has no value yet: its declaration has not run", "deploy after it");
+  return captureValue(references, place, { value: values[name], path });
+}
+
+function captureValue(
+  references: readonly Reference[],
+  place: CapturePlace,
+  { value, path }: { readonly value: unknown; readonly path: string },
+): VariableUse | undefined {
+  const { walk } = place;
+  const [{ name, scope } = { name: "", scope: undefined }] = references;
   if (isRequire(value)) requireTexts(references, place, path);
   if (scope === undefined && (name === "__dirname" || name === "__filename"))
     return walk.refuse(path, "names a folder of this machine", HINTS.plain);
@@ -41,6 +54,15 @@ export function captureName(references: readonly Reference[], place: CapturePlac
   if (members !== undefined)
     return fresh(references, { value, path, ref: walk.members(value as object, members, { path }) });
   return captureVariable(references, place, { value, path });
+}
+
+/** Newer versions of Node throw where a variable is read before its declaration has run, older ones give undefined. */
+function isUnset(name: string, at: number, { scopes, unset }: FunctionFacts): boolean {
+  try {
+    return scopes[at]?.[name] === undefined && unset(at).has(name);
+  } catch {
+    return true;
+  }
 }
 
 /** A variable of the text around the function; a write makes it one that functions share. */
@@ -85,14 +107,34 @@ function fresh(
 /** A name without a value around the function: a global, or one that V8 has not kept. */
 function absent(references: readonly Reference[], place: CapturePlace, path: string): undefined {
   const { walk } = place;
-  const [{ name, scope } = { name: "", scope: undefined }] = references;
+  const [{ scope } = { scope: undefined }] = references;
   if (scope !== undefined) return walk.refuse(path, "has no value that can be read here", HINTS.plain);
+  return absentGlobal(references, walk, path);
+}
+
+function absentGlobal(references: readonly Reference[], walk: Walk, path: string): undefined {
+  const { name } = references[0] ?? { name: "" };
   const global = Object.getOwnPropertyDescriptor(globalThis, name);
   if (name === "require" || global === undefined || name === "undefined") return undefined;
+  if (global.value === globalThis) return refuseOwnGlobals(references, walk, path);
   if (!("value" in global) || walk.references.find(global.value) !== undefined) return undefined;
   const isPrimitive = typeof global.value !== "object" && typeof global.value !== "function";
   if (isPrimitive && (name === "NaN" || name === "Infinity")) return undefined;
   return walk.refuse(path, "is a global that this process has set", "capture it in a const of the module");
+}
+
+/** `globalThis.name` that this process has set is not there in the container. */
+function refuseOwnGlobals(references: readonly Reference[], walk: Walk, path: string): undefined {
+  for (const { member } of references) {
+    const own = member === undefined ? undefined : Object.getOwnPropertyDescriptor(globalThis, member);
+    const isKnown = own === undefined || !("value" in own) || walk.references.find(own.value) !== undefined;
+    if (!isKnown && !["NaN", "Infinity", "undefined"].includes(member ?? ""))
+      walk.refuse(
+        `${path}.${member}`,
+        "is a global that this process has set",
+        "capture it in a const of the module",
+      );
+  }
 }
 
 function requireTexts(references: readonly Reference[], place: CapturePlace, path: string): void {
@@ -155,7 +197,10 @@ function captureImport(
     });
   }
   const target = exportedVariable({ script: source.script, specifier, name: imported }, walk.scripts);
-  if (target === undefined) return fresh(references, { value, path, ref: walk.ref(value, path) });
+  if (target === undefined) {
+    walk.untraced.push({ path, value });
+    return fresh(references, { value, path, ref: walk.ref(value, path) });
+  }
   return { variable: sharedVariable(target, { value, path }, walk), references };
 }
 

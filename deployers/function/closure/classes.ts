@@ -9,6 +9,9 @@ import type { Script } from "./script.ts";
 import { children, listOf, type Ast } from "./syntax.ts";
 import type { Walk } from "./walk.ts";
 
+/** Stands for the private methods of a class without private fields. */
+const METHODS = "#";
+
 interface At {
   readonly path: string;
   readonly walk: Walk;
@@ -210,7 +213,10 @@ export function encodePrivates(value: object, path: string, walk: Walk): StateNo
   if (owners.length === 0) return undefined;
   const open = [...walk.inspection.privateFields(value)];
   const found: (readonly [number, string, Ref])[] = [];
-  for (const { constructor, names, isOfPackage, name } of owners)
+  for (const { constructor, names, isOfPackage, name } of owners) {
+    // Private methods alone: no field to set, but only what the class has constructed can call them.
+    if (names.length === 1 && names[0] === METHODS && !isOfPackage)
+      found.push([walk.idOf(constructor, path), METHODS, ["u"]]);
     for (const field of names) {
       const index = open.findIndex((each) => each.name === field);
       const [taken] = index < 0 ? [] : open.splice(index, 1);
@@ -221,6 +227,7 @@ export function encodePrivates(value: object, path: string, walk: Walk): StateNo
       }
       found.push([walk.idOf(constructor, path), field, walk.ref(taken.value, `${path}.${field}`)]);
     }
+  }
   return found.length === 0 ? undefined : found;
 }
 
@@ -264,7 +271,9 @@ function declaredNames(script: Script, offset: number, constructor: object): rea
     return [];
   }
   if (fn?.kind !== "class") return [];
-  return children(fn.node.body as Ast)
-    .filter((each) => isField(each) && each.static !== true && each.key?.type === "PrivateIdentifier")
-    .map(({ key }) => `#${key?.name}`);
+  const members = children(fn.node.body as Ast).filter(
+    (each) => each.static !== true && each.key?.type === "PrivateIdentifier",
+  );
+  const fields = members.filter(isField).map(({ key }) => `#${key?.name}`);
+  return fields.length === 0 && members.length > 0 ? [METHODS] : fields;
 }

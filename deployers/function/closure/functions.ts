@@ -10,7 +10,7 @@ import { HINTS } from "./refuse.ts";
 import { freeReferences, freeSpecials, specialsIn } from "./scope.ts";
 import type { FunctionNode, Reference, Special } from "./scope-types.ts";
 import type { Script } from "./script.ts";
-import { shapeOf } from "./values.ts";
+import { isBuiltinKind, shapeOf } from "./values.ts";
 import type { VariableUse } from "./variables.ts";
 import type { Walk } from "./walk.ts";
 
@@ -130,13 +130,39 @@ export function captures(references: readonly Reference[], place: CapturePlace):
 /** Own properties, and the prototype object that instances of a plain function have. */
 export function functionShape(value: object, path: string, walk: Walk): Partial<StateNode> {
   const prototype: unknown = Object.getOwnPropertyDescriptor(value, "prototype")?.value;
-  if (typeof prototype === "object" && prototype !== null) encodePrototype(value, prototype, { path, walk });
+  const isOwn = isOwnPrototype(value, prototype, walk);
+  if (isOwn) encodePrototype(value, prototype as object, { path, walk });
   const keys = Reflect.ownKeys(value).filter(
     (key) => !["prototype", "arguments", "caller"].includes(key as string),
   );
   const proto = Object.getPrototypeOf(value) as object | null;
+  if (isReplacedPrototype(value, isOwn)) keys.push("prototype");
   const shape = shapeOf(value, { keys, path }, walk);
   return isFunctionPrototype(proto) ? shape : { ...shape, proto: walk.ref(proto, `${path}.[[Prototype]]`) };
+}
+
+/** Whether it is made together with the function; any other is an object that was put in its place, perhaps shared. */
+function isOwnPrototype(value: object, prototype: unknown, walk: Walk): boolean {
+  if (typeof prototype !== "object" || prototype === null || types.isProxy(prototype)) return false;
+  const known = walk.nodes[walk.knownId(prototype) ?? -1];
+  if (known !== undefined && (known.kind !== "prototype" || known.of !== walk.knownId(value))) return false;
+  if (types.isGeneratorFunction(value)) return true;
+  return (
+    Object.getOwnPropertyDescriptor(prototype, "constructor")?.value === value &&
+    !isBuiltinKind(prototype) &&
+    walk.inspection.privateFields(prototype).length === 0
+  );
+}
+
+/** Classes have theirs for good; a function's can be another object, and be fixed. */
+function isReplacedPrototype(value: object, isOwn: boolean): boolean {
+  const descriptor = Object.getOwnPropertyDescriptor(value, "prototype");
+  if (descriptor === undefined) return false;
+  return !isOwn || (descriptor.writable === false && !isClass(value));
+}
+
+function isClass(value: object): boolean {
+  return Function.prototype.toString.call(value).startsWith("class");
 }
 
 const FUNCTION_PROTOTYPES: ReadonlySet<unknown> = new Set<unknown>(
@@ -155,8 +181,11 @@ export function encodePrototype(
   { path, walk }: { readonly path: string; readonly walk: Walk },
 ): void {
   const id = walk.knownId(prototype) ?? walk.reserve(prototype);
-  if (walk.nodes[id] !== undefined) return;
   const of = walk.idOf(value, path);
+  const known = walk.nodes[id];
+  if (known?.kind === "prototype" && known.of !== of)
+    walk.refuse(`${path}.prototype`, "belongs to another constructor, too", "let one extend the other");
+  if (known !== undefined) return;
   walk.nodes[id] = { kind: "prototype", of };
   const at = `${path}.prototype`;
   const shape = shapeOf(prototype, { keys: Reflect.ownKeys(prototype), path: at }, walk);

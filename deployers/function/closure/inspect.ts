@@ -10,6 +10,8 @@ export interface FunctionFacts {
   readonly script: Script | undefined;
   readonly offset: number;
   readonly scopes: readonly ScopeValues[];
+  /** Names of a scope, by its index, that have no value yet: their declarations have not run. */
+  readonly unset: (scope: number) => ReadonlySet<string>;
   readonly bound: BoundFacts | undefined;
 }
 
@@ -130,13 +132,15 @@ export class Inspection {
       | undefined;
     const script = location === undefined ? undefined : this.#script(location.scriptId);
     const target = internal.get("[[TargetFunction]]");
+    const scopes = this.#scopes(internal.get("[[Scopes]]"));
     return {
       script,
       offset:
         script === undefined || location === undefined
           ? -1
           : script.offsetOf(location.lineNumber, location.columnNumber),
-      scopes: this.#scopes(internal.get("[[Scopes]]")),
+      scopes: scopes.map(({ value }) => (this.#live(value) as { readonly object: ScopeValues }).object),
+      unset: (index) => this.#unset(scopes[index]?.value?.objectId),
       bound:
         target === undefined
           ? undefined
@@ -148,11 +152,16 @@ export class Inspection {
     };
   }
 
-  #scopes(list: RemoteObject | undefined): readonly ScopeValues[] {
+  #scopes(list: RemoteObject | undefined): readonly RemoteProperty[] {
     if (list?.objectId === undefined) return [];
-    return this.#properties(list.objectId)
-      .result.filter(({ value }) => value?.objectId !== undefined && value.description !== "Global")
-      .map(({ value }) => (this.#live(value) as { readonly object: ScopeValues }).object);
+    const { result } = this.#properties(list.objectId);
+    return result.filter(({ value }) => value?.objectId !== undefined && value.description !== "Global");
+  }
+
+  #unset(objectId: string | undefined): ReadonlySet<string> {
+    if (objectId === undefined) return new Set();
+    const { result } = this.#properties(objectId);
+    return new Set(result.filter(({ value }) => value === undefined).map(({ name }) => name));
   }
 
   #script(scriptId: string): Script | undefined {
@@ -162,6 +171,7 @@ export class Inspection {
     const read = (): string =>
       (this.#post("Debugger.getScriptSource", { scriptId }) as { scriptSource: string }).scriptSource;
     const script = new Script(parsed.url, read, {
+      id: scriptId,
       isModule: parsed.isModule === true,
       sourceMapUrl: parsed.sourceMapURL ?? "",
     });

@@ -13,26 +13,45 @@ export interface OriginalPlace {
   readonly column: number;
 }
 
+/** Characters of text whose analyses are kept. */
+const MAX_KEPT = 4_000_000;
+/** What the texts of scripts were found to hold, by V8's id, which stands for one text as long as the process lives. */
+const analysed = new Map<string, { readonly scopes: ScriptScopes | SyntaxError; readonly length: number }>();
+let keptLength = 0;
+
+/** Keeps an analysis for the next function, and lets the oldest go when the texts are long. */
+function keep(id: string, scopes: ScriptScopes | SyntaxError, length: number): void {
+  analysed.set(id, { scopes, length });
+  keptLength += length;
+  for (const [oldest, each] of analysed) {
+    if (keptLength <= MAX_KEPT) break;
+    analysed.delete(oldest);
+    keptLength -= each.length;
+  }
+}
+
 export class Script {
   readonly url: string;
   /** Absolute path of the file; undefined for what is not one. */
   readonly path: string | undefined;
   readonly isModule: boolean;
   readonly #read: () => string;
+  readonly #id: string;
   readonly #sourceMapUrl: string;
   #source: string | undefined;
-  #lines: readonly number[] | undefined;
   #scopes: ScriptScopes | SyntaxError | undefined;
+  #lines: readonly number[] | undefined;
   #map: TraceMap | null | undefined;
 
   constructor(
     url: string,
     read: () => string,
-    facts: { readonly isModule: boolean; readonly sourceMapUrl: string },
+    facts: { readonly id: string; readonly isModule: boolean; readonly sourceMapUrl: string },
   ) {
     this.url = url;
     this.path = pathOf(url);
     this.isModule = facts.isModule;
+    this.#id = facts.id;
     this.#sourceMapUrl = facts.sourceMapUrl;
     this.#read = read;
   }
@@ -57,17 +76,22 @@ export class Script {
 
   /** @throws SyntaxError for syntax that is not known */
   get scopes(): ScriptScopes {
-    this.#scopes ??= this.#analyse();
-    if (this.#scopes instanceof SyntaxError) throw this.#scopes;
-    return this.#scopes;
+    const known = this.#scopes ?? analysed.get(this.#id)?.scopes ?? this.#analyse();
+    this.#scopes = known;
+    if (known instanceof SyntaxError) throw known;
+    return known;
   }
 
   #analyse(): ScriptScopes | SyntaxError {
+    const { source, isModule } = this;
+    let scopes: ScriptScopes | SyntaxError;
     try {
-      return analyse(parseScript(this.source, this.isModule), this.isModule);
+      scopes = analyse(parseScript(source, isModule), isModule);
     } catch (error) {
-      return error as SyntaxError;
+      scopes = error as SyntaxError;
     }
+    keep(this.#id, scopes, source.length);
+    return scopes;
   }
 
   /** Offset of a line and column of V8's, both from 0. */

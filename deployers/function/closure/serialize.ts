@@ -12,7 +12,7 @@ import { encodeFunction } from "./functions.ts";
 import { Inspection } from "./inspect.ts";
 import { References } from "./references.ts";
 import { captureError } from "./refuse.ts";
-import { encodeValue } from "./values.ts";
+import { encodeValue, placePooled } from "./values.ts";
 import { Variables, type Variable } from "./variables.ts";
 import { Walk } from "./walk.ts";
 
@@ -114,7 +114,9 @@ function prototypeOwner(value: object): object | undefined {
 }
 
 function write(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">, folder: string): Serialized {
+  placePooled(walk);
   refuseUndecided(walk);
+  refuseUntraced(walk);
   for (const { members, id } of walk.namespaces) walk.nodes[id] = namespaceNode(walk, members);
   const code = new CodeFile();
   for (const draft of walk.drafts) if (walk.nodes[draft.id] === undefined) emit(draft, walk, code);
@@ -145,6 +147,20 @@ function refuseUndecided(walk: Walk): void {
       `is written by functions that may share it, which cannot be told from several variables ${name}`,
       "keep it in an object: state.value instead of value",
     );
+}
+
+/** An export by value would not see what deployed code writes to its variable, which has the same value now. */
+function refuseUntraced(walk: Walk): void {
+  for (const { script, variable } of walk.variables.writtenAtTop()) {
+    const isExported = [...script.scopes.exports.values()].some(({ local }) => local === variable.name);
+    for (const { path, value } of isExported ? walk.untraced : [])
+      if (Object.is(value, variable.value))
+        walk.refuse(
+          path,
+          `may be the exported variable ${variable.name}, which the function writes, by a way that cannot be followed`,
+          "import it by name at the top of the file",
+        );
+  }
 }
 
 /** The variable's cell where deployed code writes it; else undefined. */

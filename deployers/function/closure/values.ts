@@ -76,6 +76,11 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
+/** Whether an object has more to it than properties: a list, a Map, a Date, a view. */
+export function isBuiltinKind(value: object): boolean {
+  return refusal(value) !== undefined || KINDS.some(({ test }) => test(value));
+}
+
 /** @returns undefined when it was refused */
 export function encodeValue(value: object, path: string, walk: Walk): StateNode | undefined {
   const refused = refusal(value);
@@ -89,13 +94,23 @@ export function encodeValue(value: object, path: string, walk: Walk): StateNode 
     kind === undefined || node.kind === "view" || node.kind === "boxed" ? undefined : kind.proto;
   const isUsual = proto === (ownProto ?? usualProto(node, value));
   const shape = shapeOf(value, own, walk);
-  const properties = [...(node.properties ?? []), ...(shape.properties ?? [])];
+  const properties = [
+    ...(node.properties ?? []),
+    ...(shape.properties ?? []),
+    ...fixedLength(value, path, walk),
+  ];
   return {
     ...node,
     ...shape,
     ...(isUsual ? {} : { proto: walk.ref(proto, `${path}.[[Prototype]]`) }),
     ...(properties.length === 0 ? {} : { properties }),
   };
+}
+
+function fixedLength(value: object, path: string, walk: Walk): readonly Property[] {
+  const isFixed =
+    Array.isArray(value) && Object.getOwnPropertyDescriptor(value, "length")?.writable === false;
+  return isFixed ? [encodeProperty(value, "length", { walk, path })] : [];
 }
 
 const LONG = 1000;
@@ -279,10 +294,10 @@ function encodeView(value: object, path: string, walk: Walk): StateNode | undefi
   const { byteLength, byteOffset } = view;
   // Node cuts small Buffers from a pool, whose other bytes are nobody's business.
   if (type === "Buffer" && buffer.byteLength === Buffer.poolSize && byteLength < buffer.byteLength) {
-    const id = walk.reserve();
-    const at = walk.data.add(new Uint8Array(buffer, byteOffset, byteLength));
-    walk.nodes[id] = { kind: "buffer", at, length: byteLength };
-    return { kind: "view", type, buffer: ["#", id], offset: 0, length: byteLength };
+    const slices = walk.pooled.get(buffer) ?? [];
+    walk.pooled.set(buffer, slices);
+    slices.push({ id: walk.idOf(view, path), start: byteOffset, end: byteOffset + byteLength });
+    return { kind: "view", type, buffer: null, offset: byteOffset, length: byteLength };
   }
   const length = byteLength / ((view as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT ?? 1);
   const node = {
@@ -292,6 +307,50 @@ function encodeView(value: object, path: string, walk: Walk): StateNode | undefi
     offset: byteOffset,
   } as const;
   return buffer.resizable ? node : { ...node, length };
+}
+
+/** Gives slices of a pool a buffer: those that overlap the same one, and all the pool where it is captured itself. */
+export function placePooled(walk: Walk): void {
+  for (const [buffer, slices] of walk.pooled) {
+    const whole = walk.knownId(buffer);
+    const sorted = slices.toSorted((a, b) => a.start - b.start);
+    for (const { id, start } of sorted) {
+      const node = walk.nodes[id];
+      if (node?.kind === "view" && whole !== undefined) walk.nodes[id] = { ...node, buffer: ["#", whole] };
+      if (node?.kind === "view" && whole === undefined) placeSlice(node, { id, start, buffer, walk });
+    }
+  }
+}
+
+interface PooledSlice {
+  readonly id: number;
+  readonly start: number;
+  readonly buffer: ArrayBufferLike;
+  readonly walk: Walk;
+}
+
+function placeSlice(node: StateNode & { readonly kind: "view" }, slice: PooledSlice): void {
+  const { id, start, buffer, walk } = slice;
+  let region = walk.regions.get(buffer);
+  if (region === undefined || start >= region.end) {
+    const end = regionEnd(walk.pooled.get(buffer) ?? [], start);
+    region = { id: walk.reserve(), start, end };
+    walk.regions.set(buffer, region);
+    const at = walk.data.add(new Uint8Array(buffer, start, end - start));
+    walk.nodes[region.id] = { kind: "buffer", at, length: end - start };
+  }
+  walk.nodes[id] = { ...node, buffer: ["#", region.id], offset: start - region.start };
+}
+
+/** Where the slices end that overlap, one after the other, from `start` on. */
+function regionEnd(
+  slices: readonly { readonly start: number; readonly end: number }[],
+  start: number,
+): number {
+  let end = start;
+  for (const each of slices.toSorted((a, b) => a.start - b.start))
+    if (each.start === start || (each.start > start && each.start < end)) end = Math.max(end, each.end);
+  return end;
 }
 
 function viewType(view: ArrayBufferView): string {

@@ -53,6 +53,17 @@ export class Variables {
     return variable;
   }
 
+  /** Variables of a top level that deployed code writes. */
+  writtenAtTop(): readonly { readonly script: Script; readonly variable: Variable }[] {
+    return [...this.#groups].flatMap(([script, inScript]) =>
+      [...inScript]
+        .filter(([key]) => key.startsWith("program "))
+        .flatMap(([, { variables }]) => variables)
+        .filter(({ isWritten }) => isWritten)
+        .map((variable) => ({ script, variable })),
+    );
+  }
+
   /** Written variables of which it is not known whether they are one: the same declaration and the same value now. */
   undecided(): readonly Variable[] {
     const found: Variable[] = [];

@@ -55,6 +55,18 @@ export class Walk {
   readonly privateNames: Map<object, readonly string[]> = new Map();
   readonly drafts: Draft[] = [];
   readonly namespaces: NamespaceDraft[] = [];
+  /** The last region of a pool that was given out. */
+  readonly regions: Map<
+    ArrayBufferLike,
+    { readonly id: number; readonly start: number; readonly end: number }
+  > = new Map();
+  /** Buffers cut from a pool, by the pool: where their bytes start and end. */
+  readonly pooled: Map<
+    ArrayBufferLike,
+    { readonly id: number; readonly start: number; readonly end: number }[]
+  > = new Map();
+  /** Exports that could not be followed to their variables: right only while nothing writes these. */
+  readonly untraced: { readonly path: string; readonly value: unknown }[] = [];
   readonly scripts: readonly Script[];
   readonly #encode: Encode;
   readonly #encodeClass: EncodeClass;
@@ -195,7 +207,7 @@ export class Walk {
       const at = `${path}.${name}`;
       const found = from && exportedVariable({ ...from, name }, this.scripts);
       const make = (): Variable => {
-        const each = memberOf(target, name);
+        const each = this.#member(target, name, at);
         return {
           name,
           value: each,
@@ -206,13 +218,25 @@ export class Walk {
           users: 1,
         };
       };
-      if (found === undefined) return [name, make()] as const;
+      if (found === undefined) {
+        const variable = make();
+        this.untraced.push({ path: at, value: variable.value });
+        return [name, variable] as const;
+      }
       const { script } = found;
       const declaration = { script, scope: script.scopes.program, name: found.name, instance: undefined };
       return [name, this.variables.at(declaration, make)] as const;
     });
     this.namespaces.push({ id, members });
     return ["#", id];
+  }
+
+  #member(target: object, name: string, path: string): unknown {
+    try {
+      return memberOf(target, name);
+    } catch {
+      return this.refuse(path, "has no value yet: its declaration has not run", "deploy after it");
+    }
   }
 
   #objectMembers(target: object, names: readonly string[], path: string): Ref {
@@ -256,7 +280,7 @@ function descriptorOf(value: object, key: string): PropertyDescriptor | undefine
 
 /** An export, also one that Vite takes from the default export of a CommonJS module. */
 function memberOf(module: object, name: string): unknown {
-  if (Object.hasOwn(module, name)) return Reflect.get(module, name);
+  if (Reflect.has(module, name)) return Reflect.get(module, name);
   const exported: unknown = Reflect.get(module, "default");
   return typeof exported === "object" && exported !== null ? descriptorOf(exported, name)?.value : undefined;
 }
