@@ -3,7 +3,7 @@ import { Session } from "node:inspector";
 import { Script } from "./script.ts";
 
 /** Variables of one scope around a function, with their values now; innermost first in a list. */
-export type ScopeValues = Readonly<Record<string, unknown>>;
+type ScopeValues = Readonly<Record<string, unknown>>;
 
 export interface FunctionFacts {
   /** Undefined: native code. */
