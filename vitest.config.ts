@@ -11,6 +11,8 @@ const PROCESS_TESTS = [
 ];
 /** Tests that install packages, run whole servers, or measure nothing but patience; one at a time. */
 const E2E_TESTS = ["test/e2e/**/*.test.ts"];
+/** Tests that need a Docker engine, one at a time; without one they are skipped, and say so. */
+const DOCKER_TESTS = ["core/runtimes/docker/*.test.ts", "test/docker/**/*.test.ts"];
 
 const config: ViteUserConfig = defineConfig({
   // Express's dependencies are CommonJS: without "import" here they get the form that `require` expects.
@@ -26,7 +28,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "fast",
           include: ["{core,deployers,test}/**/*.test.ts"],
-          exclude: ["dist/**", "node_modules/**", ...PROCESS_TESTS, ...E2E_TESTS],
+          exclude: ["dist/**", "node_modules/**", ...PROCESS_TESTS, ...E2E_TESTS, ...DOCKER_TESTS],
           testTimeout: 20_000,
         },
       },
@@ -41,6 +43,17 @@ const config: ViteUserConfig = defineConfig({
           include: E2E_TESTS,
           testTimeout: 180_000,
           hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "docker",
+          include: DOCKER_TESTS,
+          globalSetup: "test/docker/engine-needed.ts",
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           fileParallelism: false,
         },
       },

@@ -25,7 +25,10 @@ export function encodeOutput(value: unknown, name: string): Uint8Array | ItemErr
     return invalidOutput(`${name} returned ${describe(value)} for this input; return a JSON value`);
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    return invalidOutput(`${name} returned an output that cannot be written as JSON: ${reason}`);
+    const way = /BigInt/i.test(reason ?? "")
+      ? " (64-bit integers are bigints: use Number(…) or a string)"
+      : "";
+    return invalidOutput(`${name} returned an output that cannot be written as JSON: ${reason}${way}`);
   }
 }
 

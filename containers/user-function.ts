@@ -22,6 +22,8 @@ export async function importFunctions(
   const module = await importModule(modelDir, file);
   return exportNames.map((name) => {
     const exported = module[name];
+    if (exported !== undefined && typeof exported !== "function")
+      throw new Error(`the export "${name}" of the module is ${describe(exported)}, not a function`);
     if (typeof exported !== "function") {
       const known = Object.keys(module).filter((key) => typeof module[key] === "function");
       throw new Error(

@@ -217,6 +217,21 @@ export class PackageInstallError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("PACKAGE_INSTALL_FAILED", 502, "retryable");
 }
 
+/** Building the image of a version failed; says the step, its last lines and what to try. */
+export class ImageBuildError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("IMAGE_BUILD_FAILED", 502, "retryable");
+}
+
+/** The container engine does not answer; says where it was looked for. */
+export class EngineUnreachableError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("ENGINE_UNREACHABLE", 503, "retryable");
+}
+
+/** The container engine refused a call; says which and why. */
+export class EngineRefusedError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("ENGINE_REFUSED", 502);
+}
+
 /** The uploaded bundle or its manifest is broken. */
 export class InvalidBundleError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("INVALID_BUNDLE", 400);
@@ -320,6 +335,9 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   UnsupportedModelError,
   PackageNotFoundError,
   PackageInstallError,
+  ImageBuildError,
+  EngineUnreachableError,
+  EngineRefusedError,
   InvalidBundleError,
   VersionExistsError,
   DeploymentConflictError,
@@ -334,51 +352,6 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   DiskFullError,
   ServerUnreachableError,
 ];
-
-const CLASS_BY_CODE: ReadonlyMap<string, typeof WindjammerError> = new Map(
-  ERROR_CLASSES.map((errorClass) => [errorClass.kind.code, errorClass]),
-);
-
-/** The error as replies carry it. */
-export interface ErrorBody {
-  readonly error: string;
-  readonly message: string;
-  readonly details: { readonly [key: string]: unknown };
-}
-
-export function errorBody(error: WindjammerError): ErrorBody {
-  return { error: error.code, message: error.message, details: error.details };
-}
-
-/** What a reply says about its error beside the body. */
-interface ErrorReply {
-  readonly statusCode?: number | undefined;
-  /** Retry-After, seconds. */
-  readonly retryAfterS?: number | undefined;
-}
-
-/** Rebuilds an error from a reply; a code that is not known here stays on an error of the base class. */
-export function errorFromBody(
-  body: ErrorBody,
-  { statusCode, retryAfterS }: ErrorReply = {},
-): WindjammerError {
-  const ErrorClass = CLASS_BY_CODE.get(body.error);
-  const options = { details: body.details, ...(retryAfterS === undefined ? {} : { retryAfterS }) };
-  if (ErrorClass !== undefined) return new ErrorClass(body.message, options);
-  return new UnknownCodeError(body, { ...options, ...(statusCode === undefined ? {} : { statusCode }) });
-}
-
-/** Of a server that is newer than this client: code and status stand as they came. */
-class UnknownCodeError extends WindjammerError {
-  override readonly code: string;
-  override readonly statusCode: number;
-
-  constructor(body: ErrorBody, options: WindjammerErrorOptions & { readonly statusCode?: number }) {
-    super(body.message, options);
-    this.code = body.error;
-    this.statusCode = options.statusCode ?? WindjammerError.kind.statusCode;
-  }
-}
 
 /** Wraps what is not ours, so that every reply has a code. Node's own "no space left" keeps its meaning. */
 export function toWindjammerError(error: unknown): WindjammerError {

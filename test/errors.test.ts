@@ -1,12 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import {
-  ERROR_CLASSES,
-  errorBody,
-  errorFromBody,
-  toWindjammerError,
-  WindjammerError,
-} from "../core/errors.ts";
+import { errorBody, errorFromBody } from "../core/error-replies.ts";
+import { ERROR_CLASSES, toWindjammerError, WindjammerError } from "../core/errors.ts";
 
 const readme = readFileSync(new URL("../core/README.md", import.meta.url), "utf8");
 const rows = [...readme.matchAll(/^\| `([A-Z_]+)` \| (\d{3}) \| (yes|no) \|/gm)].map(

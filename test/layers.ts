@@ -8,6 +8,7 @@ export interface LayerRule {
 
 const LEAVES = [
   "core/config.ts",
+  "core/error-replies.ts",
   "core/errors.ts",
   "core/log.ts",
   "core/metric",
@@ -21,14 +22,20 @@ const LEAVES = [
 const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map(
   (name) => `deployers/${name}.ts`,
 );
+/** What drivers of model containers share. */
+const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors"].map(
+  (name) => `core/runtimes/${name}.ts`,
+);
 const WIRE = ["containers/protocol.ts", "containers/tensors.ts"];
 
 /** The first rule that fits a file counts. */
 export const LAYERS: readonly LayerRule[] = [
   { from: "containers/protocol.ts", may: [] },
   { from: "containers/tensors.ts", may: ["containers/protocol.ts"] },
+  { from: "containers/dockerfile.ts", may: ["containers/protocol.ts"] },
   { from: "containers/", may: ["containers/"] },
   { from: "core/errors.ts", may: [] },
+  { from: "core/error-replies.ts", may: ["core/errors.ts"] },
   { from: "core/types.ts", may: WIRE },
   { from: "core/metric", may: ["core/types.ts", "core/metric"] },
   { from: "core/registry/", may: [...LEAVES, ...WIRE] },
@@ -38,7 +45,12 @@ export const LAYERS: readonly LayerRule[] = [
     may: [...LEAVES, ...WIRE, "core/replicas/", "core/registry/", "core/runtimes/runtime.ts"],
   },
   { from: "core/runtimes/runtime.ts", may: [...LEAVES, ...WIRE] },
-  { from: "core/runtimes/process/", may: [...LEAVES, ...WIRE, "core/runtimes/runtime.ts"] },
+  { from: "core/runtimes/process/", may: [...LEAVES, ...WIRE, ...RUNTIMES] },
+  {
+    from: "core/runtimes/docker/",
+    may: [...LEAVES, ...WIRE, ...RUNTIMES, "core/runtimes/engine", "containers/dockerfile.ts"],
+  },
+  { from: "core/runtimes/", may: [...LEAVES, ...WIRE, "core/runtimes/"] },
   {
     from: "core/deploy/",
     may: [...LEAVES, ...WIRE, "core/registry/", "core/replicas/", "core/query/", "core/runtimes/runtime.ts"],
@@ -80,6 +92,7 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "fastest-levenshtein": ["core/nearest.ts"],
   "onnxruntime-node": [],
   "tar-fs": ["core/deploy/"],
-  "tar-stream": ["core/deploy/"],
+  "tar-stream": ["core/deploy/", "core/runtimes/docker/"],
+  dockerode: ["core/runtimes/engine.ts"],
   commander: ["core/cli/"],
 };

@@ -4,14 +4,19 @@ import { defaultStateDir, type ServerOptions, tokenFromEnvironment } from "../co
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
 
-type RuntimeName = "process";
+type RuntimeName = "process" | "docker";
+
+interface RuntimeChoices {
+  readonly baseImage?: string;
+}
 
 /** Loaded late, each with the packages that only it needs. */
-const RUNTIMES: Readonly<Record<RuntimeName, () => Promise<Runtime>>> = {
+const RUNTIMES: Readonly<Record<RuntimeName, (choices: RuntimeChoices) => Promise<Runtime>>> = {
   process: async () => (await import("../runtimes/process/index.ts")).processRuntime(),
+  docker: async ({ baseImage }) => (await import("../runtimes/docker/index.ts")).docker({ baseImage }),
 };
 
-interface StartOptions extends ServerOptions {
+interface StartOptions extends ServerOptions, RuntimeChoices {
   readonly runtime: RuntimeName;
 }
 
@@ -54,17 +59,22 @@ export function startCommand(): Command {
         .choices(Object.keys(RUNTIMES))
         .default("process"),
     )
+    .option(
+      "--base-image <image>",
+      "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
+    )
     .action(start);
   for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
   return command;
 }
 
 async function start(options: StartOptions): Promise<void> {
-  const { runtime, ...rest } = options;
+  const { runtime: name, baseImage, ...rest } = options;
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
-  const server = await startServer({ ...rest, token, runtime: await RUNTIMES[runtime]() });
+  const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
+  const server = await startServer({ ...rest, token, runtime });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
 }

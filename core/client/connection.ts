@@ -1,9 +1,8 @@
 // HTTP connections of a client: requests with JSON replies, streams, and errors turned back into their classes.
 import { Agent, request, type Dispatcher } from "undici";
 import type { Readable } from "node:stream";
+import { type ErrorBody, errorFromBody } from "../error-replies.ts";
 import {
-  type ErrorBody,
-  errorFromBody,
   isNodeError,
   ServerUnreachableError,
   ShuttingDownError,

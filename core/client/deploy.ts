@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { type Manifest, MANIFEST_FILE } from "../../containers/protocol.ts";
 import { hashFolder, packFolder } from "../deploy/bundle.ts";
 import type { Deployer } from "../deploy/deployer.ts";
+import { errorFromBody } from "../error-replies.ts";
 import {
   BundleNotFoundError,
   DiskFullError,
-  errorFromBody,
   InvalidBundleError,
   isNodeError,
   ServerUnreachableError,

@@ -1,8 +1,8 @@
 // Handle of one application: its predictions over the query API, in the Clipper dialect.
 import type { InputType, JsonValue } from "../../containers/protocol.ts";
+import { errorFromBody } from "../error-replies.ts";
 import {
   ApplicationNotFoundError,
-  errorFromBody,
   InvalidInputError,
   ServerUnreachableError,
   toWindjammerError,

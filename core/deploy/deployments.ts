@@ -24,7 +24,7 @@ import { Journal } from "./journal.ts";
 import { ModelLocks, type Work } from "./model-locks.ts";
 import { Pipeline } from "./pipeline.ts";
 import { planDeployment, type Plan } from "./plan.ts";
-import { endInterrupted } from "./recovery.ts";
+import { endInterrupted, stopReplicas } from "./recovery.ts";
 import { Reopening } from "./reopening.ts";
 import { Scaling } from "./scaling.ts";
 import { checkDeploymentRequest } from "./settings.ts";
@@ -65,12 +65,12 @@ export class Deployments {
 
   constructor(parts: DeploymentsParts) {
     this.#parts = parts;
-    const { registry, serving, bundles, log } = parts;
+    const { registry, serving, bundles, runtime, log } = parts;
     const locks = this.#locks;
     this.#reopening = new Reopening(parts, this.#closing.signal);
     this.#scaling = new Scaling({ registry, serving, locks, reopening: this.#reopening });
     this.#unusedBundles = new UnusedBundles(
-      { registry, bundles, locks, log },
+      { registry, bundles, runtime, locks, log },
       parts.keepUnusedBundlesMs ?? KEEP_UNUSED_MS,
     );
   }
@@ -165,17 +165,28 @@ export class Deployments {
 
   /**
    * After a start: ends the deployments that the former server left running, removes bundles that no version refers
-   * to, and reopens in the background what should run. Call it once, before anything else.
+   * to, and reopens in the background what should run, with the replicas of the former server that still do. Call it
+   * once, before anything else.
    */
   async recover(): Promise<void> {
-    const { registry, log } = this.#parts;
+    const { registry, runtime, serving, log } = this.#parts;
     await endInterrupted(registry, log);
     // Whatever their age: who uploaded them has lost his connection.
     await this.#unusedBundles.sweep(0);
     this.#unusedBundles.start();
+    const orphans = new Set(await runtime.list());
+    serving.reserveIds(Array.from(orphans, ({ id }) => id));
     for (const version of registry.versions()) {
-      if (version.desiredReplicas > 0) this.#reopening.start(version);
+      if (version.desiredReplicas === 0) continue;
+      const found = [...orphans].filter(
+        (running) => running.model === version.model && running.version === version.version,
+      );
+      for (const running of found) orphans.delete(running);
+      this.#reopening.start(version, found);
     }
+    for (const { id } of orphans)
+      log.warn({ replica: id }, "stopping a replica that an earlier server left and no version wants");
+    void stopReplicas([...orphans], log);
   }
 
   /** Fails what still runs, with its steps undone, and begins nothing more. Replicas are not stopped here. Idempotent. */

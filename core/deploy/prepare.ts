@@ -24,8 +24,9 @@ export async function prepareWithin(
     );
   }, timeoutMs);
   const either = AbortSignal.any([signal, limit.signal]);
+  const names = { model: version.model, version: version.version };
   try {
-    return await unlessAborted(runtime.prepare(bundle, { report, signal: either }), either);
+    return await unlessAborted(runtime.prepare(bundle, { ...names, report, signal: either }), either);
   } finally {
     clearTimeout(timer);
   }

@@ -1,6 +1,7 @@
-// Ends the deployments that a server left running when it was killed.
+// What a server left when it was killed: ends its deployments, stops its replicas that no version wants.
 import { DeploymentInterruptedError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Deployment } from "../types.ts";
 import { Journal } from "./journal.ts";
@@ -32,4 +33,16 @@ async function endOne(registry: Registry, deployment: Deployment, log: Log): Pro
     endedAt: new Date().toISOString(),
     error: { code, message, step, logTail: [], details: {} },
   });
+}
+
+/** Stops replicas that nobody would send anything. Never rejects. */
+export async function stopReplicas(replicas: readonly RunningReplica[], log: Log): Promise<void> {
+  const stopping = replicas.map(async (running) => {
+    try {
+      await running.stop(0);
+    } catch (error) {
+      log.error({ replica: running.id, err: error }, "a replica could not be stopped");
+    }
+  });
+  await Promise.all(stopping);
 }

@@ -4,11 +4,12 @@ import type { Log } from "../log.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Serving } from "../query/serving.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { Runtime } from "../runtimes/runtime.ts";
+import type { Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { Version } from "../types.ts";
 import { pause, unlessAborted } from "../wait.ts";
 import type { BundleStore } from "./bundle-store.ts";
 import { prepareWithin } from "./prepare.ts";
+import { stopReplicas } from "./recovery.ts";
 import { DEFAULT_PREPARE_TIMEOUT_MS } from "./settings.ts";
 
 export interface ReopeningParts {
@@ -44,14 +45,18 @@ export class Reopening {
   /**
    * Opens a version in the background and scales it to what the registry wants, if it should run and does not. A
    * failed try is logged, and repeated after a growing pause for as long as the version should run.
+   * @param found replicas of the version that run already: those that are fit become its own, the others are stopped
    */
-  start(version: Version): void {
+  start(version: Version, found: readonly RunningReplica[] = []): void {
     const key = keyOf(version);
     if (this.#trying.has(key) || this.#signal.aborted) return;
     const stop = new AbortController();
-    const ended = this.#keepTrying(version, AbortSignal.any([stop.signal, this.#signal])).finally(() => {
+    const waiting = [...found];
+    const signal = AbortSignal.any([stop.signal, this.#signal]);
+    const ended = this.#keepTrying(version, waiting, signal).finally(async () => {
       this.#trying.delete(key);
       this.#lastErrors.delete(key);
+      await stopReplicas(waiting, this.#parts.log);
     });
     this.#trying.set(key, { stop, ended });
   }
@@ -91,13 +96,13 @@ export class Reopening {
     }
   }
 
-  async #keepTrying(version: Version, signal: AbortSignal): Promise<void> {
+  async #keepTrying(version: Version, waiting: RunningReplica[], signal: AbortSignal): Promise<void> {
     let pauseMs = FIRST_PAUSE_MS;
     while (!signal.aborted && this.#replicasOf(version) > 0) {
       const { serving, log } = this.#parts;
       if (serving.find(version.model, version.version) !== undefined) return;
       try {
-        await this.#reopen(version, signal);
+        await this.#reopen(version, waiting, signal);
         return;
       } catch (error) {
         if (error instanceof ShuttingDownError || signal.aborted) return;
@@ -111,8 +116,11 @@ export class Reopening {
     }
   }
 
-  /** @throws when it could not be opened; replicas that do not start are the open version's matter */
-  async #reopen(version: Version, signal: AbortSignal): Promise<void> {
+  /**
+   * @param waiting emptied of those that the open version takes over
+   * @throws when it could not be opened; replicas that do not start are the open version's matter
+   */
+  async #reopen(version: Version, waiting: RunningReplica[], signal: AbortSignal): Promise<void> {
     const { serving, log } = this.#parts;
     const names = { model: version.model, version: version.version };
     const served = await this.open(version);
@@ -122,6 +130,8 @@ export class Reopening {
       await serving.close(version.model, version.version, 0);
       return;
     }
+    // Before `scale`, which counts their places; one that is not fit is replaced there.
+    for (const running of waiting.splice(0)) served.adopt(running).catch(() => undefined);
     try {
       await unlessAborted(served.scale(replicas), signal);
       log.info({ ...names, replicas }, "version reopened");

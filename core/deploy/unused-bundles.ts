@@ -1,6 +1,7 @@
 // Removes bundles that nothing refers to: of failed deployments, deleted versions, and uploads that were never deployed.
 import type { Log } from "../log.ts";
 import type { Registry } from "../registry/registry.ts";
+import type { Runtime } from "../runtimes/runtime.ts";
 import type { BundleStore } from "./bundle-store.ts";
 import type { ModelLocks } from "./model-locks.ts";
 
@@ -11,6 +12,7 @@ export const KEEP_UNUSED_MS = 900_000;
 export interface UnusedBundlesParts {
   readonly registry: Registry;
   readonly bundles: BundleStore;
+  readonly runtime: Runtime;
   readonly locks: ModelLocks;
   readonly log: Log;
 }
@@ -47,11 +49,22 @@ export class UnusedBundles {
     try {
       for (const { hash, uploadedAt } of await bundles.list()) {
         if (Date.now() - uploadedAt < keepMs || this.#isNeeded(hash)) continue;
-        log.info({ bundle: hash }, "removing a bundle that nothing refers to");
-        await bundles.remove(hash);
+        await this.#remove(hash);
       }
     } catch (error) {
       log.warn({ err: error }, "bundles that nothing refers to could not be removed");
+    }
+  }
+
+  async #remove(hash: string): Promise<void> {
+    const { bundles, runtime, log } = this.#parts;
+    log.info({ bundle: hash }, "removing a bundle that nothing refers to");
+    try {
+      await runtime.forget?.(hash);
+      // A deployment may have begun meanwhile; it prepares the bundle anew.
+      if (!this.#isNeeded(hash)) await bundles.remove(hash);
+    } catch (error) {
+      log.warn({ err: error, bundle: hash }, "a bundle could not be removed");
     }
   }
 

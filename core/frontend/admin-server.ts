@@ -2,9 +2,9 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
+import { errorBody } from "../error-replies.ts";
 import {
   BodyTooLargeError,
-  errorBody,
   InvalidJsonError,
   InvalidOptionsError,
   InvalidRequestError,

@@ -3,8 +3,8 @@
 import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { errorBody } from "../error-replies.ts";
 import {
-  errorBody,
   HeadersTooLargeError,
   InvalidRequestError,
   isNodeError,

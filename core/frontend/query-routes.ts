@@ -2,8 +2,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
 import { madeUpInput } from "../deploy/made-up-input.ts";
+import { errorBody } from "../error-replies.ts";
 import {
-  errorBody,
   InvalidRequestError,
   MethodNotAllowedError,
   RouteNotFoundError,

@@ -2,7 +2,7 @@
 import { ShuttingDownError } from "../errors.ts";
 import { ReplicaPool } from "../replicas/pool.ts";
 import type { ReplicaParts } from "../replicas/slot.ts";
-import type { LogOptions } from "../runtimes/runtime.ts";
+import type { LogOptions, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
 import { batchingPolicy } from "./batching/index.ts";
 import type { BatchingPolicy, PolicyState } from "./batching/policy.ts";
@@ -74,6 +74,11 @@ export class ServedVersion {
   /** Starts one more replica; resolves when it is ready. @throws ReplicaStartError, ContractMismatchError */
   startReplica(signal: AbortSignal): Promise<ReplicaStatus> {
     return this.#pool.startOne(signal);
+  }
+
+  /** Takes over a container that an earlier frontend started. @throws ReplicaStartError, ContractMismatchError; it is being replaced then */
+  adopt(running: RunningReplica): Promise<void> {
+    return this.#pool.adopt(running);
   }
 
   /** Resolves when `count` replicas are ready. @throws ReplicaStartError; it goes on trying in the background */

@@ -22,6 +22,12 @@ export class Serving {
     this.#parts = parts;
   }
 
+  /** Names of replicas that run already, of an earlier frontend: none of them is given again. */
+  reserveIds(ids: readonly string[]): void {
+    const numbers = ids.map((id) => Number(/-r(\d+)$/.exec(id)?.[1] ?? 0));
+    this.#lastId = Math.max(this.#lastId, ...numbers);
+  }
+
   /** Opens a version with no replicas yet. */
   open(version: Version, bundle: BundleFolder, image: string): ServedVersion {
     const key = keyOf(version.model, version.version);

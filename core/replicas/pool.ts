@@ -117,6 +117,11 @@ export class ReplicaPool {
     return slot.status();
   }
 
+  /** Takes over a container that an earlier frontend started; one that is not fit to serve is replaced. */
+  async adopt(running: RunningReplica): Promise<void> {
+    await this.#addSlot().open(new AbortController().signal, "retry", running);
+  }
+
   /**
    * Runs `count` replicas. Resolves when they are ready, rejects with the first start that fails; the missing ones
    * are tried again in the background, with growing pauses.

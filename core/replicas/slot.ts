@@ -84,10 +84,11 @@ export class Slot {
   /**
    * Starts the first occupant; resolves when it is ready, and keeps the place occupied from then on.
    * @param onFailure "give-up": nothing is left after a failed start; "retry": the slot tries on in the background
+   * @param adopted a container that runs already and becomes the first occupant
    * @throws ReplicaStartError, ContractMismatchError
    */
-  async open(signal: AbortSignal, onFailure: "give-up" | "retry"): Promise<void> {
-    const started = this.#start(AbortSignal.any([this.#leaving.signal, signal]));
+  async open(signal: AbortSignal, onFailure: "give-up" | "retry", adopted?: RunningReplica): Promise<void> {
+    const started = this.#start(AbortSignal.any([this.#leaving.signal, signal]), adopted);
     this.#gone = started.then(
       () => this.#supervise(),
       () => (onFailure === "retry" ? this.#supervise() : undefined),
@@ -139,9 +140,9 @@ export class Slot {
     };
   }
 
-  async #start(signal: AbortSignal): Promise<void> {
+  async #start(signal: AbortSignal, adopted?: RunningReplica): Promise<void> {
     try {
-      await this.#launch(signal);
+      await this.#occupy(adopted ?? (await this.#launch()), signal);
       this.#next?.resolve();
     } catch (error) {
       this.#failures++;
@@ -153,10 +154,9 @@ export class Slot {
     }
   }
 
-  /** Starts a container and waits until it is ready; on failure nothing of it runs. */
-  async #launch(signal: AbortSignal): Promise<void> {
+  #launch(): Promise<RunningReplica> {
     const { version, bundle, image, runtime, nextId } = this.#parts;
-    const { limits, readyTimeoutMs } = version.settings;
+    const { limits } = version.settings;
     this.#id = nextId();
     this.#startedAt = new Date().toISOString();
     const spec: ReplicaSpec = {
@@ -167,13 +167,20 @@ export class Slot {
       bundle,
       limits,
     };
-    const running = await runtime.start(spec);
+    return runtime.start(spec);
+  }
+
+  /** Waits until a container is ready; on failure nothing of it runs. */
+  async #occupy(running: RunningReplica, signal: AbortSignal): Promise<void> {
+    const { version } = this.#parts;
+    this.#id = running.id;
+    this.#startedAt = running.startedAt;
     this.#running = running;
     const transport = httpTransport(running.address);
     try {
       await becomeReady(running, transport, {
         contract: version.manifest.contract,
-        timeoutMs: readyTimeoutMs,
+        timeoutMs: version.settings.readyTimeoutMs,
         signal,
       });
       signal.throwIfAborted();

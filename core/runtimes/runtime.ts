@@ -17,6 +17,9 @@ export type Report = (
 ) => void;
 
 export interface PrepareOptions {
+  /** Whom the bundle is for; a runtime may show it in the names of what it makes. */
+  readonly model?: string;
+  readonly version?: string;
   readonly report: Report;
   readonly signal: AbortSignal;
 }
@@ -67,7 +70,10 @@ export interface RunningReplica {
 
 /** What the server gives its runtime. */
 export interface RuntimeContext {
-  /** Private folder (0700) for sockets and records of running replicas; emptied by `open`, kept short for socket paths. */
+  /**
+   * Private folder (0700) for sockets and records of running replicas, kept short for socket paths. `open` removes from
+   * it what no replica uses that still runs.
+   */
   readonly runDir: string;
   /** Folder of installed packages, shared by servers. */
   readonly cacheDir: string;
@@ -78,7 +84,10 @@ export interface RuntimeContext {
 export interface Runtime {
   readonly name: string;
   readonly abilities: RuntimeAbilities;
-  /** Readies itself: removes what an earlier frontend left. @throws when it cannot work here */
+  /**
+   * Readies itself: takes over what an earlier frontend left and still runs, where replicas can outlive one, and removes
+   * the rest. @throws when it cannot work here
+   */
   open(context: RuntimeContext): Promise<void>;
   /** Readies a bundle to run and returns the name to start it by. Idempotent. */
   prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string>;
@@ -86,6 +95,8 @@ export interface Runtime {
   start(spec: ReplicaSpec): Promise<RunningReplica>;
   /** Replicas of this frontend that run now, also those an earlier frontend of the same state folder started. */
   list(): Promise<readonly RunningReplica[]>;
+  /** Removes what `prepare` made of a bundle (sha256, hex) that no version refers to any more. */
+  forget?(bundle: string): Promise<void>;
   /** Stops every replica and leaves nothing behind. */
   close(): Promise<void>;
 }

@@ -1,8 +1,9 @@
 // Deploys the digits network, asks it for 16 handwritten digits, and shows what came back.
-// `npm run quickstart` runs it; `npm run quickstart -- --keep` leaves the endpoint up.
+// `npm run quickstart` runs it; `-- --keep` leaves the endpoint up, `-- --runtime docker` runs the model in a container
+// (`--base-image`: on another image than node:24-bookworm-slim).
 import { readFile } from "node:fs/promises";
-import { styleText } from "node:util";
-import { deployOnnxModel, windjammer } from "windjammer";
+import { parseArgs, styleText } from "node:util";
+import { deployOnnxModel, windjammer, type Runtime } from "windjammer";
 
 /** One handwritten digit: 8 rows of 8 pixels of 1 channel, 0 (paper) to 1 (ink). */
 type Image = number[][][];
@@ -20,10 +21,16 @@ interface Cases {
 }
 
 const startedAt = Number(process.env["QUICKSTART_STARTED_MS"] ?? performance.timeOrigin);
-const shouldKeep = process.argv.includes("--keep");
+const { values: flags } = parseArgs({
+  options: { keep: { type: "boolean" }, runtime: { type: "string" }, "base-image": { type: "string" } },
+});
+const shouldKeep = flags.keep === true;
 const cases = JSON.parse(await readFile(new URL("digits-cases.json", import.meta.url), "utf8")) as Cases;
 
-await using wj = await windjammer(shouldKeep ? {} : { port: 0, adminPort: 0 });
+await using wj = await windjammer({
+  ...(shouldKeep ? {} : { port: 0, adminPort: 0 }),
+  runtime: await chosenRuntime(),
+});
 const digits = await deployOnnxModel<Image, Answer>(wj, {
   name: "digits",
   version: "1",
@@ -73,6 +80,12 @@ if (shouldKeep) {
   });
 }
 process.exitCode = matches === cases.images.length ? 0 : 1;
+
+async function chosenRuntime(): Promise<Runtime | undefined> {
+  if (flags.runtime !== "docker") return undefined;
+  const { docker } = await import("windjammer/runtimes/docker");
+  return docker({ baseImage: flags["base-image"] });
+}
 
 function expected(index: number): { readonly scores: readonly number[]; readonly digit: number } {
   return { scores: cases.scores[index] ?? [], digit: cases.digits[index] ?? -1 };

@@ -1,12 +1,19 @@
 // `npm run bench [-- --seconds 2 --rounds 3]`: the whole path against a bare echo, as ratios within one run.
+// With `--runtimes` (and `--base-image`) it compares the Docker runtime with the process runtime instead.
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { connect, deployFunction, deployOnnxModel, type Windjammer } from "windjammer";
 import { load, type LoadResult } from "./load.ts";
 import { cpuMs, startServer } from "./processes.ts";
+import { compareRuntimes } from "./runtimes.ts";
 
 const { values: flags } = parseArgs({
-  options: { seconds: { type: "string", default: "2" }, rounds: { type: "string", default: "3" } },
+  options: {
+    seconds: { type: "string", default: "2" },
+    rounds: { type: "string", default: "3" },
+    runtimes: { type: "boolean" },
+    "base-image": { type: "string" },
+  },
 });
 const seconds = Number(flags.seconds);
 const rounds = Number(flags.rounds);
@@ -129,32 +136,37 @@ async function measure(row: Row, connections: number, servers: Servers): Promise
   return `| ${row.name} | ${connections} | ${Math.round(median(whole, "perSecond"))} | ${ratio("perSecond")} | ${ratio("cpuUs")} | ${ratio("allCpuUs")} | ${ms(whole)} (${ms(bare)}) |`;
 }
 
-await using echo = await startServer([file("echo-server.ts")], /http:\S+/);
-await using wj = await startServer(
-  [
-    file("../../dist/core/cli/main.js"),
-    "start",
-    "--port",
-    "0",
-    "--admin-port",
-    "0",
-    "--state-dir",
-    `${process.env["TMPDIR"] ?? "/tmp"}/windjammer-bench-${process.pid}`,
-    "--log-level",
-    "warn",
-  ],
-  /management API\s+(http:\S+)/,
-);
-await using client = await connect(wj.url);
-await deploy(client);
-const replicas = await client.replicas();
-const servers: Servers = {
-  echo: { url: `${echo.url}/`, pids: [echo.pid] },
-  queryUrl: client.url,
-  pids: [wj.pid, ...replicas.map((replica) => Number(replica.handle))],
-};
-console.log(
-  "| row | connections | requests/s | × echo | frontend CPU ÷ echo's | all CPU ÷ echo's | p50 ms (echo) |\n|---|---|---|---|---|---|---|",
-);
-for (const row of rows)
-  for (const connections of [1, 64]) console.log(await measure(row, connections, servers));
+if (flags.runtimes === true) await compareRuntimes({ seconds, rounds, baseImage: flags["base-image"] });
+else await compareWithEcho();
+
+async function compareWithEcho(): Promise<void> {
+  await using echo = await startServer([file("echo-server.ts")], /http:\S+/);
+  await using wj = await startServer(
+    [
+      file("../../dist/core/cli/main.js"),
+      "start",
+      "--port",
+      "0",
+      "--admin-port",
+      "0",
+      "--state-dir",
+      `${process.env["TMPDIR"] ?? "/tmp"}/windjammer-bench-${process.pid}`,
+      "--log-level",
+      "warn",
+    ],
+    /management API\s+(http:\S+)/,
+  );
+  await using client = await connect(wj.url);
+  await deploy(client);
+  const replicas = await client.replicas();
+  const servers: Servers = {
+    echo: { url: `${echo.url}/`, pids: [echo.pid] },
+    queryUrl: client.url,
+    pids: [wj.pid, ...replicas.map((replica) => Number(replica.handle))],
+  };
+  console.log(
+    "| row | connections | requests/s | × echo | frontend CPU ÷ echo's | all CPU ÷ echo's | p50 ms (echo) |\n|---|---|---|---|---|---|---|",
+  );
+  for (const row of rows)
+    for (const connections of [1, 64]) console.log(await measure(row, connections, servers));
+}

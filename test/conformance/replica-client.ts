@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { PATHS, type JsonObject, type Manifest } from "../../containers/protocol.ts";
 import { manifest } from "../../core/deploy/deployer.ts";
 import type { RunningReplica } from "../../core/runtimes/runtime.ts";
+import { hashFolder } from "../../core/deploy/bundle.ts";
 import type { BundleFolder } from "../../core/types.ts";
 
 /** Writes a bundle of a function on lists of numbers: `source` is an ES module that exports `predict`. */
@@ -25,7 +26,7 @@ export async function writeFunctionBundle(
   await mkdir(files, { recursive: true });
   await writeFile(join(files, "function.mjs"), source);
   await writeFile(join(files, "manifest.json"), JSON.stringify(described));
-  return { hash: "0".repeat(64), root, files, manifest: described };
+  return { hash: await hashFolder(files), root, files, manifest: described };
 }
 
 interface Reply {

@@ -68,7 +68,10 @@ describe("the installed package", () => {
 
   it("has types that a strict compiler accepts and that hold the user to the input type", async () => {
     await mkdir(join(project, "node_modules/@types"), { recursive: true });
-    await symlink(join(root, "node_modules/@types/node"), join(project, "node_modules/@types/node"));
+    const types = join(project, "node_modules/@types/node");
+    // A package that ours needs may have brought another version.
+    await rm(types, { recursive: true, force: true });
+    await symlink(join(root, "node_modules/@types/node"), types);
     await writeFile(
       join(project, "typed.ts"),
       `import { deployFunction, deployOnnxModel, type Windjammer } from "windjammer";

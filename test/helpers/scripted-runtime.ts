@@ -37,6 +37,7 @@ export class ScriptedReplica implements RunningReplica {
   readonly startedAt: string = new Date().toISOString();
   readonly exited: Promise<ReplicaExit>;
   readonly lines: LogLine[] = [];
+  hasEnded = false;
   readonly #server: Server;
   readonly #running = new Set<ServerResponse>();
   #exit: (exit: ReplicaExit) => void = () => undefined;
@@ -75,6 +76,7 @@ export class ScriptedReplica implements RunningReplica {
       this.lines.push({ at: new Date().toISOString(), stream: "stderr", text: lastWords });
     this.#server.closeAllConnections();
     this.#server.close();
+    this.hasEnded = true;
     this.#exit(exit);
   }
 
@@ -150,7 +152,7 @@ export class ScriptedRuntime implements Runtime {
   }
 
   async list(): Promise<readonly RunningReplica[]> {
-    return this.started;
+    return this.started.filter((replica) => !replica.hasEnded);
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 // The replies of the Clipper dialect as JSON text.
 import type { Manifest } from "../../../containers/protocol.ts";
+import { errorBody } from "../../error-replies.ts";
 import {
   BatchTooLargeError,
-  errorBody,
   InvalidModelOutputError,
   toWindjammerError,
   type WindjammerError,

@@ -8,7 +8,7 @@ import type { LogLine, ReplicaAddress, ReplicaExit } from "../../types.ts";
 import type { LogOptions, ReplicaSpec, ReplicaStats, RunningReplica } from "../runtime.ts";
 import type { Command } from "./launch.ts";
 import { processStats, signalGroup } from "./process-info.ts";
-import type { ReplicaLog } from "./replica-log.ts";
+import type { ReplicaLog } from "../replica-log.ts";
 import type { ReplicaFolder } from "./run-dir.ts";
 
 /** What was written before the exit is in the pipes by then; only what outlived the child keeps them open longer. */

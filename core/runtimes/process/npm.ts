@@ -4,9 +4,9 @@ import { basename, delimiter, dirname } from "node:path";
 import type { Readable } from "node:stream";
 import { processEnvironment } from "../../config.ts";
 import { isNodeError, PackageInstallError, PackageNotFoundError } from "../../errors.ts";
+import { LineSplitter } from "../lines.ts";
+import { addVersions, installError, missingVersionOf, type NpmResult } from "../npm-errors.ts";
 import { INHERITED_VARIABLES } from "./launch.ts";
-import { LineSplitter } from "./lines.ts";
-import { addVersions, installError, missingVersionOf, type NpmResult } from "./npm-errors.ts";
 import { signalGroup } from "./process-info.ts";
 
 /** Lines of npm that are kept for an error. */

@@ -20,11 +20,11 @@ import type {
 } from "../runtime.ts";
 import { ChildReplica } from "./child.ts";
 import { containerCommand } from "./launch.ts";
-import { LogFile } from "./log-file.ts";
+import { LogFile } from "../log-file.ts";
 import { PackageCache } from "./package-cache.ts";
 import { findLostPackage, preparePackages } from "./packages.ts";
 import { processIdentity } from "./process-info.ts";
-import { ReplicaLog } from "./replica-log.ts";
+import { ReplicaLog } from "../replica-log.ts";
 import { RunDir, type ReplicaFolder } from "./run-dir.ts";
 
 /** Replicas that have gone and whose log files are kept: a version that crashes again and again starts many. */

@@ -192,7 +192,7 @@ describe("the command line", () => {
     [["start", "--prot", "1"], "--port"],
     [["start", "--port", "abc"], "expected a port"],
     [["start", "--port", "70000"], "expected a port"],
-    [["start", "--runtime", "docker"], "Allowed choices are process"],
+    [["start", "--runtime", "carrier-pigeon"], "Allowed choices are process"],
     [["start", "extra"], "too many arguments"],
     [["start", ...FREE, "--token", "short"], "INVALID_OPTIONS"],
     [["start", ...FREE, "--token", "correct horse battery staple"], "without spaces"],

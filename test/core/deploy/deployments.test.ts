@@ -12,6 +12,7 @@ import {
   VersionNotFoundError,
 } from "../../../core/errors.ts";
 import { MemoryStore } from "../../../core/registry/memory-store.ts";
+import type { RunningReplica } from "../../../core/runtimes/runtime.ts";
 import type { Deployment, DeploymentEvent } from "../../../core/types.ts";
 import { echo, openLab, type Lab } from "../../helpers/deployment-lab.ts";
 import { resultOf, testQuery } from "../../helpers/versions.ts";
@@ -26,6 +27,16 @@ async function answer(lab: Lab, version: string, value: string): Promise<unknown
   const { query, settled } = testQuery(value);
   lab.serving.find(NAME, version)?.enqueue(query);
   return resultOf(await settled);
+}
+
+/** A replica that a former server started, and that outlived it. */
+async function startLeftOver(
+  { registry, runtime, bundles }: Lab,
+  { version, id }: { readonly version: string; readonly id: string },
+): Promise<RunningReplica> {
+  const { bundle: hash } = registry.version(NAME, "1");
+  const bundle = await bundles.get(hash);
+  return runtime.start({ id, model: NAME, version, image: "scripted", bundle, limits: { cpus: 1 } });
 }
 
 /** A gate for a script: replicas of some version hang until it is opened. */
@@ -651,5 +662,48 @@ describe("recover", () => {
     await expect.poll(() => lab.deployments.openingOf(version).lastError).toContain("no network");
     await lab.deployments.scale(NAME, 0);
     expect(lab.deployments.openingOf(version)).toEqual({ isOpening: false, lastError: undefined });
+  });
+
+  it("serves from the replicas of a former server that still run, and stops those that no version wants", async () => {
+    const lab = await openLab();
+    const { registry, runtime, serving } = lab;
+    await lab.deploy("a", { name: NAME, version: "1" });
+    await serving.closeAll(0);
+    const kept = await startLeftOver(lab, { version: "1", id: `${NAME}-1-r40` });
+    const orphan = await startLeftOver(lab, { version: "7", id: `${NAME}-7-r41` });
+    const prepared = vi.spyOn(runtime, "prepare").mockRejectedValueOnce(new Error("no network"));
+    await lab.deployments.recover();
+    await expect(orphan.exited).resolves.toMatchObject({ reason: "stopped" });
+    // Also when the version could not be opened at once.
+    await expect.poll(() => serving.find(NAME, "1")?.readyCount, { timeout: 5_000 }).toBe(1);
+    expect(prepared).toHaveBeenCalledTimes(2);
+    expect(serving.replicas().map(({ id }) => id)).toEqual([kept.id]);
+    await lab.deployments.scale(NAME, 2);
+    expect(serving.replicas().map(({ id }) => id)).toEqual([kept.id, `${NAME}-1-r42`]);
+    expect(registry.version(NAME, "1").desiredReplicas).toBe(2);
+  });
+
+  it("stops replicas of a former server when the version is not to run any more before it was opened", async () => {
+    const lab = await openLab();
+    await lab.deploy("a", { name: NAME, version: "1" });
+    await lab.serving.closeAll(0);
+    const running = await startLeftOver(lab, { version: "1", id: `${NAME}-1-r40` });
+    vi.spyOn(lab.runtime, "prepare").mockRejectedValue(new Error("no network"));
+    await lab.deployments.recover();
+    await lab.deployments.scale(NAME, 0);
+    await expect(running.exited).resolves.toMatchObject({ reason: "stopped" });
+  });
+
+  it("lets the runtime forget a bundle before it is removed, and keeps one that could not be forgotten", async () => {
+    const lab = await openLab();
+    const [first, second] = [await lab.add("a"), await lab.add("b")];
+    const forget = vi.fn((hash: string): Promise<void> => {
+      return hash === first ? Promise.reject(new Error("no engine")) : Promise.resolve();
+    });
+    Object.assign(lab.runtime, { forget });
+    await lab.deployments.recover();
+    expect(forget.mock.calls.flat().toSorted()).toEqual([first, second].toSorted());
+    expect(await lab.bundles.find(first)).toBeDefined();
+    expect(await lab.bundles.find(second)).toBeUndefined();
   });
 });

@@ -91,6 +91,20 @@ describe("a pool of replicas", () => {
     expect(pool.statuses()).toMatchObject([{ id: "echo-1-r2", state: "ready" }]);
   });
 
+  it("takes over a replica that runs already, counts it, and replaces it when it ends", async () => {
+    const version = testVersion();
+    const spec = { model: "echo", version: "1", image: "scripted", bundle: testBundle(version) };
+    const running = await runtime.start({ ...spec, id: "echo-1-r77", limits: { cpus: 1 } });
+    const start = vi.spyOn(runtime, "start");
+    await pool.adopt(running);
+    expect(pool.statuses()).toMatchObject([{ id: "echo-1-r77", state: "ready", restarts: 0 }]);
+    await pool.scale(2);
+    expect(start).toHaveBeenCalledTimes(1);
+    await running.stop(0);
+    await expect.poll(() => pool.readyCount).toBe(2);
+    expect(pool.statuses().map(({ id }) => id)).not.toContain("echo-1-r77");
+  });
+
   it("replaces a replica whenever it is killed, under a new id, and forgets its trouble with the next answer", async () => {
     await pool.scale(1);
     for (const round of [1, 2, 3]) {

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { DiskFullError, PackageInstallError, PackageNotFoundError } from "../../../../core/errors.ts";
 import { describeExit, type ExitCircumstances } from "../../../../core/runtimes/process/child.ts";
-import { addVersions, installError, missingVersionOf } from "../../../../core/runtimes/process/npm-errors.ts";
+import { addVersions, installError, missingVersionOf } from "../../../../core/runtimes/npm-errors.ts";
 import { parsePs, processIdentity, processStats } from "../../../../core/runtimes/process/process-info.ts";
 
 const crashed: ExitCircumstances = { wasStopped: false, memoryMb: undefined, lastLines: [] };

@@ -1,10 +1,5 @@
 // Turns what npm says when it fails into errors that say what to do.
-import {
-  DiskFullError,
-  PackageInstallError,
-  PackageNotFoundError,
-  type WindjammerError,
-} from "../../errors.ts";
+import { DiskFullError, PackageInstallError, PackageNotFoundError, type WindjammerError } from "../errors.ts";
 
 export interface NpmResult {
   readonly exitCode: number | null;

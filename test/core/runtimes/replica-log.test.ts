@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { LogFile } from "../../../../core/runtimes/process/log-file.ts";
-import { ReplicaLog } from "../../../../core/runtimes/process/replica-log.ts";
-import type { LogOptions } from "../../../../core/runtimes/runtime.ts";
+import { LogFile } from "../../../core/runtimes/log-file.ts";
+import { ReplicaLog } from "../../../core/runtimes/replica-log.ts";
+import type { LogOptions } from "../../../core/runtimes/runtime.ts";
 
 let folder: string;
 let log: ReplicaLog;

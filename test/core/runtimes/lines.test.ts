@@ -1,7 +1,7 @@
 // Lines out of chunks: whole, bounded in length and number, whatever the cuts between chunks.
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import { LineSplitter } from "../../../../core/runtimes/process/lines.ts";
+import { LineSplitter } from "../../../core/runtimes/lines.ts";
 
 function split(chunks: readonly Uint8Array[], splitter = new LineSplitter()): string[] {
   return [...chunks.flatMap((chunk) => splitter.push(chunk)), ...splitter.end()];

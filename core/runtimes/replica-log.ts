@@ -1,7 +1,7 @@
 // The log of one replica: its last lines in memory, more of them in a bounded file, and readers that follow.
 import type { Readable } from "node:stream";
-import type { LogLine } from "../../types.ts";
-import type { LogOptions } from "../runtime.ts";
+import type { LogLine } from "../types.ts";
+import type { LogOptions } from "./runtime.ts";
 import { LineSplitter } from "./lines.ts";
 import type { LogFile } from "./log-file.ts";
 
@@ -35,10 +35,13 @@ export class ReplicaLog {
     await this.append(name, splitter.end());
   }
 
-  /** Resolves when the lines are in the file too. */
-  async append(stream: LogLine["stream"], texts: readonly string[]): Promise<void> {
+  /** Resolves when the lines are in the file too. @param at when they were written; default now */
+  async append(
+    stream: LogLine["stream"],
+    texts: readonly string[],
+    at: string = new Date().toISOString(),
+  ): Promise<void> {
     if (texts.length === 0 || this.#hasEnded) return;
-    const at = new Date().toISOString();
     let entry = "";
     for (const text of texts) {
       entry += `${this.#first + this.#lines.length} ${at} ${stream} ${text}\n`;

@@ -1,0 +1,66 @@
+// Turns the end of a failed build into an error that names the step, its last lines, and what to try.
+import { DiskFullError, ImageBuildError, type WindjammerError } from "../../errors.ts";
+import { installError } from "../npm-errors.ts";
+import { shortened, type BuildOutcome } from "./build-log.ts";
+
+const TAIL_LINES = 20;
+
+/** What a message of engines means, and what helps. */
+const ADVICE: readonly (readonly [RegExp, string])[] = [
+  [
+    /manifest.*(?:unknown|not found)|not found: manifest|pull access denied|repository does not exist|No such image/i,
+    "the base image is not on this engine and no registry has it for you: correct the option baseImage, log in, or load the image beforehand (docker pull, docker load)",
+  ],
+  [
+    /lookup .* (?:no such host|server misbehaving|i\/o timeout)|dial tcp|TLS handshake timeout|connection refused|EAI_AGAIN|ENOTFOUND|Client\.Timeout|bad address/i,
+    'the engine reaches no network: check its network, proxy and DNS settings; the option buildArgs passes proxies on, buildNetwork: "host" uses the host\'s network',
+  ],
+  [
+    /node-gyp|not found: make|gyp ERR|no acceptable C compiler/i,
+    "a package is compiled at its installation: name compilers in the option buildAptPackages, such as python3, make and g++",
+  ],
+  [
+    /apt-get.*not found|E: Unable to locate package/i,
+    "the base image has no such Debian package, or no apt at all: correct aptPackages or baseImage",
+  ],
+  [
+    /unauthorized|authentication required|denied/i,
+    "the registry wants a login: correct user and password of the option push",
+  ],
+];
+
+/** @param what "building the image", "pushing windjammer/digits:1" */
+export function buildError(what: string, outcome: BuildOutcome): WindjammerError {
+  const { error = "", step, lines } = outcome;
+  const everything = [...lines, error].join("\n");
+  const details = {
+    logTail: [...lines.slice(-TAIL_LINES), error],
+    ...(step === undefined ? {} : { step: step.number, steps: step.total, instruction: step.instruction }),
+  };
+  const where =
+    step === undefined ? "" : ` at step ${step.number}/${step.total} (${shortened(step.instruction)})`;
+  if (/no space left on device/i.test(everything)) {
+    return new DiskFullError(
+      `${what} failed${where}: the engine's disk is full; docker system df shows what takes the space, docker image prune frees some`,
+      { details },
+    );
+  }
+  if (/^npm (?:error|ERR!)/m.test(everything) && !/gyp/.test(everything)) {
+    return withStep(installError({ exitCode: 1, lines }), where, details);
+  }
+  const said = lines.length === 0 ? error : `${error}: ${lines.slice(-3).join("; ")}`;
+  const advice =
+    ADVICE.find(([pattern]) => pattern.test(everything))?.[1] ?? "more of its output is in the details";
+  return new ImageBuildError(`${what} failed${where}: ${said}; ${advice}`, { details });
+}
+
+function withStep(
+  error: WindjammerError,
+  where: string,
+  details: Readonly<Record<string, unknown>>,
+): WindjammerError {
+  const ErrorClass = error.constructor as typeof WindjammerError;
+  return new ErrorClass(`${error.message} (building the image${where})`, {
+    details: { ...error.details, ...details },
+  });
+}

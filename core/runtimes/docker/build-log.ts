@@ -1,0 +1,133 @@
+// The log of a build, a pull or a push as progress: steps with their number, layers from the cache, percent.
+import { stripVTControlCharacters } from "node:util";
+import { LineSplitter } from "../lines.ts";
+import type { EngineMessage } from "../engine.ts";
+import type { Report } from "../runtime.ts";
+
+/** Lines of the running step that are kept for an error. */
+const KEPT_LINES = 100;
+const PERCENT_STEP = 10;
+
+/** One step of a Dockerfile. */
+export interface BuildStep {
+  readonly number: number;
+  readonly total: number;
+  readonly instruction: string;
+}
+
+/** What became of a build. */
+export interface BuildOutcome {
+  /** As the engine says it; undefined when the build succeeded. */
+  readonly error: string | undefined;
+  /** The step that ran last. */
+  readonly step: BuildStep | undefined;
+  /** Last lines of that step. */
+  readonly lines: readonly string[];
+  readonly cachedSteps: number;
+  readonly digest: string | undefined;
+}
+
+/** Reads messages, reports them, and remembers what an error message needs. */
+export class BuildLog {
+  readonly #report: Report;
+  readonly #subject: string;
+  readonly #splitter = new LineSplitter();
+  readonly #layers = new Map<string, { readonly current: number; readonly total: number }>();
+  #step: BuildStep | undefined;
+  #isAnnounced = true;
+  #lines: string[] = [];
+  #error: string | undefined;
+  #cachedSteps = 0;
+  #percent = 0;
+  #digest: string | undefined;
+
+  /** @param subject what is pulled or pushed when no step says so */
+  constructor(report: Report, subject: string) {
+    this.#report = report;
+    this.#subject = subject;
+  }
+
+  get outcome(): BuildOutcome {
+    return {
+      error: this.#error,
+      step: this.#step,
+      lines: this.#lines,
+      cachedSteps: this.#cachedSteps,
+      digest: this.#digest,
+    };
+  }
+
+  take(message: EngineMessage): void {
+    // A failed build ends like one that succeeded: only this message tells.
+    if (message.error !== undefined) this.#error = message.error.trim();
+    if (message.stream !== undefined)
+      this.#splitter.push(Buffer.from(message.stream)).forEach((line) => this.#line(line));
+    if (message.status !== undefined) this.#status(message);
+    const digest = (message.aux as { Digest?: unknown } | undefined)?.Digest;
+    if (typeof digest === "string") this.#digest = digest;
+  }
+
+  #line(raw: string): void {
+    const line = stripVTControlCharacters(raw).trimEnd();
+    const step = /^Step (\d+)\/(\d+) : ([^]*)$/.exec(line);
+    if (step !== null) {
+      this.#announce(false);
+      this.#step = { number: Number(step[1]), total: Number(step[2]), instruction: step[3] ?? "" };
+      this.#isAnnounced = false;
+      this.#lines = [];
+    } else if (line === " ---> Using cache") {
+      this.#cachedSteps++;
+      this.#announce(true);
+    } else if (/^ ---> |^Removing intermediate container |^Successfully (?:built|tagged) /.test(line)) {
+      this.#announce(false);
+    } else if (line.trim() !== "") {
+      this.#output(line);
+    }
+  }
+
+  #output(line: string): void {
+    this.#announce(false);
+    this.#lines.push(line);
+    if (this.#lines.length > KEPT_LINES) this.#lines.shift();
+    if (!/^npm (?:error|ERR!)/.test(line)) this.#report(`  ${line}`);
+  }
+
+  /** The line after a step's own says whether it is cached. */
+  #announce(isCached: boolean): void {
+    if (this.#isAnnounced || this.#step === undefined) return;
+    this.#isAnnounced = true;
+    const { number, total, instruction } = this.#step;
+    this.#report(`step ${number}/${total}${isCached ? " (cached)" : ""}: ${shortened(instruction)}`, {
+      buildStep: number,
+      buildSteps: total,
+      isCached,
+    });
+  }
+
+  /** Percent over all layers that are known so far, in steps of ten. */
+  #status({ id, status = "", progressDetail }: EngineMessage): void {
+    this.#announce(false);
+    const { current, total } = progressDetail ?? {};
+    if (id === undefined || current === undefined || total === undefined || total <= 0) return;
+    // Unpacking repeats what downloading has counted.
+    if (!/^(?:Downloading|Pushing)/.test(status)) return;
+    this.#layers.set(id, { current: Math.min(current, total), total });
+    let done = 0;
+    let all = 0;
+    for (const layer of this.#layers.values()) {
+      done += layer.current;
+      all += layer.total;
+    }
+    const percent = Math.floor((100 * done) / all / PERCENT_STEP) * PERCENT_STEP;
+    if (percent <= this.#percent) return;
+    this.#percent = percent;
+    const verb = status.startsWith("Pushing") ? "pushing" : "pulling";
+    this.#report(`${verb} ${this.#subject}: ${percent} %`, { percent });
+  }
+}
+
+/** An instruction in a line: continued ones are long. */
+export function shortened(instruction: string): string {
+  const line = instruction.replaceAll(/\s+/g, " ").trim();
+  return line.length > 100 ? `${line.slice(0, 99)}…` : line;
+}

@@ -1,0 +1,303 @@
+// The Docker runtime: images of bundles, replicas as containers, and what an earlier frontend left on the engine.
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  EngineRefusedError,
+  InvalidOptionsError,
+  ReplicaStartError,
+  ShuttingDownError,
+  WindjammerError,
+} from "../../errors.ts";
+import type { BundleFolder, ReplicaAddress } from "../../types.ts";
+import { Engine, type ContainerState, type EngineInfo } from "../engine.ts";
+import { LogFile } from "../log-file.ts";
+import { ReplicaLog } from "../replica-log.ts";
+import type {
+  PrepareOptions,
+  ReplicaSpec,
+  RunningReplica,
+  Runtime,
+  RuntimeAbilities,
+  RuntimeContext,
+} from "../runtime.ts";
+import { ContainerReplica } from "./container.ts";
+import { containerUser, Folders, replicaFolder, type ContainerUser, type ReplicaFolder } from "./folders.ts";
+import { Images } from "./images.ts";
+import type { ContainerOptions, DockerOptions } from "./index.ts";
+import { LABEL, ownerLabels, replicaLabels, replicaOf } from "./labels.ts";
+import { memoryLimitMb, PORT_KEY, replicaRequest, type Transport } from "./request.ts";
+import { bestTransport } from "./sharing.ts";
+import { watchContainers } from "./watch.ts";
+
+/** Replicas that have gone and whose log files are kept. */
+const KEPT_LOGS = 50;
+const KILL_GRACE_MS = 5_000;
+/** An engine that does not answer must not keep a frontend from ending. */
+const LOST_ENGINE_MS = 10_000;
+
+interface Opened {
+  readonly engine: Engine;
+  readonly info: EngineInfo;
+  readonly context: RuntimeContext;
+  readonly user: ContainerUser;
+  readonly folders: Folders;
+  readonly images: Images;
+  readonly building: AbortController;
+  readonly watch: AbortController;
+  readonly watching: Promise<void>;
+}
+
+export class DockerRuntime implements Runtime {
+  readonly name = "docker";
+  readonly #options: DockerOptions;
+  /** By container id. */
+  readonly #running = new Map<string, ContainerReplica>();
+  readonly #pending = new Set<Promise<unknown>>();
+  readonly #oldLogs: ReplicaLog[] = [];
+  #transport: Promise<Transport> | undefined;
+  /** The engine turned out to share no sockets. */
+  #isOnPorts = false;
+  #opened: Opened | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: DockerOptions) {
+    this.#options = options;
+  }
+
+  get abilities(): RuntimeAbilities {
+    const { gpus, network, models = {}, transport } = this.#options;
+    const all: readonly ContainerOptions[] = [{ gpus, network }, ...Object.values(models)];
+    const isCutOff = transport !== "port" && !this.#isOnPorts && all.every((one) => !one.network);
+    return {
+      isolation: "container",
+      hasGpu: all.some((one) => one.gpus !== undefined),
+      survivesFrontend: true,
+      enforces: ["memory", "cpu", "pids", ...(isCutOff ? (["network"] as const) : [])],
+    };
+  }
+
+  async open(context: RuntimeContext): Promise<void> {
+    if (this.#opened !== undefined) throw new WindjammerError("the docker runtime is open already");
+    const engine = await Engine.connect(this.#options.host);
+    const info = await engine.info();
+    const left = await engine.containers(ownerLabels(context.owner));
+    const live = left.filter((state) => state.isRunning && replicaOf(state) !== undefined);
+    await Promise.all(left.filter((state) => !live.includes(state)).map(({ id }) => engine.remove(id)));
+    const inUse = new Set(live.flatMap(({ labels }) => labels[LABEL.folder] ?? []));
+    const user = containerUser(info.isRootless);
+    const folders = await Folders.open(context, user, inUse);
+    const watch = new AbortController();
+    const watching = watchContainers(engine, ownerLabels(context.owner), {
+      find: (container) => this.#running.get(container),
+      all: () => this.#running.values(),
+      signal: watch.signal,
+    });
+    const images = new Images(engine, this.#options);
+    const building = new AbortController();
+    this.#opened = { engine, info, context, user, folders, images, building, watch, watching };
+    for (const state of live) this.#adopt(state, this.#opened);
+  }
+
+  prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
+    return this.#tracked(async (opened) => {
+      const signal = AbortSignal.any([options.signal, opened.building.signal]);
+      const image = await opened.images.prepare(bundle, { ...options, signal });
+      if ((await this.#transportOn(opened, image)) === "port" && this.#options.transport !== "port")
+        options.report(
+          "this engine shares no sockets with this machine: replicas listen on ports, and are on the engine's network",
+        );
+      return image;
+    });
+  }
+
+  start(spec: ReplicaSpec): Promise<RunningReplica> {
+    return this.#tracked(async (opened) => {
+      try {
+        return await this.#start(spec, opened);
+      } catch (error) {
+        if (!isMissingImage(error)) throw startError(error, spec);
+        // Somebody removed it from the engine.
+        const { model, version } = spec;
+        const { signal } = opened.building;
+        const image = await opened.images.prepare(spec.bundle, { report: () => {}, signal, model, version });
+        return this.#start({ ...spec, image }, opened);
+      }
+    });
+  }
+
+  list(): Promise<readonly RunningReplica[]> {
+    return Promise.resolve([...this.#running.values()]);
+  }
+
+  async forget(bundle: string): Promise<void> {
+    await this.#open().images.forget(bundle);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  #open(): Opened {
+    if (this.#closed !== undefined)
+      throw new ShuttingDownError("the docker runtime is closing; start nothing new");
+    if (this.#opened === undefined)
+      throw new WindjammerError("the docker runtime is not open; call open() first");
+    return this.#opened;
+  }
+
+  async #start(spec: ReplicaSpec, opened: Opened): Promise<RunningReplica> {
+    const { engine, info, context, folders, user } = opened;
+    const options = this.#optionsOf(spec.model);
+    const transport = await this.#transportOn(opened, spec.image);
+    const secrets = options.secrets ?? {};
+    if (transport === "port" && Object.keys(secrets).length > 0) {
+      throw new InvalidOptionsError(
+        `secrets of model ${spec.model} are files shared with the engine, and engine ${engine.address.shown} shares none with this machine`,
+        { details: { option: "secrets" } },
+      );
+    }
+    const folder = transport === "socket" ? await folders.claim(secrets) : undefined;
+    let container: string | undefined;
+    try {
+      const request = replicaRequest(spec, {
+        options,
+        transport,
+        user,
+        publishOn: this.#publishOn(),
+        folder,
+        labels: replicaLabels(context.owner, spec),
+        engineCpus: info.cpus,
+      });
+      container = await engine.create(`windjammer-${spec.id}-${randomBytes(3).toString("hex")}`, request);
+      await engine.start(container);
+      const state = folder === undefined ? await engine.inspect(container) : undefined;
+      return this.#watch(opened, {
+        spec: { ...spec, memoryMb: memoryLimitMb(spec, options) },
+        container,
+        folder,
+        port: state?.ports[PORT_KEY],
+        startedAt: new Date().toISOString(),
+      });
+    } catch (error) {
+      if (container !== undefined) await engine.remove(container).catch(() => {});
+      if (folder !== undefined) await folders.release(folder);
+      throw error;
+    }
+  }
+
+  #adopt(state: ContainerState, opened: Opened): void {
+    const spec = replicaOf(state);
+    if (spec === undefined) return;
+    const path = state.labels[LABEL.folder];
+    const folder = path === undefined ? undefined : replicaFolder(path);
+    const { id: container, startedAt } = state;
+    this.#watch(opened, { spec, container, folder, port: state.ports[PORT_KEY], startedAt });
+  }
+
+  #watch(
+    { engine, folders }: Opened,
+    { spec, container, folder, port, startedAt }: Started,
+  ): ContainerReplica {
+    const log = new ReplicaLog(new LogFile(folders.logPath(spec.id)));
+    const replica = new ContainerReplica({
+      engine,
+      container,
+      id: spec.id,
+      model: spec.model,
+      version: spec.version,
+      memoryMb: spec.memoryMb,
+      address: this.#addressOf(folder, port),
+      startedAt,
+      log,
+      release: async () => {
+        this.#running.delete(container);
+        await this.#keepLog(log);
+        if (folder !== undefined) await folders.release(folder).catch(() => {});
+      },
+    });
+    this.#running.set(container, replica);
+    return replica;
+  }
+
+  /** Without a port the container has ended before it could be asked; nothing listens on port 0. */
+  #addressOf(folder: ReplicaFolder | undefined, port = 0): ReplicaAddress {
+    return folder === undefined ? { host: this.#publishOn(), port } : { socketPath: folder.socketPath };
+  }
+
+  #publishOn(): string {
+    return this.#options.publishOn ?? "127.0.0.1";
+  }
+
+  #optionsOf(model: string): ContainerOptions {
+    return { ...this.#options, ...this.#options.models?.[model] };
+  }
+
+  #transportOn({ engine, info, context, folders, user }: Opened, image: string): Promise<Transport> {
+    const { transport = "auto" } = this.#options;
+    if (transport !== "auto") return Promise.resolve(transport);
+    this.#transport ??= bestTransport(
+      { engine, folders, user, labels: ownerLabels(context.owner) },
+      { engineId: info.id, cacheDir: context.cacheDir, image },
+    ).then(
+      (found) => {
+        this.#isOnPorts = found === "port";
+        return found;
+      },
+      (error: unknown) => {
+        this.#transport = undefined;
+        throw error;
+      },
+    );
+    return this.#transport;
+  }
+
+  async #keepLog(log: ReplicaLog): Promise<void> {
+    this.#oldLogs.push(log);
+    if (this.#oldLogs.length > KEPT_LOGS) await this.#oldLogs.shift()?.removeFile();
+  }
+
+  async #tracked<T>(work: (opened: Opened) => Promise<T>): Promise<T> {
+    const running = work(this.#open());
+    this.#pending.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#pending.delete(running);
+    }
+  }
+
+  async #close(): Promise<void> {
+    if (this.#opened === undefined) return;
+    const { folders, building, watch, watching } = this.#opened;
+    const { killGraceMs = KILL_GRACE_MS } = this.#options;
+    // Builds end at once; the watch goes on until the last replica has gone.
+    building.abort(new ShuttingDownError("the docker runtime is closing"));
+    await Promise.allSettled(this.#pending);
+    const stopped = Promise.all(Array.from(this.#running.values(), (replica) => replica.stop(killGraceMs)));
+    await Promise.race([stopped, delay(killGraceMs + LOST_ENGINE_MS, undefined, { ref: false })]);
+    watch.abort();
+    await watching;
+    await folders.remove();
+  }
+}
+
+interface Started {
+  readonly spec: Pick<ReplicaSpec, "id" | "model" | "version"> & { readonly memoryMb: number | undefined };
+  readonly container: string;
+  readonly folder: ReplicaFolder | undefined;
+  readonly port: number | undefined;
+  readonly startedAt: string;
+}
+
+function isMissingImage(error: unknown): boolean {
+  return error instanceof EngineRefusedError && /no such image/i.test(error.message);
+}
+
+function startError(error: unknown, { id, model, version }: ReplicaSpec): unknown {
+  if (!(error instanceof EngineRefusedError)) return error;
+  return new ReplicaStartError(
+    `replica ${id} of model ${model} version ${version} could not be started: ${error.message}`,
+    { cause: error, details: { logTail: [] } },
+  );
+}

@@ -1,0 +1,132 @@
+// What the engine is asked for when a replica starts: a container that can predict, and nothing else. Pure.
+import { IMAGE_PATHS } from "../../../containers/dockerfile.ts";
+import { ENV } from "../../../containers/protocol.ts";
+import type { ContainerRequest, Labels } from "../engine.ts";
+import type { ReplicaSpec } from "../runtime.ts";
+import { SOCKET, type ContainerUser, type ReplicaFolder } from "./folders.ts";
+import type { ContainerOptions } from "./index.ts";
+import { LABEL } from "./labels.ts";
+
+const SOCKET_FOLDER = "/run/windjammer";
+/** Path of a replica's socket in its container. */
+export const SOCKET_IN_CONTAINER: string = `${SOCKET_FOLDER}/${SOCKET}`;
+const SECRETS_FOLDER = "/run/secrets";
+/** Port that a replica listens on in its container. */
+const PORT = 8080;
+export const PORT_KEY: string = `${PORT}/tcp`;
+
+const DEFAULT_MEMORY_MB = 4096;
+const DEFAULT_PIDS = 512;
+const DEFAULT_TMP_MB = 64;
+
+/** How the frontend reaches a replica. */
+export type Transport = "socket" | "port";
+
+export interface ContainerSetting {
+  readonly options: ContainerOptions;
+  readonly transport: Transport;
+  readonly user: ContainerUser;
+  /** Address of the host that ports are published on. */
+  readonly publishOn: string;
+  /** undefined where no folder can be shared. */
+  readonly folder: ReplicaFolder | undefined;
+  readonly labels: Labels;
+  /** Cores of the engine's machine: it refuses to give more. */
+  readonly engineCpus: number;
+}
+
+export function memoryLimitMb(spec: ReplicaSpec, options: ContainerOptions): number {
+  return spec.limits.memoryMb ?? options.memoryMb ?? DEFAULT_MEMORY_MB;
+}
+
+/** The container of one replica. */
+export function replicaRequest(spec: ReplicaSpec, setting: ContainerSetting): ContainerRequest {
+  const { options, transport, folder } = setting;
+  const memoryMb = memoryLimitMb(spec, options);
+  const environment: Record<string, string> = {
+    HOME: "/tmp",
+    ...spec.bundle.manifest.environment,
+    ...options.environment,
+    ...(transport === "socket" ? { [ENV.socket]: SOCKET_IN_CONTAINER } : { [ENV.port]: String(PORT) }),
+    [ENV.modelName]: spec.model,
+    [ENV.modelVersion]: spec.version,
+    [ENV.modelDir]: IMAGE_PATHS.model,
+    [ENV.threads]: String(Math.max(1, Math.ceil(spec.limits.cpus))),
+    [ENV.memoryLimitMb]: String(memoryMb),
+  };
+  const request = lockedDown(spec.image, setting);
+  return {
+    ...request,
+    Env: Object.entries(environment).map(([name, value]) => `${name}=${value}`),
+    Labels: {
+      ...setting.labels,
+      [LABEL.memory]: String(memoryMb),
+      ...(folder !== undefined && transport === "socket" ? { [LABEL.folder]: folder.path } : {}),
+    },
+    HostConfig: {
+      ...request.HostConfig,
+      Memory: memoryMb * 2 ** 20,
+      // No more of it in the swap.
+      MemorySwap: memoryMb * 2 ** 20,
+      NanoCpus: Math.round(Math.min(spec.limits.cpus, setting.engineCpus) * 1e9),
+      ...gpuRequests(options.gpus),
+    },
+  };
+}
+
+/** What every container of ours is held to, also one that only tries something out. */
+export function lockedDown(
+  image: string,
+  { options, transport, user, publishOn, folder }: Omit<ContainerSetting, "labels" | "engineCpus">,
+): ContainerRequest {
+  const isPublished = transport === "port";
+  return {
+    Image: image,
+    User: `${user.uid}:${user.gid}`,
+    // The frontend probes readiness over its own connection; a check by the engine is a new process each time.
+    Healthcheck: { Test: ["NONE"] },
+    ...(isPublished ? { ExposedPorts: { [PORT_KEY]: {} } } : {}),
+    HostConfig: {
+      // Without an init, a process that ignores SIGTERM, or leaves children behind, is the first of its namespace.
+      Init: true,
+      ReadonlyRootfs: true,
+      Tmpfs: { "/tmp": `rw,nosuid,nodev,size=${options.tmpMb ?? DEFAULT_TMP_MB}m,mode=1777` },
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges"],
+      PidsLimit: options.pids ?? DEFAULT_PIDS,
+      IpcMode: "private",
+      NetworkMode: networkMode(options.network, isPublished),
+      LogConfig: { Type: "json-file", Config: { "max-size": "5m", "max-file": "2" } },
+      ...(isPublished ? { PortBindings: { [PORT_KEY]: [{ HostIp: publishOn, HostPort: "0" }] } } : {}),
+      Mounts: mounts(options, transport, folder),
+    },
+  };
+}
+
+function networkMode(network: ContainerOptions["network"], isPublished: boolean): string {
+  if (typeof network === "string") return network;
+  return network === true || isPublished ? "bridge" : "none";
+}
+
+type Mounts = NonNullable<NonNullable<ContainerRequest["HostConfig"]>["Mounts"]>;
+
+function mounts(options: ContainerOptions, transport: Transport, folder: ReplicaFolder | undefined): Mounts {
+  const own: Mounts = [];
+  if (folder !== undefined && transport === "socket")
+    own.push({ Type: "bind", Source: folder.sockets, Target: SOCKET_FOLDER, ReadOnly: false });
+  if (folder !== undefined && Object.keys(options.secrets ?? {}).length > 0)
+    own.push({ Type: "bind", Source: folder.secrets, Target: SECRETS_FOLDER, ReadOnly: true });
+  const wanted = Object.entries(options.mounts ?? {}).map(([target, mount]) => ({
+    Type: "bind" as const,
+    Source: typeof mount === "string" ? mount : mount.source,
+    Target: target,
+    ReadOnly: typeof mount === "string" || !mount.isWritable,
+  }));
+  return [...own, ...wanted];
+}
+
+function gpuRequests(gpus: ContainerOptions["gpus"]): NonNullable<ContainerRequest["HostConfig"]> {
+  if (gpus === undefined) return {};
+  const which = typeof gpus === "object" ? { DeviceIDs: [...gpus] } : { Count: gpus === "all" ? -1 : gpus };
+  return { DeviceRequests: [{ Driver: "", Capabilities: [["gpu"]], ...which }] };
+}

@@ -1,0 +1,336 @@
+// A container engine behind Docker's API. The only file that knows dockerode.
+import type { Readable } from "node:stream";
+import Docker from "dockerode";
+import { DiskFullError, EngineRefusedError, EngineUnreachableError, isNodeError } from "../errors.ts";
+import { findEngine, type EngineAddress } from "./engine-address.ts";
+import { jsonLines, type EngineMessage } from "./engine-messages.ts";
+
+export type { EngineMessage } from "./engine-messages.ts";
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface EngineInfo {
+  /** Names the engine, also over its restarts. */
+  readonly id: string;
+  readonly version: string;
+  readonly cpus: number;
+  readonly isRootless: boolean;
+}
+
+export interface BuildRequest {
+  readonly tag: string;
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly networkMode: string | undefined;
+  readonly shouldPull: boolean;
+  readonly builder: "classic" | "buildkit";
+}
+
+export interface RegistryLogin {
+  readonly username?: string;
+  readonly password?: string;
+  readonly identitytoken?: string;
+  readonly serveraddress?: string;
+}
+
+/** A container as the engine describes it. */
+export interface ContainerState {
+  readonly id: string;
+  readonly labels: Labels;
+  readonly isRunning: boolean;
+  readonly exitCode: number;
+  readonly wasOutOfMemory: boolean;
+  readonly startedAt: string;
+  /** Ports of the host by "8080/tcp". */
+  readonly ports: Readonly<Record<string, number>>;
+}
+
+/** Something that happened to a container. */
+export interface EngineEvent {
+  readonly action: string;
+  readonly container: string;
+}
+
+/** Body of POST /containers/create. */
+export type ContainerRequest = Docker.ContainerCreateOptions;
+
+export class Engine {
+  readonly address: EngineAddress;
+  readonly #docker: Docker;
+
+  private constructor(address: EngineAddress) {
+    this.address = address;
+    this.#docker = new Docker(dockerodeOptions(address));
+  }
+
+  /** @throws EngineUnreachableError, EngineRefusedError, InvalidOptionsError for an address not understood */
+  static async connect(host: string | undefined): Promise<Engine> {
+    const engine = new Engine(await findEngine(host));
+    await engine.ping();
+    return engine;
+  }
+
+  async ping(): Promise<void> {
+    await this.#call("ping", () => this.#docker.ping());
+  }
+
+  async info(): Promise<EngineInfo> {
+    const info = (await this.#call("read its description", () => this.#docker.info())) as {
+      ID?: string;
+      ServerVersion?: string;
+      NCPU?: number;
+      SecurityOptions?: string[];
+    };
+    return {
+      id: info.ID ?? this.address.shown,
+      version: info.ServerVersion ?? "unknown",
+      cpus: info.NCPU ?? 1,
+      isRootless: info.SecurityOptions?.some((option) => option.includes("rootless")) === true,
+    };
+  }
+
+  /** Sends a build context and yields what the engine says; a failed step is only a message with `error`. */
+  async *build(context: Readable, request: BuildRequest, signal: AbortSignal): AsyncIterable<EngineMessage> {
+    const options: Docker.ImageBuildOptions = {
+      t: request.tag,
+      buildargs: { ...request.buildArgs },
+      forcerm: true,
+      rm: true,
+      abortSignal: signal,
+      ...(request.networkMode === undefined ? {} : { networkmode: request.networkMode }),
+      ...(request.shouldPull ? { pull: true } : {}),
+      ...(request.builder === "buildkit" ? { version: "2" as const } : {}),
+    };
+    const sent = Promise.withResolvers<never>();
+    sent.promise.catch(() => {});
+    context.once("error", (error) => sent.reject(error));
+    try {
+      const building = this.#call("build an image", () => this.#docker.buildImage(context, options));
+      const stream = await Promise.race([building, sent.promise]);
+      yield* jsonLines(stream as Readable, signal);
+    } finally {
+      context.destroy();
+    }
+  }
+
+  async *push(
+    tag: string,
+    login: RegistryLogin | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<EngineMessage> {
+    // Without any login at all the engine refuses to push, also where none is needed.
+    const authconfig = { username: "", password: "", serveraddress: "", ...login };
+    const stream = await this.#call(`push ${tag}`, () =>
+      this.#docker.getImage(tag).push({ authconfig, abortSignal: signal }),
+    );
+    yield* jsonLines(stream as Readable, signal);
+  }
+
+  async tag(image: string, repository: string, tag: string): Promise<void> {
+    await this.#call(`tag ${image}`, () => this.#docker.getImage(image).tag({ repo: repository, tag }));
+  }
+
+  /** Id of an image; undefined when the engine has none of this name. */
+  async findImage(name: string): Promise<string | undefined> {
+    const found = await this.#found(`look up image ${name}`, () => this.#docker.getImage(name).inspect());
+    return found?.Id;
+  }
+
+  /** Names and ids of images with these labels. */
+  async images(
+    labels: Labels,
+  ): Promise<readonly { readonly id: string; readonly tags: readonly string[] }[]> {
+    const images = await this.#call("list images", () =>
+      this.#docker.listImages({ filters: JSON.stringify({ label: labelFilter(labels) }) }),
+    );
+    return images.map(({ Id: id, RepoTags: tags }) => ({ id, tags: tags ?? [] }));
+  }
+
+  /** Whether it is gone: an image in use stays. */
+  async removeImage(name: string): Promise<boolean> {
+    try {
+      await this.#found(`remove image ${name}`, () => this.#docker.getImage(name).remove());
+      return true;
+    } catch (error) {
+      if (error instanceof EngineRefusedError && error.details["statusCode"] === 409) return false;
+      throw error;
+    }
+  }
+
+  async create(name: string, request: ContainerRequest): Promise<string> {
+    const { id } = await this.#call(`create container ${name}`, () =>
+      this.#docker.createContainer({ name, ...request }),
+    );
+    return id;
+  }
+
+  async start(id: string): Promise<void> {
+    await this.#call(`start container ${id}`, () => this.#docker.getContainer(id).start());
+  }
+
+  /** undefined when there is no such container. */
+  async inspect(id: string): Promise<ContainerState | undefined> {
+    const found = await this.#found(`inspect container ${id}`, () => this.#docker.getContainer(id).inspect());
+    return found === undefined ? undefined : stateOf(found);
+  }
+
+  /** All containers with these labels, also those that have ended. */
+  async containers(labels: Labels): Promise<readonly ContainerState[]> {
+    const listed = await this.#call("list containers", () =>
+      this.#docker.listContainers({ all: true, filters: JSON.stringify({ label: labelFilter(labels) }) }),
+    );
+    const states = await Promise.all(listed.map(({ Id }) => this.inspect(Id)));
+    return states.filter((state) => state !== undefined);
+  }
+
+  /** One that has ended, or is gone, is fine. */
+  async kill(id: string, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
+    try {
+      await this.#found(`stop container ${id}`, () => this.#docker.getContainer(id).kill({ signal }));
+    } catch (error) {
+      // "is not running"
+      if (!(error instanceof EngineRefusedError) || error.details["statusCode"] !== 409) throw error;
+    }
+  }
+
+  /** With its volumes; one that is gone is fine. */
+  async remove(id: string): Promise<void> {
+    try {
+      await this.#found(`remove container ${id}`, () =>
+        this.#docker.getContainer(id).remove({ force: true, v: true }),
+      );
+    } catch (error) {
+      // "removal is already in progress"
+      if (!(error instanceof EngineRefusedError) || error.details["statusCode"] !== 409) throw error;
+    }
+  }
+
+  /** Output of a container as the engine frames it, from `sinceS` (Unix time, seconds) on, until it has ended. */
+  async followLogs(
+    id: string,
+    options: { readonly tail: number; readonly sinceS: number },
+  ): Promise<Readable> {
+    const stream = await this.#call(`read the log of container ${id}`, () =>
+      this.#docker.getContainer(id).logs({
+        follow: true,
+        stdout: true,
+        stderr: true,
+        timestamps: true,
+        tail: options.tail,
+        since: options.sinceS as unknown as string,
+      }),
+    );
+    return stream as Readable;
+  }
+
+  async stats(id: string): Promise<{ readonly memoryBytes: number; readonly cpuMs: number } | undefined> {
+    const stats = await this.#found(`measure container ${id}`, () =>
+      this.#docker.getContainer(id).stats({ stream: false, "one-shot": true }),
+    );
+    const usage = stats?.memory_stats.usage;
+    if (stats === undefined || usage === undefined) return undefined;
+    const detail = stats.memory_stats.stats as unknown as Readonly<Record<string, number>> | undefined;
+    // Pages of files that the kernel gives back at need are not the container's: the names are of cgroup v2 and v1.
+    const cache = detail?.["total_inactive_file"] ?? detail?.["inactive_file"] ?? 0;
+    return { memoryBytes: usage - cache, cpuMs: stats.cpu_stats.cpu_usage.total_usage / 1e6 };
+  }
+
+  /** What happens to containers with these labels. Listens once it has resolved; ends or throws with the engine. */
+  async events(labels: Labels, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+    const stream = await this.#call("listen to events", () =>
+      this.#docker.getEvents({
+        filters: JSON.stringify({ type: ["container"], label: labelFilter(labels) }),
+        abortSignal: signal,
+      }),
+    );
+    return containerEvents(stream as Readable, signal);
+  }
+
+  /** undefined for 404. */
+  async #found<T>(what: string, call: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await this.#call(what, call);
+    } catch (error) {
+      if (error instanceof EngineRefusedError && error.details["statusCode"] === 404) return undefined;
+      throw error;
+    }
+  }
+
+  async #call<T>(what: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      throw engineError(error, what, this.address.shown);
+    }
+  }
+}
+
+async function* containerEvents(stream: Readable, signal: AbortSignal): AsyncIterable<EngineEvent> {
+  for await (const message of jsonLines(stream, signal)) {
+    const { Action: action, Actor: actor } = message as { Action?: string; Actor?: { ID?: string } };
+    if (action !== undefined && actor?.ID !== undefined) yield { action, container: actor.ID };
+  }
+}
+
+function engineError(error: unknown, what: string, shown: string): Error {
+  const { statusCode, message } = error as { statusCode?: number; message?: string };
+  const text = message ?? String(error);
+  if (/no space left on device/i.test(text)) {
+    return new DiskFullError(
+      `the container engine has no space left: ${text}; docker system df shows what takes it`,
+      { cause: error },
+    );
+  }
+  if (statusCode !== undefined) {
+    const reason = /server error - ([^]*)$|reason: ([^]*)$/.exec(text)?.[0] ?? text;
+    return new EngineRefusedError(
+      `the container engine refused to ${what} (${statusCode}): ${reason.trim()}`,
+      {
+        cause: error,
+        details: { statusCode },
+      },
+    );
+  }
+  if (!isNodeError(error)) return error instanceof Error ? error : new Error(text);
+  const advice =
+    error.code === "EACCES"
+      ? "this user may not use it: add the user to the group docker, or use a rootless engine"
+      : "start it, or say where it is with DOCKER_HOST, a Docker context or the option host";
+  return new EngineUnreachableError(
+    `the container engine at ${shown} does not answer (${error.code}): ${advice}`,
+    {
+      cause: error,
+      details: { engine: shown },
+    },
+  );
+}
+
+function stateOf(found: Docker.ContainerInspectInfo): ContainerState {
+  const ports: Record<string, number> = {};
+  for (const [port, bindings] of Object.entries(found.NetworkSettings.Ports ?? {})) {
+    const published = Number(bindings?.[0]?.HostPort);
+    if (published > 0) ports[port] = published;
+  }
+  return {
+    id: found.Id,
+    labels: found.Config.Labels ?? {},
+    isRunning: found.State.Running,
+    exitCode: found.State.ExitCode,
+    wasOutOfMemory: found.State.OOMKilled,
+    startedAt: found.State.StartedAt,
+    ports,
+  };
+}
+
+function labelFilter(labels: Labels): string[] {
+  return Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+}
+
+function dockerodeOptions(address: EngineAddress): Docker.DockerOptions {
+  if (address.kind === "socket") return { socketPath: address.path };
+  const { host, port } = address;
+  if (address.kind === "ssh") {
+    const user = address.user === undefined ? {} : { username: address.user };
+    return { protocol: "ssh", host, port, ...user };
+  }
+  return { protocol: address.tls === undefined ? "http" : "https", host, port, ...address.tls };
+}

@@ -1,0 +1,24 @@
+// A server on the Docker runtime that deploys a model when it has none, says what it is, and waits to be killed.
+import { sourceDeployer, answering } from "../helpers/bundles.ts";
+import { connect, startServer } from "windjammer";
+import { docker } from "windjammer/runtimes/docker";
+
+const [stateDir = "", baseImage = ""] = process.argv.slice(2);
+const server = await startServer({
+  port: 0,
+  adminPort: 0,
+  stateDir,
+  cacheDir: `${stateDir}-cache`,
+  runtime: docker({ baseImage }),
+});
+await using wj = await connect(server.adminUrl);
+if ((await wj.models()).length === 0) {
+  await wj.deploy(sourceDeployer, {
+    name: "model",
+    version: "1",
+    source: answering("({ by: 1, input })"),
+    replicas: 2,
+  });
+}
+console.log(JSON.stringify({ queryUrl: server.queryUrl, adminUrl: server.adminUrl }));
+process.once("SIGTERM", () => void server.close().then(() => process.exit(0)));

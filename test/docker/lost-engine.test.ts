@@ -1,0 +1,79 @@
+// An engine that goes away and comes back, behind a socket that the test can cut.
+import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { EngineUnreachableError } from "../../core/errors.ts";
+import { Engine } from "../../core/runtimes/engine.ts";
+import { tempFolder } from "../helpers/temp.ts";
+import { infer } from "../conformance/replica-client.ts";
+import { dockerBench } from "./bench.ts";
+import { hasEngine } from "./engine.ts";
+
+const ENGINE = "/var/run/docker.sock";
+
+/** A way to the engine that can be cut. */
+class Line implements AsyncDisposable {
+  readonly path: string;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  async join(): Promise<void> {
+    const keep = (socket: Socket): Socket => {
+      this.#sockets.add(socket);
+      return socket.on("error", () => {}).on("close", () => this.#sockets.delete(socket));
+    };
+    this.#server = createServer((near) => {
+      const far = keep(connect(ENGINE));
+      keep(near).pipe(far).pipe(near);
+    }).listen(this.path);
+    await once(this.#server, "listening");
+  }
+
+  async cut(): Promise<void> {
+    this.#server?.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await rm(this.path, { force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cut();
+  }
+}
+
+describe.skipIf(!hasEngine)("an engine that is lost", () => {
+  it("costs no prediction of a replica that runs, is named in errors, and is found again", async () => {
+    await using line = new Line(join(await tempFolder(), "engine.sock"));
+    await line.join();
+    await using bench = await dockerBench({ host: `unix://${line.path}` });
+    const replica = await bench.start(`export const predict = (inputs) => inputs.map(() => "here");`);
+    const other = await bench.start(`export const predict = (inputs) => inputs.map(() => "other");`);
+
+    await line.cut();
+    expect(await infer(replica, [[1]])).toEqual(["here"]);
+    const failure = bench.prepare(await bench.bundle(`export const predict = () => [];`));
+    await expect(failure).rejects.toThrow(EngineUnreachableError);
+    await expect(failure).rejects.toThrow(line.path);
+    // Ends while nobody hears of it.
+    await (await Engine.connect(undefined)).kill(other.handle, "SIGKILL");
+    expect((await bench.runtime.list()).length).toBe(2);
+
+    await line.join();
+    expect(await other.exited).toMatchObject({ reason: "killed", signal: "SIGKILL" });
+    expect(await infer(replica, [[1]])).toEqual(["here"]);
+    await replica.stop(1_000);
+    expect(await bench.runtime.list()).toEqual([]);
+  });
+
+  it("is named with what to do when a runtime opens", async () => {
+    const host = `unix://${join(await tempFolder(), "nothing.sock")}`;
+    await expect(dockerBench({ host })).rejects.toThrow(
+      /nothing\.sock.*does not answer \(ENOENT\): start it/,
+    );
+  });
+});
