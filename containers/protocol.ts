@@ -99,6 +99,8 @@ export interface Manifest {
   readonly allowScripts: Readonly<Record<string, boolean>>;
   /** Variables of the model container, beside the WINDJAMMER_ ones. */
   readonly environment: Readonly<Record<string, string>>;
+  /** JSON Schemas of one input and one output, where the model's author gave them; inputs are held to theirs. */
+  readonly schemas?: { readonly input?: JsonObject; readonly output?: JsonObject };
   /** Settings of the loader: file names relative to the bundle, session options, … */
   readonly model: JsonObject;
   /** What a user should know, such as an output that is left out. */

@@ -3,10 +3,16 @@ export * from "../core/index.ts";
 export {
   deployFunction,
   functionDeployer,
+  type CallContext,
   type FunctionOptions,
   type InputOf,
   type InputTypeName,
+  type LiveOptions,
+  type ModuleFunctionOptions,
   type NumberList,
+  type SchemaFunctionOptions,
+  type TypedFunctionOptions,
+  type ValueOf,
 } from "./function/index.ts";
 export {
   deployOnnxModel,

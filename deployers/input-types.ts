@@ -68,6 +68,18 @@ interface InputValues {
 /** What `predict` takes for an input type. Bytes travel as base64; the client encodes them. */
 export type InputOf<T extends InputTypeName> = InputValues[LongInputType<T>];
 
+interface FunctionValues {
+  readonly integers: number[];
+  readonly floats: number[];
+  readonly doubles: number[];
+  readonly bytes: Buffer;
+  readonly strings: string;
+  readonly json: JsonValue;
+}
+
+/** What a function gets for one input of an input type. */
+export type ValueOf<T extends InputTypeName> = FunctionValues[LongInputType<T>];
+
 /** Every name there is. */
 /** For messages: the long names only. */
 export const SHOWN_INPUT_TYPES = '"integers", "floats", "doubles", "bytes", "strings" or "json"';

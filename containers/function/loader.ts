@@ -1,52 +1,73 @@
-// Loader of functions: an ES module in the bundle whose named export takes a list of inputs and returns a list.
+// Loader of functions: an export of a module in the bundle, or a live function with the state it was deployed with.
 import { callForRows } from "../call-rows.ts";
 import type { Batch, BatchResult, LoadContext, LoadedModel, Loader } from "../loader.ts";
-import { encodeOutput, invalidOutput, jsonResult } from "../json-output.ts";
+import { encodeOutput, invalidOutput, jsonResult, type RowResult } from "../json-output.ts";
 import type { ItemError } from "../protocol.ts";
-import { importFunctions, type UserFunction } from "../user-function.ts";
+import { importFunctions } from "../user-function.ts";
 import { decodeRows } from "../values.ts";
+import { loadClosure, type ClosureFiles } from "./closure.ts";
 
-/** `manifest.model` of a bundle with loader "function". */
-export interface FunctionModelSettings {
+/** `manifest.model` of a bundle with loader "function": a module, or the files of a live function. */
+export type FunctionModelSettings = ModuleSettings | LiveSettings;
+
+export interface ModuleSettings {
   /** The module in the bundle: "function.mjs". */
   readonly file: string;
   /** Its export: `(inputs, { signal }) => outputs`, also async. */
   readonly export: string;
 }
 
+export interface LiveSettings extends ClosureFiles {
+  /** Whether it takes one input a call, not a list. */
+  readonly isSingle: boolean;
+}
+
+/** How this model's function is called. */
+interface Callable {
+  readonly name: string;
+  readonly isSingle: boolean;
+  call(input: unknown, context: { readonly signal: AbortSignal }): unknown;
+}
+
 export const loader: Loader = {
   async load({ modelDir, manifest }: LoadContext): Promise<LoadedModel> {
-    const settings = manifest.model as unknown as FunctionModelSettings;
-    if (typeof settings.file !== "string" || typeof settings.export !== "string")
-      throw new Error(
-        'the manifest of a function needs model.file and model.export, such as "function.mjs" and "predict"',
-      );
     const [output, ...others] = manifest.contract.outputs;
     if (output?.contentType !== "json" || others.length > 0)
       throw new Error("the contract of a function must have one BYTES output with content type json");
-    const [fn] = await importFunctions(modelDir, settings.file, [settings.export]);
-    if (fn === undefined) throw new Error(`${settings.file} has no export ${settings.export}`);
+    const settings = manifest.model as unknown as Partial<ModuleSettings & LiveSettings>;
+    const fn =
+      settings.codeFile === undefined
+        ? await loadExport(modelDir, settings)
+        : await loadLive(modelDir, settings as LiveSettings);
     return { predict: (batch) => predict(fn, output.name, batch) };
   },
 };
 
-async function predict(fn: UserFunction, outputName: string, batch: Batch): Promise<BatchResult> {
+async function loadExport(modelDir: string, settings: Partial<ModuleSettings>): Promise<Callable> {
+  const { file, export: name } = settings;
+  if (typeof file !== "string" || typeof name !== "string")
+    throw new Error(
+      'the manifest of a function needs model.file and model.export, such as "function.mjs" and "predict"',
+    );
+  const [fn] = await importFunctions(modelDir, file, [name]);
+  if (fn === undefined) throw new Error(`${file} has no export ${name}`);
+  return { name, isSingle: false, call: (inputs, context) => fn.call(inputs, context) };
+}
+
+async function loadLive(modelDir: string, settings: LiveSettings): Promise<Callable> {
+  const { fn, setup } = await loadClosure(modelDir, settings);
+  const resources = await setup?.();
+  return {
+    name: "fn",
+    isSingle: settings.isSingle,
+    call: (input, context) => fn(input, resources, context),
+  };
+}
+
+async function predict(fn: Callable, outputName: string, batch: Batch): Promise<BatchResult> {
   const { values, errors } = decodeRows(batch);
   const rows = Array.from(values.keys()).filter((row) => errors?.[row] === undefined);
-  const context = {
-    get signal(): AbortSignal {
-      return batch.signal;
-    },
-  };
-  const results = await callForRows(rows, {
-    name: fn.name,
-    signal: () => batch.signal,
-    call: (some) =>
-      fn.call(
-        some.map((row) => values[row]),
-        context,
-      ),
-  });
+  const results = await callRows(fn, rows, { values, batch });
   const texts: (Uint8Array | ItemError)[] = values.map((_, row) => errors?.[row] ?? NO_OUTPUT);
   for (const [index, row] of rows.entries()) {
     const result = results[index];
@@ -54,6 +75,38 @@ async function predict(fn: UserFunction, outputName: string, batch: Batch): Prom
       texts[row] = "error" in result ? result.error : encodeOutput(result.value, fn.name);
   }
   return jsonResult(outputName, texts);
+}
+
+interface Rows {
+  readonly values: readonly unknown[];
+  readonly batch: Batch;
+}
+
+async function callRows(
+  fn: Callable,
+  rows: readonly number[],
+  { values, batch }: Rows,
+): Promise<readonly RowResult[]> {
+  const context = {
+    get signal(): AbortSignal {
+      return batch.signal;
+    },
+  };
+  const { name } = fn;
+  const signal = (): AbortSignal => batch.signal;
+  if (!fn.isSingle) {
+    const call = (some: readonly number[]): unknown =>
+      fn.call(
+        some.map((row) => values[row]),
+        context,
+      );
+    return callForRows(rows, { name, signal, call });
+  }
+  const call = async ([row = 0]: readonly number[]): Promise<unknown> => [
+    await fn.call(values[row], context),
+  ];
+  const results = await Promise.all(rows.map((row) => callForRows([row], { name, signal, call })));
+  return results.flat();
 }
 
 const NO_OUTPUT: ItemError = invalidOutput("the function gave no output");

@@ -74,6 +74,7 @@ export function manifest(fields: ManifestFields): Manifest {
     packages: fields.packages ?? {},
     allowScripts: fields.allowScripts ?? {},
     environment: fields.environment ?? {},
+    ...(fields.schemas === undefined ? {} : { schemas: fields.schemas }),
     model: fields.model ?? {},
     notes: fields.notes ?? [],
   };

@@ -114,6 +114,16 @@ const modelSettings = z.record(z.string(), jsonValueSchema).check(
   }),
 );
 
+const jsonSchema = z.record(z.string(), jsonValueSchema).check(
+  complaints<Manifest["model"]>((value, complain) => {
+    try {
+      z.fromJSONSchema(value);
+    } catch (error) {
+      complain([], `expected a JSON Schema: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }),
+);
+
 /**
  * A manifest from outside. Package names, exact versions, variables and the names of files are safe to put into
  * command lines and paths afterwards. In `model`, text under a key that is or ends in file or files (`file`,
@@ -128,6 +138,9 @@ export const manifestSchema: z.ZodType<Manifest> = z.strictObject({
   packages,
   allowScripts,
   environment,
+  schemas: z
+    .strictObject({ input: jsonSchema.exactOptional(), output: jsonSchema.exactOptional() })
+    .exactOptional(),
   model: modelSettings,
   notes: z.array(z.string().max(MAX_TEXT_LENGTH)).max(MAX_ENTRIES),
 });

@@ -110,6 +110,10 @@ function index({ router, adminUrl }: QueryRouteParts): object {
   };
 }
 
+function schemasOf(manifest: Target["manifest"]): object {
+  return manifest?.schemas === undefined ? {} : { schemas: manifest.schemas };
+}
+
 /** What an application takes and gives, with a request to copy. */
 function describe({ application, version, manifest, served }: Target): object {
   const { name, inputType, latencyObjectiveMs, defaultOutput } = application;
@@ -123,6 +127,7 @@ function describe({ application, version, manifest, served }: Target): object {
     version: version?.version ?? null,
     readyReplicas: served?.readyCount ?? 0,
     contract: manifest?.contract ?? null,
+    ...schemasOf(manifest),
     example: { method: "POST", path: `/${name}/predict`, body: { input } },
   };
 }

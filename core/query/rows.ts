@@ -4,6 +4,7 @@ import { elementCount } from "../../containers/tensors.ts";
 import { InvalidInputError } from "../errors.ts";
 import { elementKind, type ElementKind, type Packer } from "./elements.ts";
 import type { Row, RowTensor } from "./query.ts";
+import { checkSchema } from "./schema-check.ts";
 
 /**
  * Decodes one input against a bundle's input type and contract.
@@ -17,6 +18,7 @@ import type { Row, RowTensor } from "./query.ts";
  */
 export function decodeInput(manifest: Manifest, value: JsonValue, field: string): Row {
   const { inputs } = manifest.contract;
+  if (manifest.schemas?.input !== undefined) checkSchema(manifest.schemas.input, value, field);
   const [only] = inputs;
   if (only === undefined || inputs.length > 1) return decodeNamed(inputs, value, field);
   const isNested = manifest.inputType === "tensor";

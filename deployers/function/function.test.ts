@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import { testDeployer } from "../../test/conformance/deployer.ts";
 import { functionCase } from "../../test/helpers/deployer-cases.ts";
 import { installed, project } from "../../test/helpers/project.ts";
@@ -49,5 +50,59 @@ describe("the manifest of a function", () => {
       allowScripts: { other: true },
       environment: { LEVEL: "3" },
     });
+  });
+});
+
+async function live(
+  options: Partial<FunctionOptions>,
+  messages: string[] = [],
+): ReturnType<typeof functionDeployer.bundle> {
+  const report = (text: string): unknown => messages.push(text);
+  return functionDeployer.bundle({ inputType: "json", ...options }, await tempFolder(), report);
+}
+
+describe("a live function", () => {
+  it("becomes code, state and data, and its schemas go into the manifest", async () => {
+    const scale = 2;
+    const { fn } = { fn: (xs: { a: number }[]) => xs.map(({ a }) => a * scale) };
+    const input = z.object({ a: z.number() });
+    const manifest = await live({ inputType: undefined, fn, input, output: z.number() });
+    expect(manifest).toMatchObject({
+      inputType: "json",
+      model: { codeFile: "functions.cjs", stateFile: "state.json", isSingle: false },
+      schemas: { input: { type: "object", required: ["a"] }, output: { type: "number" } },
+    });
+  });
+
+  it("is refused with the path of what it holds", async () => {
+    const cache = { inner: new WeakMap() };
+    const fn = (): unknown => cache.inner;
+    await expect(live({ fn })).rejects.toThrow(/fn → cache\.inner is a WeakMap/);
+  });
+
+  it("is deployed with a warning for what looks like a secret, which does not show it", async () => {
+    const apiToken = "abcdefghijklmnop";
+    const messages: string[] = [];
+    await live({ fn: () => [apiToken] }, messages);
+    expect(messages.join("\n")).toContain("fn → apiToken looks like a secret");
+    expect(messages.join("\n")).not.toContain(apiToken);
+  });
+
+  it.each([
+    ["a refinement", z.string().refine((text) => text !== "")],
+    ["a transform", z.string().transform(Number)],
+    ["a default", z.object({ a: z.number().default(1) })],
+  ])("is refused with a schema that has %s, since the endpoint could not run it", async (what, input) => {
+    await expect(live({ fn: () => [], input })).rejects.toThrow(what);
+  });
+
+  it.each([
+    [{ fn: () => [], module: "a.ts" }, "module"],
+    [{ module: "a.ts", single: true }, "single"],
+    [{}, "module"],
+    [{ fn: () => [], inputType: undefined }, "inputType"],
+  ])("is refused with options that do not fit together: %o", (options, field) => {
+    const parsed = functionDeployer.options.safeParse({ inputType: "json", ...options });
+    expect(parsed.error?.issues[0]?.path).toEqual([field]);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expectTypeOf, it } from "vitest";
+import { z } from "zod";
 import type { FunctionModelSettings } from "../../containers/function/loader.ts";
 import type * as loader from "../../containers/onnx/settings.ts";
 import type {
@@ -48,6 +49,22 @@ const calls = (wj: Windjammer) => ({
     }),
   typedDigits: () =>
     deployOnnxModel<number[][], number[]>(wj, { name: "digits", version: "1", model: "digits.onnx" }),
+  live: () =>
+    deployFunction(wj, {
+      name: "l",
+      version: "1",
+      inputType: "doubles",
+      fn: (xs) => xs.map((x) => x.length),
+    }),
+  schema: () =>
+    deployFunction(wj, {
+      name: "s",
+      version: "1",
+      input: z.object({ a: z.number() }),
+      single: true,
+      setup: async () => "k",
+      fn: ({ a }, k) => `${k}${a}`,
+    }),
   // @ts-expect-error a function takes no tensors
   tensor: () => deployFunction(wj, { name: "t", version: "1", inputType: "tensor", module: "t.ts" }),
   unknown: () =>
@@ -96,5 +113,13 @@ describe("static types", () => {
     expectTypeOf<deployer.ProcessingContext>().toEqualTypeOf<loader.ProcessingContext>();
     expectTypeOf<Preprocess<unknown>>().toEqualTypeOf<loader.Preprocess>();
     expectTypeOf<Postprocess>().toEqualTypeOf<loader.Postprocess>();
+  });
+});
+
+describe("live functions", () => {
+  it("give handles of the types that fn and its schema have", () => {
+    type Handle<K extends "live" | "schema"> = Awaited<ReturnType<ReturnType<typeof calls>[K]>>;
+    expectTypeOf<Handle<"live">>().toEqualTypeOf<DeployedApplication<NumberList, number>>();
+    expectTypeOf<Handle<"schema">>().toEqualTypeOf<DeployedApplication<{ a: number }, string>>();
   });
 });

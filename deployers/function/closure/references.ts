@@ -1,0 +1,243 @@
+// What is captured by reference: objects every Node has, and the exports of builtin modules and installed packages.
+import { readFileSync } from "node:fs";
+import { createRequire, isBuiltin, registerHooks } from "node:module";
+import { pathToFileURL } from "node:url";
+import { types } from "node:util";
+import { closureRoots, OPAQUE_ROOTS } from "../../../containers/closure-format.ts";
+import { packageOfImport } from "../../packages.ts";
+import type { Script } from "./script.ts";
+
+/** Where a value is found again in a model container. */
+export type Place =
+  | { readonly kind: "global"; readonly path: readonly string[] }
+  | { readonly kind: "package"; readonly module: string; readonly path: readonly string[] };
+
+export interface FoundPackage {
+  readonly name: string;
+  readonly version: string;
+  /** The resolved file, for messages. */
+  readonly file: string;
+}
+
+/** How deep exports are looked through. */
+const EXPORT_DEPTH = 3;
+const RESOLVE = "windjammer-resolve:";
+
+/** Thrown by the resolve hook to stop a module from being loaded just because it was looked up. */
+class NotLoaded extends Error {}
+
+export class References {
+  readonly #places = new Map<unknown, Place>();
+  readonly #packages = new Map<string, FoundPackage>();
+  readonly #seen = new Set<Script>();
+  readonly #loaded: ReadonlySet<string>;
+
+  /** Reads no getter and loads no module that is not loaded already. */
+  constructor(scripts: readonly Script[]) {
+    this.#loaded = new Set(scripts.map(({ url }) => url));
+    for (const [name, value] of closureRoots()) this.#add(value, { kind: "global", path: [name] });
+    for (const [name, value] of closureRoots())
+      if (!OPAQUE_ROOTS.has(name)) this.#explore(value, { kind: "global", path: [name] }, 6);
+    // What packages import is looked up only where a function of theirs is taken along.
+    for (const script of scripts) if (script.packageName === undefined) this.addImports(script);
+  }
+
+  find(value: unknown): Place | undefined {
+    return this.#places.get(value);
+  }
+
+  /** Package that a specifier of a script leads to; undefined: a builtin, the user's own file, or nothing. */
+  packageOf(specifier: string, script: Script): FoundPackage | undefined {
+    if (isBuiltin(specifier) || isRelative(specifier) || script.path === undefined) return undefined;
+    const known = this.#packages.get(packageOfImport(specifier));
+    if (known !== undefined) return known;
+    for (const conditions of [IMPORT, undefined]) {
+      const url = resolveFrom(script.path, specifier, conditions);
+      const found = url === undefined ? undefined : packageAt(url);
+      if (found === undefined) continue;
+      this.#packages.set(packageOfImport(specifier), found);
+      return found;
+    }
+    return undefined;
+  }
+
+  /** A package that was looked up before, by name. */
+  packageNamed(name: string): FoundPackage | undefined {
+    return this.#packages.get(name);
+  }
+
+  /** Notes what a script imports, once. */
+  addImports(script: Script): void {
+    if (script.path === undefined || script.isInternal || this.#seen.has(script)) return;
+    this.#seen.add(script);
+    let imports;
+    try {
+      ({ imports } = script.scopes);
+    } catch {
+      return;
+    }
+    for (const specifier of imports) {
+      if (isBuiltin(specifier)) this.#addBuiltin(specifier);
+      else if (script.packageName === undefined && !isRelative(specifier))
+        this.#addPackage(specifier, script);
+    }
+  }
+
+  #addBuiltin(specifier: string): void {
+    const module = `require ${specifier.startsWith("node:") ? specifier : `node:${specifier}`}`;
+    const value: unknown = process.getBuiltinModule(specifier);
+    this.#add(value, { kind: "package", module, path: [] });
+    this.#explore(value, { kind: "package", module, path: [] }, 2);
+  }
+
+  #addPackage(specifier: string, script: Script): void {
+    const path = script.path ?? "";
+    const found = this.packageOf(specifier, script);
+    if (found === undefined) return;
+    for (const [verb, conditions] of [
+      ["import", IMPORT],
+      ["require", undefined],
+    ] as const) {
+      const url = resolveFrom(path, specifier, conditions);
+      const module = url === undefined ? undefined : this.#loadedModule(url);
+      if (module === undefined) continue;
+      // What import gives of a CommonJS module is its exports as the default export.
+      const start = verb === "import" && !types.isModuleNamespaceObject(module.value) ? ["default"] : [];
+      const place: Place = { kind: "package", module: `${verb} ${specifier}`, path: start };
+      this.#add(module.value, place);
+      this.#explore(module.value, place, EXPORT_DEPTH);
+    }
+  }
+
+  #loadedModule(url: string): { readonly value: unknown } | undefined {
+    if (!url.startsWith("file:")) return undefined;
+    const path = decodeURIComponent(new URL(url).pathname);
+    const require = createRequire(url);
+    const cached = require.cache[path];
+    if (cached?.loaded === true) return { value: cached.exports };
+    if (!this.#loaded.has(url)) return undefined;
+    try {
+      return { value: require(path) as unknown };
+    } catch {
+      // A module with top-level await cannot be had at once; its exports are found through import bindings.
+      return undefined;
+    }
+  }
+
+  #add(value: unknown, place: Place): boolean {
+    const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
+    if (!isObject || this.#places.has(value)) return false;
+    this.#places.set(value, place);
+    return true;
+  }
+
+  #addMembers(of: { readonly value: object; readonly place: Place }): { value: object; place: Place }[] {
+    const added: { value: object; place: Place }[] = [];
+    for (const [step, value] of members(of.value)) {
+      const place = { ...of.place, path: [...of.place.path, step] };
+      if (this.#add(value, place)) added.push({ value: value as object, place });
+    }
+    return added;
+  }
+
+  #explore(start: unknown, place: Place, depth: number): void {
+    let level: { readonly value: object; readonly place: Place }[] = [{ value: start as object, place }];
+    for (let at = 0; at < depth && level.length > 0; at += 1) {
+      level = level.flatMap((each) => this.#addMembers(each));
+    }
+  }
+}
+
+const IMPORT: readonly string[] = ["node", "import", "module-sync", "node-addons"];
+
+/** What hangs on an object, without calling anything. */
+function* members(value: object): Generator<readonly [string, unknown]> {
+  if (types.isProxy(value) || ArrayBuffer.isView(value)) return;
+  for (const key of Reflect.ownKeys(value)) {
+    const step = stepOf(key);
+    const descriptor = step === undefined ? undefined : Object.getOwnPropertyDescriptor(value, key);
+    if (step === undefined || descriptor === undefined) continue;
+    if ("value" in descriptor) yield [step, descriptor.value];
+    for (const part of ["get", "set"] as const)
+      if (descriptor[part] !== undefined) yield [`${part} ${step}`, descriptor[part]];
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== null) yield ["[[Prototype]]", prototype];
+}
+
+const WELL_KNOWN = new Map<symbol, string>(
+  Object.getOwnPropertyNames(Symbol)
+    .map((name) => [Reflect.get(Symbol, name) as unknown, name] as const)
+    .filter((entry): entry is readonly [symbol, string] => typeof entry[0] === "symbol"),
+);
+
+/** "iterator" of `Symbol.iterator`. */
+export function wellKnownName(symbol: symbol): string | undefined {
+  return WELL_KNOWN.get(symbol);
+}
+
+function stepOf(key: string | symbol): string | undefined {
+  if (typeof key === "string") return /^(?:get |set |@@|\[\[|_)/.test(key) ? undefined : key;
+  const name = WELL_KNOWN.get(key);
+  return name === undefined ? undefined : `@@${name}`;
+}
+
+function isRelative(specifier: string): boolean {
+  return /^(?:\.{0,2}\/|file:|data:|#|\.{1,2}$)/.test(specifier);
+}
+
+/** URL that an import of `specifier` in the file leads to; with `conditions` as ES modules import, else as require. */
+function resolveFrom(
+  file: string,
+  specifier: string,
+  conditions: readonly string[] | undefined,
+): string | undefined {
+  try {
+    const require = createRequire(file);
+    if (conditions === undefined) return pathToFileURL(require.resolve(specifier)).href;
+    return resolveAsImport(require, specifier, {
+      conditions: [...conditions],
+      parentURL: pathToFileURL(file).href,
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+function resolveAsImport(
+  require: NodeJS.Require,
+  specifier: string,
+  context: { readonly conditions: string[]; readonly parentURL: string },
+): string | undefined {
+  let url: string | undefined;
+  const hooks = registerHooks({
+    resolve(asked, given, next) {
+      if (asked !== RESOLVE) return next(asked, given);
+      ({ url } = next(specifier, { ...given, ...context }));
+      throw new NotLoaded();
+    },
+  });
+  try {
+    require(RESOLVE);
+  } catch {
+    // The hook stops before anything is loaded.
+  } finally {
+    hooks.deregister();
+  }
+  return url;
+}
+
+function packageAt(url: string): FoundPackage | undefined {
+  if (!url.startsWith("file:")) return undefined;
+  const file = decodeURIComponent(new URL(url).pathname);
+  const [, root] = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//s.exec(file) ?? [];
+  if (root === undefined) return undefined;
+  try {
+    const { name, version } = JSON.parse(
+      readFileSync(`${root}/package.json`, "utf8"),
+    ) as Partial<FoundPackage>;
+    return name === undefined || version === undefined ? undefined : { name, version, file };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,268 @@
+// A live function as files of a bundle: walks what it holds, decides what is shared, writes code, state and data.
+import { writeFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { join } from "node:path";
+import { types } from "node:util";
+import type { Capture, ClosureState, Ref, StateNode } from "../../../containers/closure-format.ts";
+import { packageOfImport } from "../../packages.ts";
+import { encodeClass, encodePrivates } from "./classes.ts";
+import type { Draft } from "./drafts.ts";
+import { CodeFile, cellEdit, cellName } from "./emit.ts";
+import { encodeFunction } from "./functions.ts";
+import { Inspection } from "./inspect.ts";
+import { References } from "./references.ts";
+import { captureError } from "./refuse.ts";
+import { encodeValue, placePooled } from "./values.ts";
+import { Variables, type Variable } from "./variables.ts";
+import { Walk } from "./walk.ts";
+
+export interface LiveFunction {
+  readonly fn: object;
+  readonly setup: object | undefined;
+  /** The option packages; given, it allows computed imports. */
+  readonly packages: Readonly<Record<string, string>> | undefined;
+}
+
+/** Names of the files that a live function becomes. */
+export const CLOSURE_FILES = {
+  codeFile: "functions.cjs",
+  packagesFile: "packages.mjs",
+  stateFile: "state.json",
+  dataFile: "state.bin",
+} as const;
+
+export interface Serialized {
+  /** Packages by exact version. */
+  readonly packages: Readonly<Record<string, string>>;
+  readonly warnings: readonly string[];
+  /** What was captured, largest first. */
+  readonly captured: readonly CapturedItem[];
+  readonly files: Readonly<Record<string, number>>;
+}
+
+/** A name that a function captures, with about how many bytes it takes in the bundle. */
+interface CapturedItem {
+  readonly path: string;
+  readonly kind: string;
+  readonly bytes: number;
+}
+
+/**
+ * Writes the files of a function into `folder`. Runs in one stretch, so that nothing changes while it is read; calls
+ * no code of the user's, not even a getter.
+ * @throws InvalidOptionsError with every path that cannot be captured and why
+ */
+export function serialize({ fn, setup, packages }: LiveFunction, folder: string): Serialized {
+  const inspection = openInspection();
+  try {
+    const scripts = inspection.scripts();
+    const references = new References(scripts);
+    const declared = packages === undefined ? undefined : Object.keys(packages);
+    const walk = new Walk({
+      inspection,
+      references,
+      scripts,
+      declared,
+      encode,
+      encodeClass,
+      variables: new Variables(),
+    });
+    const entry = walk.ref(fn, "fn");
+    const setupRef = setup === undefined ? null : walk.ref(setup, "setup");
+    walk.drain();
+    return write(walk, { entry, setup: setupRef }, folder);
+  } finally {
+    inspection.close();
+  }
+}
+
+function openInspection(): Inspection {
+  try {
+    return new Inspection();
+  } catch (cause) {
+    throw captureError([
+      {
+        path: "fn",
+        reason: `cannot be read: Node's inspector is not available (${String(cause)})`,
+        hint: "run without --permission, or give module and export in place of fn",
+      },
+    ]);
+  }
+}
+
+function encode(value: object, path: string, walk: Walk): StateNode | undefined {
+  const place = walk.place(value);
+  if (place !== undefined) return place;
+  if (typeof value === "function") return encodeFunction(value, path, walk);
+  const owner = prototypeOwner(value);
+  if (owner !== undefined && walk.references.find(owner) === undefined) {
+    walk.encodeNow(owner, `${path}.constructor`);
+    const known = walk.knownId(value);
+    if (known !== undefined && walk.nodes[known] !== undefined) return walk.nodes[known];
+  }
+  const node = encodeValue(value, path, walk);
+  const privates = node === undefined ? undefined : encodePrivates(value, path, walk);
+  return privates === undefined ? node : ({ ...node, privates } as StateNode);
+}
+
+/** The function whose `prototype` an object is. */
+function prototypeOwner(value: object): object | undefined {
+  if (types.isProxy(value)) return undefined;
+  const constructor: unknown = Object.getOwnPropertyDescriptor(value, "constructor")?.value;
+  if (typeof constructor !== "function") return undefined;
+  return Object.getOwnPropertyDescriptor(constructor, "prototype")?.value === value ? constructor : undefined;
+}
+
+function write(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">, folder: string): Serialized {
+  placePooled(walk);
+  refuseUndecided(walk);
+  refuseUntraced(walk);
+  for (const { members, id } of walk.namespaces) walk.nodes[id] = namespaceNode(walk, members);
+  const code = new CodeFile();
+  for (const draft of walk.drafts) if (walk.nodes[draft.id] === undefined) emit(draft, walk, code);
+  if (walk.problems.length > 0) throw captureError(walk.problems);
+  const state: ClosureState = { format: 1, nodes: walk.nodes as StateNode[], ...ends };
+  const map = `${CLOSURE_FILES.codeFile}.map`;
+  const texts: Record<string, string> = {
+    [CLOSURE_FILES.codeFile]: code.text(map),
+    [map]: code.map(CLOSURE_FILES.codeFile),
+    [CLOSURE_FILES.packagesFile]: packagesModule(walk.modules),
+    [CLOSURE_FILES.stateFile]: JSON.stringify(state),
+  };
+  for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, name), text);
+  walk.data.writeSync(join(folder, CLOSURE_FILES.dataFile));
+  const sizes = Object.entries(texts).map(([name, text]) => [name, Buffer.byteLength(text)] as const);
+  return {
+    packages: packagesOf(walk),
+    warnings: walk.secrets.warnings,
+    captured: capturedItems(walk),
+    files: { ...Object.fromEntries(sizes), [CLOSURE_FILES.dataFile]: walk.data.size },
+  };
+}
+
+function refuseUndecided(walk: Walk): void {
+  for (const { path, name } of walk.variables.undecided())
+    walk.refuse(
+      path,
+      `is written by functions that may share it, which cannot be told from several variables ${name}`,
+      "keep it in an object: state.value instead of value",
+    );
+}
+
+/** An export by value would not see what deployed code writes to its variable, which has the same value now. */
+function refuseUntraced(walk: Walk): void {
+  for (const { script, variable } of walk.variables.writtenAtTop()) {
+    const isExported = [...script.scopes.exports.values()].some(({ local }) => local === variable.name);
+    for (const { path, value } of isExported ? walk.untraced : [])
+      if (Object.is(value, variable.value))
+        walk.refuse(
+          path,
+          `may be the exported variable ${variable.name}, which the function writes, by a way that cannot be followed`,
+          "import it by name at the top of the file",
+        );
+  }
+}
+
+/** The variable's cell where deployed code writes it; else undefined. */
+function cellOf(variable: Variable, walk: Walk): Ref | undefined {
+  if (!variable.isWritten) return undefined;
+  variable.cell ??= walk.nodes.push({ kind: "cell", value: variable.ref }) - 1;
+  return ["#", variable.cell];
+}
+
+function namespaceNode(walk: Walk, members: readonly (readonly [string, Variable])[]): StateNode {
+  const cells: Capture[] = [];
+  const values: Capture[] = [];
+  for (const [name, variable] of members) {
+    const cell = cellOf(variable, walk);
+    (cell === undefined ? values : cells).push([name, cell ?? variable.ref]);
+  }
+  return { kind: "namespace", members: values, cells };
+}
+
+function emit(draft: Draft, walk: Walk, code: CodeFile): void {
+  const constants: Capture[] = [...draft.given];
+  const late: Capture[] = [];
+  const edits = [...draft.edits];
+  for (const { variable, references } of draft.uses) {
+    const cell = cellOf(variable, walk);
+    if (cell !== undefined) {
+      constants.push([cellName(variable.name), cell]);
+      edits.push(...references.map((reference) => cellEdit({ ...reference, name: variable.name })));
+    } else {
+      const name = references[0]?.name ?? variable.name;
+      (isLate(variable.ref, walk) ? late : constants).push([name, variable.ref]);
+    }
+  }
+  const name = `f${draft.id}`;
+  code.add({
+    code: name,
+    script: draft.script,
+    fn: draft.fn,
+    edits,
+    constants: [...constants.map(([each]) => each), ...(draft.kind === "class" ? ["$wj_blank"] : [])],
+    late: late.map(([each]) => each),
+  });
+  walk.nodes[draft.id] = { ...draft.shape, kind: draft.kind, code: name, constants, late } as StateNode;
+}
+
+const EARLY_KINDS: ReadonlySet<string> = new Set(
+  "global package require symbol object array numbers map set date regexp error boxed buffer view url parameters cell namespace".split(
+    " ",
+  ),
+);
+
+/** Whether a value may need the function that captures it to be made before: functions, and instances of classes. */
+function isLate(ref: Ref, walk: Walk): boolean {
+  if (!Array.isArray(ref) || ref[0] !== "#") return false;
+  const node = walk.nodes[ref[1] as number];
+  if (node === undefined || !EARLY_KINDS.has(node.kind) || node.privates !== undefined) return true;
+  const { proto } = node;
+  if (!Array.isArray(proto) || proto[0] !== "#") return false;
+  const kind = walk.nodes[proto[1] as number]?.kind;
+  return kind !== "global" && kind !== "package";
+}
+
+/** A module of the packages that the code uses; it stands in the bundle, so that they resolve from there. */
+function packagesModule(modules: ReadonlySet<string>): string {
+  const sorted = [...modules].toSorted();
+  const split = sorted.map(
+    (key) => [key, key.slice(0, key.indexOf(" ")), key.slice(key.indexOf(" ") + 1)] as const,
+  );
+  const imports = split.map(([, verb, specifier], index) =>
+    verb === "import" ? `import * as m${index} from ${JSON.stringify(specifier)};\n` : "",
+  );
+  const entries = split.map(
+    ([key, verb, specifier], index) =>
+      `  ${JSON.stringify(key)}: ${verb === "import" ? `m${index}` : `require(${JSON.stringify(specifier)})`},\n`,
+  );
+  return (
+    `import { createRequire } from "node:module";\n${imports.join("")}` +
+    `export const require = createRequire(import.meta.url);\nexport const modules = {\n${entries.join("")}};\n`
+  );
+}
+
+function packagesOf(walk: Walk): Readonly<Record<string, string>> {
+  const found = new Map([...walk.packages.values()].map(({ name, version }) => [name, version]));
+  for (const key of walk.modules) {
+    const specifier = key.slice(key.indexOf(" ") + 1);
+    const known = isBuiltin(specifier) ? undefined : walk.references.packageNamed(packageOfImport(specifier));
+    if (known !== undefined) found.set(known.name, known.version);
+  }
+  return Object.fromEntries([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function capturedItems(walk: Walk): readonly CapturedItem[] {
+  return walk
+    .paths()
+    .map(([id, path]) => {
+      const node = walk.nodes[id];
+      const bytes = node === undefined ? 0 : JSON.stringify(node).length + dataBytes(node);
+      return { path, kind: node?.kind ?? "", bytes };
+    })
+    .toSorted((a, b) => b.bytes - a.bytes);
+}
+
+function dataBytes(node: StateNode): number {
+  return node.kind === "numbers" ? node.length * 8 : node.kind === "buffer" ? node.length : 0;
+}
