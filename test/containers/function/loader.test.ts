@@ -231,7 +231,8 @@ describe("the signal of a call", () => {
     });
     expect(errors.at(-1)?.message).toBe("The deadline has passed before this input could run");
     const [calls] = await container.predict(["calls"]);
-    expect(calls).toBeLessThan(rows.length / 2);
+    // Each call takes 100 ms at least, so that 1,000 ms hold ten, and the one that runs at their end.
+    expect(calls).toBeLessThanOrEqual(11);
   });
 
   const WAITS = `export const predict = (inputs, { signal }) => new Promise((resolve, reject) => {
