@@ -80,6 +80,21 @@ export type JsonValue =
   | { readonly [key: string]: JsonValue };
 export type JsonObject = { readonly [key: string]: JsonValue };
 
+/** What runs in a bundle's model container instead of our Node server. */
+export type ContainerSource =
+  /** Our Python server (containers/python/) with the bundle's `predict.py`, `inference.py` or `model.bin`. */
+  | { readonly kind: "python" }
+  /** An image that serves the Open Inference Protocol. */
+  | { readonly kind: "image"; readonly image: string }
+  /** The image that the bundle's own Dockerfile makes; the bundle's files are its build context. */
+  | { readonly kind: "dockerfile" }
+  /** A program that serves the Open Inference Protocol on the socket or port that it is given; run in the bundle's folder. */
+  | { readonly kind: "command"; readonly command: readonly string[] }
+  /** A server that runs elsewhere and is only called. `modelName`: its name for the model, if other than ours. */
+  | { readonly kind: "url"; readonly url: string; readonly modelName?: string }
+  /** Clipper's own model containers: they connect by themselves, over its ZeroMQ protocol. */
+  | { readonly kind: "clipper-rpc" };
+
 /**
  * `manifest.json` at the root of a bundle: all that a runtime and a model container need to know of it. It holds
  * no name, version or time, so that equal content gives an equal hash.
@@ -88,8 +103,10 @@ export interface Manifest {
   readonly format: 1;
   /** Which deployer made the bundle, for people. */
   readonly deployer: string;
-  /** Folder under containers/ whose loader.js serves it: "function", "onnx", … */
+  /** Folder under containers/ whose loader.js serves it: "function", "onnx", …; with `container`, the name of its kind. */
   readonly loader: string;
+  /** Default: our Node server, with `loader`. */
+  readonly container?: ContainerSource;
   /** What queries hold. */
   readonly inputType: InputType;
   readonly contract: Contract;

@@ -69,6 +69,7 @@ export function manifest(fields: ManifestFields): Manifest {
     format: 1,
     deployer: fields.deployer,
     loader: fields.loader,
+    ...(fields.container === undefined ? {} : { container: fields.container }),
     inputType,
     contract: contract ?? valueContract(inputType === "tensor" ? "json" : inputType),
     packages: fields.packages ?? {},

@@ -5,6 +5,7 @@ import {
   DATATYPE_BYTES,
   ENV,
   ERROR_TENSOR,
+  type ContainerSource,
   type Contract,
   type Datatype,
   type JsonValue,
@@ -87,6 +88,22 @@ const contract: z.ZodType<Contract> = z.strictObject({
   maxBatchSize: z.int().min(1).exactOptional(),
 });
 
+const containerSource: z.ZodType<ContainerSource> = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("python") }),
+  z.strictObject({ kind: z.literal("image"), image: z.string().min(1).max(MAX_NAME_LENGTH) }),
+  z.strictObject({ kind: z.literal("dockerfile") }),
+  z.strictObject({
+    kind: z.literal("command"),
+    command: z.array(z.string().min(1).max(MAX_TEXT_LENGTH)).min(1).max(MAX_ENTRIES),
+  }),
+  z.strictObject({
+    kind: z.literal("url"),
+    url: z.url({ protocol: /^https?$/ }),
+    modelName: z.string().min(1).max(MAX_NAME_LENGTH).exactOptional(),
+  }),
+  z.strictObject({ kind: z.literal("clipper-rpc") }),
+]);
+
 const packages = entries(z.record(z.string(), z.string()), (name, version, complain) => {
   checkPackageName(name, complain);
   if (!isExactVersion(version))
@@ -133,6 +150,7 @@ export const manifestSchema: z.ZodType<Manifest> = z.strictObject({
   format: z.literal(1, "expected 1; a bundle of another format needs another release of Windjammer"),
   deployer: z.string().min(1).max(100),
   loader: z.string().regex(/^[a-z0-9][-a-z0-9]{0,63}$/, "expected a loader's name (a-z, 0-9 and -)"),
+  container: containerSource.exactOptional(),
   inputType: z.enum(["integers", "floats", "doubles", "bytes", "strings", "json", "tensor"]),
   contract,
   packages,
