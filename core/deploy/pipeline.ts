@@ -7,6 +7,7 @@ import type { Runtime } from "../runtimes/runtime.ts";
 import type { Deployment, DeploymentStep, Version } from "../types.ts";
 import { unlessAborted } from "../wait.ts";
 import { runGate } from "./gate.ts";
+import { connectsByItself } from "./container-kind.ts";
 import type { Journal, Remark } from "./journal.ts";
 import type { Plan } from "./plan.ts";
 import { prepareWithin } from "./prepare.ts";
@@ -52,7 +53,7 @@ export class Pipeline {
   async run(deployment: Deployment): Promise<Exclude<Deployment["result"], undefined>> {
     await this.#check(deployment);
     if (this.#plan.kind === "unchanged") return "unchanged";
-    const served = await (this.#plan.kind === "settings" ? this.#changeSettings() : this.#rollOut());
+    const served = await this.#makeReady(this.#plan.kind);
     await this.#switch(deployment);
     await this.#afterSwitch(served);
     return "deployed";
@@ -98,6 +99,28 @@ export class Pipeline {
       step: "store",
       message: `bundle ${bundle.hash.slice(0, 12)} is stored (made by ${deployer}, loader ${loader})`,
     });
+  }
+
+  #makeReady(kind: Exclude<Plan["kind"], "unchanged">): Promise<ServedVersion | undefined> {
+    if (kind === "settings") return this.#changeSettings();
+    return kind === "registration" ? this.#register() : this.#rollOut();
+  }
+
+  /** With no replicas yet, or with those that came before: its containers connect by themselves. */
+  async #register(): Promise<ServedVersion> {
+    const { serving } = this.#parts;
+    const { version, bundle } = this.#plan;
+    const { model } = version;
+    const running = serving.find(model, version.version);
+    const count = replicas(running?.readyCount ?? 0);
+    await this.#say({
+      step: "start",
+      message: `its containers come by themselves, as of now ${count}; nothing is started or tried here`,
+    });
+    if (running !== undefined) return running;
+    const served = serving.open(version, bundle, "");
+    this.#undo.push(() => serving.close(model, version.version, 0));
+    return served;
   }
 
   /** All replicas are ready before the switch, so that capacity never dips; for that while both versions run. */
@@ -249,7 +272,16 @@ export class Pipeline {
       step: "switch",
       message: `version ${version.version} serves model ${model}${callers}`,
     });
-    const count = this.#parts.registry.version(model, version.version).desiredReplicas;
+    if (!connectsByItself(version.manifest)) await this.#settleReplicas(served);
+    const retired = this.#retired();
+    if (retired !== undefined && !connectsByItself(retired.manifest)) await this.#drain(retired);
+    await this.#tell({ step: "done", message: `model ${model} version ${version.version} is deployed` });
+  }
+
+  /** As many as the version has by now: it may have been scaled during the deployment. */
+  async #settleReplicas(served: ServedVersion | undefined): Promise<void> {
+    const { model, version } = this.#plan.version;
+    const count = this.#parts.registry.version(model, version).desiredReplicas;
     const running = served?.replicas().length ?? count;
     if (served !== undefined && running !== count) {
       const how = running > count ? "stopping replicas down" : "starting replicas up";
@@ -260,9 +292,6 @@ export class Pipeline {
       const message = `model ${model} is scaled to 0 replicas: queries get no prediction until it is scaled up`;
       await this.#tell({ step: "scale", level: "warning", message });
     }
-    const retired = this.#retired();
-    if (retired !== undefined) await this.#drain(retired);
-    await this.#tell({ step: "done", message: `model ${model} version ${version.version} is deployed` });
   }
 
   async #drain({ model, version, settings }: Version): Promise<void> {

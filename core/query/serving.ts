@@ -35,7 +35,7 @@ export class Serving {
       throw new WindjammerError(`model ${version.model} version ${version.version} runs already`);
     const { runtime, log, maxQueueLength } = this.#parts;
     const metrics = this.#parts.metrics.version(version.model, version.version);
-    const nextId = (): string => `${version.model}-${version.version}-r${++this.#lastId}`;
+    const nextId = (): string => this.nextId(version);
     const served = new ServedVersion({
       version,
       bundle,
@@ -48,6 +48,12 @@ export class Serving {
     });
     this.#served.set(key, served);
     return served;
+  }
+
+  /** A replica's name that was never given before. */
+  nextId({ model, version }: Pick<Version, "model" | "version">): string {
+    this.#lastId++;
+    return `${model}-${version}-r${this.#lastId}`;
   }
 
   find(model: string, version: string): ServedVersion | undefined {
