@@ -77,7 +77,7 @@ function mismatchText(field: string, type: string, inputType: InputType | undefi
   if (field === "input_batch") return keyText(field, "Array", type);
   const expected = inputType === undefined ? undefined : TYPES[inputType];
   // Text that is no base64 is of the right type: Clipper takes any.
-  if (expected === undefined || type === expected.whole) return undefined;
+  if (expected === undefined || (type === "String" && expected.whole === "String")) return undefined;
   if (field === "input") return keyText(field, expected.whole, type);
   const isRow = expected.whole === "Array" && /^input_batch\[\d+\]$/.test(field);
   return `Array input of type ${type} is not of type ${isRow ? "array" : expected.element}`;
