@@ -103,7 +103,7 @@ const INPUT_TYPES: ReadonlyMap<string, RpcType> = new Map(
 );
 
 /** A value's type as Clipper's JSON library calls it. */
-export function typeName(value: JsonValue): string {
+function typeName(value: JsonValue): string {
   if (value === null) return "Null";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (Array.isArray(value)) return "Array";

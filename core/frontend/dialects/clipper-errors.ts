@@ -12,7 +12,7 @@ import { parseErrorText } from "../clipper/fields.ts";
 import { jsonErrorText, PREDICTION } from "../clipper/schemas.ts";
 
 /** An error as a reply says it. */
-export interface WordedError {
+interface WordedError {
   readonly status: number;
   readonly body: object;
 }

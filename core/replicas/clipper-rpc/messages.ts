@@ -112,10 +112,6 @@ export function predictFrames({ messageId, inputType, inputs }: PredictRequest):
   ];
 }
 
-export function isRpcInputType(inputType: InputType): inputType is RpcInputType {
-  return (INPUT_TYPES as readonly InputType[]).includes(inputType);
-}
-
 function word(value: number): Buffer {
   const bytes = Buffer.alloc(U32);
   bytes.writeUInt32LE(value);
