@@ -18,20 +18,23 @@ export interface ReadinessOptions {
 }
 
 /**
- * Resolves when the replica answers `ready` and declares the contract.
+ * Resolves when the replica answers `ready` and declares the contract, with its metadata as JSON text.
  * @throws ReplicaStartError when it ends first or takes too long, ContractMismatchError
  */
 export async function becomeReady(
   running: RunningReplica,
   transport: ReplicaTransport,
   options: ReadinessOptions,
-): Promise<void> {
+): Promise<string> {
   const deadline = Date.now() + options.timeoutMs;
   let exit: ReplicaExit | undefined;
   const exited = running.exited.then((value) => (exit = value));
   for (let pause = FIRST_PROBE_MS; ; pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)) {
     const metadata = (await isReady(transport)) ? await metadataOf(running, transport) : undefined;
-    if (metadata !== undefined) return compareContract(running, options.contract, metadata);
+    if (metadata !== undefined) {
+      compareContract(running, options.contract, metadata);
+      return metadata.text;
+    }
     options.signal.throwIfAborted();
     if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
     if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);

@@ -4,6 +4,7 @@ import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metrics.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
+import { inferSocketOf, overInferSocket } from "./infer-socket.ts";
 import { becomeReady } from "./readiness.ts";
 import { Replica, troubleOf, withLastWords } from "./replica.ts";
 import { httpTransport } from "./transport.ts";
@@ -177,8 +178,9 @@ export class Slot {
     this.#startedAt = running.startedAt;
     this.#running = running;
     const transport = httpTransport(running.address);
+    let metadata: string;
     try {
-      await becomeReady(running, transport, {
+      metadata = await becomeReady(running, transport, {
         contract: version.manifest.contract,
         timeoutMs: version.settings.readyTimeoutMs,
         signal,
@@ -191,7 +193,9 @@ export class Slot {
       this.#listener.ended(running, this.#lastExit);
       throw error;
     }
-    this.#replica = new Replica(running, transport);
+    const inferSocket = inferSocketOf(running.address, metadata);
+    const toModel = inferSocket === undefined ? transport : overInferSocket(transport, inferSocket);
+    this.#replica = new Replica(running, toModel);
     this.#state = "ready";
     this.#listener.ready(this.#replica);
   }
