@@ -1,6 +1,12 @@
 // The root of the package: core's public API and the standard deployers.
 export * from "../core/index.ts";
 export {
+  container,
+  deployContainer,
+  type ContainerInput,
+  type ContainerModelOptions,
+} from "./container/index.ts";
+export {
   deployFunction,
   functionDeployer,
   type CallContext,

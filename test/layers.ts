@@ -26,7 +26,7 @@ const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map
 const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors"].map(
   (name) => `core/runtimes/${name}.ts`,
 );
-const WIRE = ["containers/protocol.ts", "containers/tensors.ts"];
+const WIRE = ["protocol", "tensors", "json-data", "typed-arrays"].map((name) => `containers/${name}.ts`);
 
 /** The first rule that fits a file counts. */
 export const LAYERS: readonly LayerRule[] = [
@@ -75,6 +75,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/", may: [...LEAVES, ...WIRE] },
   { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS] },
+  { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS] },
   { from: "deployers/index.ts", may: ["core/index.ts", "deployers/"] },
   { from: "deployers/", may: ["core/index.ts"] },
 ];
