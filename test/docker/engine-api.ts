@@ -3,7 +3,7 @@ import { request } from "node:http";
 import { json } from "node:stream/consumers";
 
 /** @param path below the API's root, such as "/images/x/history" */
-export function engineApi(path: string): Promise<unknown> {
+function engineApi(path: string): Promise<unknown> {
   return new Promise((resolve, reject) => {
     request({ socketPath: "/var/run/docker.sock", path }, (reply) => json(reply).then(resolve, reject))
       .on("error", reject)
