@@ -81,7 +81,7 @@ export type JsonValue =
 export type JsonObject = { readonly [key: string]: JsonValue };
 
 /** How a server that is not ours is spoken to. */
-export interface ForeignServer {
+interface ForeignServer {
   /** Its name for the model, if other than ours. */
   readonly modelName?: string;
   /** How tensors travel. Default: in binary if the server announces that extension, else as JSON. */
@@ -89,7 +89,7 @@ export interface ForeignServer {
 }
 
 /** How an image is reached. */
-export interface ImagePort {
+interface ImagePort {
   /** TCP port it listens on whatever its environment says. Default: it listens where WINDJAMMER_SOCKET or PORT says. */
   readonly port?: number;
 }

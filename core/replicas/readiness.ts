@@ -58,7 +58,7 @@ export async function isReady(
 }
 
 /** Path of the model on its server. */
-export function modelPath({ container }: Pick<Manifest, "container">, model: string): string {
+function modelPath({ container }: Pick<Manifest, "container">, model: string): string {
   return PATHS.model(isForeign(container) ? (container.modelName ?? model) : model);
 }
 

@@ -12,19 +12,13 @@ import {
   type DeployedApplication,
   type Deployer,
   type DeployOptions,
-  type JsonValue,
   type Manifest,
   type Windjammer,
 } from "../../core/index.ts";
-import {
-  INPUT_TYPE_NAMES,
-  longInputType,
-  SHOWN_INPUT_TYPES,
-  type InputTypeName,
-  type NumberList,
-} from "../input-types.ts";
+import { INPUT_TYPE_NAMES, longInputType, SHOWN_INPUT_TYPES, type InputTypeName } from "../input-types.ts";
 import { fileSize, locationSchema, toPath } from "../location.ts";
 import { packageOptionsShape, type PackageOptions } from "../packages.ts";
+import type { TensorInput, TensorOutput } from "../tensor-model/values.ts";
 import { copyFolder } from "./files.ts";
 import { programPackages } from "./program-packages.ts";
 
@@ -53,9 +47,6 @@ export interface ContainerModelOptions extends PackageOptions {
   /** Most rows in one call. Default: as the server says (Triton), else as the batching policy decides. */
   readonly maxBatchSize?: number | undefined;
 }
-
-/** One row: the model's only input, nested or flat, or its inputs by name. */
-export type ContainerInput = JsonValue | NumberList | { readonly [input: string]: JsonValue | NumberList };
 
 const SOURCES = ["image", "dockerfile", "command", "url"] as const;
 const DATATYPES = [
@@ -212,7 +203,7 @@ async function contextOf(path: string): Promise<string> {
  *
  * @throws InvalidOptionsError, ModelFileNotFoundError, and what `Windjammer.deploy` throws
  */
-export async function deployContainer<Input = ContainerInput, Output = JsonValue>(
+export async function deployContainer<Input = TensorInput, Output = TensorOutput>(
   wj: Pick<Windjammer, "deploy">,
   options: DeployOptions & ContainerModelOptions,
 ): Promise<DeployedApplication<Input, Output>> {

@@ -16,7 +16,7 @@ export interface ServerScript {
 }
 
 /** An inference as it came in. */
-export interface InferRequest {
+interface InferRequest {
   readonly path: string;
   readonly contentType: string | undefined;
   readonly headerLength: number | undefined;
@@ -105,7 +105,7 @@ export async function foreignServer(script: ServerScript = {}): Promise<ForeignS
 }
 
 /** The first input as output `y`, digits as they came. */
-export function echo({ text }: InferRequest): Answer {
+function echo({ text }: InferRequest): Answer {
   const body = text.replace('"inputs"', '"outputs"').replace('"name":"x"', '"name":"y"');
   return { status: 200, body: `{"model_name":"m","model_version":"1",${body.slice(1)}`, headers: JSON_TYPE };
 }
