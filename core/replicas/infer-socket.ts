@@ -2,7 +2,7 @@
 // container's metadata names. Same protocol; a client for this one server costs a quarter of a general one.
 import { connect, type Socket } from "node:net";
 import { dirname, join } from "node:path";
-import { HEADERS, INFER_SOCKET } from "../../containers/protocol.ts";
+import { HEADERS, INFER_SOCKET, isForeign, type Manifest } from "../../containers/protocol.ts";
 import type { ReplicaAddress } from "../types.ts";
 import type { InferCall, InferDone, InferReply, ReplicaTransport } from "./transport.ts";
 
@@ -10,8 +10,12 @@ import type { InferCall, InferDone, InferReply, ReplicaTransport } from "./trans
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/;
 
 /** Path of the infer socket that a container's metadata names; undefined: it has none. */
-export function inferSocketOf(address: ReplicaAddress, metadata: string): string | undefined {
-  if (!("socketPath" in address)) return undefined;
+export function inferSocketOf(
+  address: ReplicaAddress,
+  { container }: Pick<Manifest, "container">,
+  metadata: string,
+): string | undefined {
+  if (!("socketPath" in address) || isForeign(container)) return undefined;
   const { parameters } = JSON.parse(metadata) as { readonly parameters?: Readonly<Record<string, unknown>> };
   const name = parameters?.[INFER_SOCKET];
   if (typeof name !== "string" || !FILE_NAME.test(name)) return undefined;

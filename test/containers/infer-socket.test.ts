@@ -9,7 +9,7 @@ import {
   type TensorHeader,
 } from "../../containers/tensors.ts";
 import { inferSocketOf, overInferSocket } from "../../core/replicas/infer-socket.ts";
-import { httpTransport, type InferReply, type ReplicaTransport } from "../../core/replicas/transport.ts";
+import { transportTo, type InferReply, type ReplicaTransport } from "../../core/replicas/transport.ts";
 import { functionBundle, jsonTensor, TestContainer } from "../helpers/container.ts";
 
 const ECHO = "export const predict = (inputs) => inputs;";
@@ -28,10 +28,10 @@ interface Client extends AsyncDisposable {
 
 async function clientOf(container: TestContainer): Promise<Client> {
   const address = { socketPath: container.socketPath };
-  const path = inferSocketOf(address, (await container.get("/v2/models/m")).body.toString());
+  const path = inferSocketOf(address, {}, (await container.get("/v2/models/m")).body.toString());
   if (path === undefined) throw new Error("the container has no infer socket");
   expect(existsSync(path)).toBe(true);
-  const transport = overInferSocket(httpTransport(address), path);
+  const transport = overInferSocket(transportTo(address), path);
   const ask = (values: readonly unknown[], deadlineMs = 60_000): Promise<InferReply> => {
     const tensor = jsonTensor("input", values);
     const header = encodeHeader({ inputs: [binaryHeader(tensor)], parameters: { binary_data_output: true } });
@@ -136,7 +136,7 @@ describe("the infer socket", () => {
     expect(metadata).not.toContain("infer_socket");
     const [host = "", port] = address.split(":");
     expect(
-      inferSocketOf({ host, port: Number(port) }, '{"parameters":{"infer_socket":"si"}}'),
+      inferSocketOf({ host, port: Number(port) }, {}, '{"parameters":{"infer_socket":"si"}}'),
     ).toBeUndefined();
   });
 });

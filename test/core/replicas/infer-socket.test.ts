@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { inferSocketOf, overInferSocket } from "../../../core/replicas/infer-socket.ts";
-import { httpTransport, type InferReply, type ReplicaTransport } from "../../../core/replicas/transport.ts";
+import { transportTo, type InferReply, type ReplicaTransport } from "../../../core/replicas/transport.ts";
 
 interface Lab extends AsyncDisposable {
   readonly transport: ReplicaTransport;
@@ -22,7 +22,7 @@ async function lab(answer: (socket: Socket, chunk: Buffer) => void): Promise<Lab
   });
   const path = join(folder, "si");
   await new Promise<void>((resolve) => server.listen(path, resolve));
-  const transport = overInferSocket(httpTransport({ socketPath: join(folder, "s") }), path);
+  const transport = overInferSocket(transportTo({ socketPath: join(folder, "s") }), path);
   return {
     transport,
     connections,
@@ -123,7 +123,7 @@ describe("a connection", () => {
   });
 
   test("that cannot be made fails the call", async () => {
-    const transport = overInferSocket(httpTransport({ socketPath: "/nonexistent/s" }), "/nonexistent/si");
+    const transport = overInferSocket(transportTo({ socketPath: "/nonexistent/s" }), "/nonexistent/si");
     await expect(infer(transport)).rejects.toThrow("ENOENT");
     await transport.close();
   });
@@ -145,5 +145,5 @@ test.each([
   ['{"parameters":null}', undefined],
   ["{}", undefined],
 ])("metadata %s names %s", (metadata, path) => {
-  expect(inferSocketOf({ socketPath: "/run/r1/s" }, metadata)).toBe(path);
+  expect(inferSocketOf({ socketPath: "/run/r1/s" }, {}, metadata)).toBe(path);
 });
