@@ -20,6 +20,7 @@ export type {
 export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
 export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
 export {
+  DECLARED_CONTRACT,
   manifest,
   valueContract,
   type BundleReport,

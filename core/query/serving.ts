@@ -28,6 +28,11 @@ export class Serving {
     this.#lastId = Math.max(this.#lastId, ...numbers);
   }
 
+  /** A name for a replica, never used before: "digits-1-r3". */
+  nextId({ model, version }: Pick<Version, "model" | "version">): string {
+    return `${model}-${version}-r${++this.#lastId}`;
+  }
+
   /** Opens a version with no replicas yet. */
   open(version: Version, bundle: BundleFolder, image: string): ServedVersion {
     const key = keyOf(version.model, version.version);
@@ -48,12 +53,6 @@ export class Serving {
     });
     this.#served.set(key, served);
     return served;
-  }
-
-  /** A replica's name that was never given before. */
-  nextId({ model, version }: Pick<Version, "model" | "version">): string {
-    this.#lastId++;
-    return `${model}-${version}-r${this.#lastId}`;
   }
 
   find(model: string, version: string): ServedVersion | undefined {

@@ -12,9 +12,10 @@ export class Guest {
   #state: ReplicaStatus["state"] = "ready";
   #isLeaving = false;
 
-  constructor(running: RunningReplica, transport: ReplicaTransport) {
+  /** @param isReady asks it whether it is ready */
+  constructor(running: RunningReplica, transport: ReplicaTransport, isReady: () => Promise<boolean>) {
     this.running = running;
-    this.replica = new Replica(running, transport);
+    this.replica = new Replica(running, transport, isReady);
   }
 
   get state(): ReplicaStatus["state"] {

@@ -13,6 +13,7 @@ import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
 import { type Replica, troubleOf } from "./replica.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
+import { replicaSource, type ReplicaSource } from "./source.ts";
 import type { ReplicaTransport } from "./transport.ts";
 
 /** A replica that is scaled away gets this long to finish its batch. */
@@ -24,6 +25,7 @@ const MAX_ENDED = 8;
 
 export class ReplicaPool {
   readonly #parts: ReplicaParts;
+  readonly #source: ReplicaSource;
   readonly #onChange: () => void;
   readonly #slots = new Set<Slot | Guest>();
   #free: Replica[] = [];
@@ -36,6 +38,7 @@ export class ReplicaPool {
   /** @param onChange a replica became ready, went, or was given up */
   constructor(parts: ReplicaParts, onChange: () => void) {
     this.#parts = parts;
+    this.#source = replicaSource(parts.version.manifest, parts.runtime);
     this.#onChange = onChange;
   }
 
@@ -89,7 +92,7 @@ export class ReplicaPool {
     replica: Replica,
     why: { readonly message: string; readonly isHung: boolean },
   ): Promise<void> {
-    if (!why.isHung && (await isReady(replica.transport))) {
+    if (!why.isHung && (await replica.isReady())) {
       this.release(replica);
       this.#onChange();
       return;
@@ -126,7 +129,8 @@ export class ReplicaPool {
 
   /** Takes in a replica that came by itself, until it ends. */
   join(running: RunningReplica, transport: ReplicaTransport): void {
-    const guest = new Guest(running, transport);
+    const { manifest, model } = this.#parts.version;
+    const guest = new Guest(running, transport, () => isReady(transport, manifest, model));
     void this.#seeOff(guest);
     if (this.#isClosed) {
       void running.stop(0);
@@ -201,7 +205,7 @@ export class ReplicaPool {
 
   #addSlot(): Slot {
     if (this.#isClosed) throw new ShuttingDownError(`${this.#label} is being stopped`);
-    const slot = new Slot(this.#parts, {
+    const slot = new Slot(this.#parts, this.#source, {
       ready: (replica) => this.#noteReady(replica),
       changed: () => this.#changed(),
       trouble: (text) => {

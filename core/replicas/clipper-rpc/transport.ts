@@ -1,6 +1,6 @@
 // One batch between our wire form and Clipper's: Open Inference Protocol bodies on this side, lists of raw inputs and
 // output texts on the container's.
-import { PATHS, type Manifest } from "../../../containers/protocol.ts";
+import type { Manifest } from "../../../containers/protocol.ts";
 import {
   binaryHeader,
   decodeBytes,
@@ -44,10 +44,7 @@ export function rpcTransport(peer: RpcPeer, manifest: Manifest): ReplicaTranspor
         else done(error ?? new Error("it gave no answer"), undefined);
       });
     },
-    get: async (path) => ({
-      statusCode: path === PATHS.ready && peer.isConnected ? 200 : 503,
-      text: "",
-    }),
+    get: async () => ({ statusCode: peer.isConnected ? 200 : 503, text: "" }),
     // The container's own: it goes on serving whoever takes it in next.
     close: async () => undefined,
   };
@@ -55,6 +52,7 @@ export function rpcTransport(peer: RpcPeer, manifest: Manifest): ReplicaTranspor
 
 /** Each row's raw data: dense rows are cut evenly, elements of BYTES hold one row each. */
 function inputsOf({ body, headerLength }: InferCall): readonly Uint8Array[] {
+  if (headerLength === undefined) throw new TypeError("a batch for a container of Clipper's is binary");
   const text = Buffer.from(body.buffer, body.byteOffset, headerLength).toString("utf8");
   const { inputs } = JSON.parse(text) as { readonly inputs: readonly TensorHeader[] };
   const [tensor] = inputs;
