@@ -42,6 +42,7 @@ export function clipperDialect(parts: ClipperParts): Dialect {
   const decoder = new Decoder(parts);
   return {
     name: "clipper",
+    isPlain: true,
     match: applicationOf,
     answer: (exchange) => answer(parts.predictor, decoder, exchange),
     refusal: errorReply,
