@@ -26,6 +26,7 @@ export {
   type ManifestFields,
 } from "./deploy/deployer.ts";
 export type {
+  ContainerSource,
   Contract,
   ContentType,
   Datatype,
@@ -46,6 +47,7 @@ export type {
   Runtime,
   RuntimeAbilities,
   RuntimeContext,
+  RuntimeKind,
   LogOptions,
 } from "./runtimes/runtime.ts";
 export type {

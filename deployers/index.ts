@@ -14,23 +14,21 @@ export {
   type TypedFunctionOptions,
   type ValueOf,
 } from "./function/index.ts";
-export {
-  deployOnnxModel,
-  onnx,
-  type BatchAxis,
-  type Feed,
-  type FeedValue,
-  type NestedValues,
-  type OnnxOptions,
-  type OnnxSessionOptions,
-  type Postprocess,
-  type Preprocess,
-  type Processing,
-  type ProcessingContext,
-  type RowTensor,
-  type TensorData,
-  type TensorInput,
-  type TensorOutput,
-  type TensorValue,
-} from "./onnx/index.ts";
+export { deployOnnxModel, onnx, type OnnxOptions, type OnnxSessionOptions } from "./onnx/index.ts";
 export type { PackageOptions } from "./packages.ts";
+export type { BatchAxis } from "./tensor-model/batch-axis.ts";
+export type { TensorModelOptions } from "./tensor-model/options.ts";
+export type { Processing } from "./tensor-model/processing.ts";
+export type {
+  Feed,
+  FeedValue,
+  NestedValues,
+  Postprocess,
+  Preprocess,
+  ProcessingContext,
+  RowTensor,
+  TensorData,
+  TensorInput,
+  TensorOutput,
+  TensorValue,
+} from "./tensor-model/values.ts";

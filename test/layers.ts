@@ -26,6 +26,8 @@ const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map
 const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors"].map(
   (name) => `core/runtimes/${name}.ts`,
 );
+/** What deployers of models of tensors share. */
+const TENSOR_MODELS = ["deployers/tensor-model/", "deployers/wire.ts"];
 const WIRE = ["containers/protocol.ts", "containers/tensors.ts"];
 
 /** The first rule that fits a file counts. */
@@ -74,7 +76,8 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/index.ts", may: ["core/", ...WIRE] },
   { from: "core/", may: [...LEAVES, ...WIRE] },
   { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
-  { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS] },
+  { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
+  { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
   { from: "deployers/index.ts", may: ["core/index.ts", "deployers/"] },
   { from: "deployers/", may: ["core/index.ts"] },
 ];

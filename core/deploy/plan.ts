@@ -5,6 +5,8 @@ import type { Serving } from "../query/serving.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Publication } from "../registry/rules.ts";
 import type { Application, BundleFolder, DeploymentRequest, Version } from "../types.ts";
+import type { Runtime } from "../runtimes/runtime.ts";
+import { checkRuns } from "./container-kind.ts";
 import { decodeExamples } from "./gate.ts";
 import {
   changedRunSettings,
@@ -17,6 +19,7 @@ import {
 export interface PlanParts {
   readonly registry: Registry;
   readonly serving: Serving;
+  readonly runtime: Pick<Runtime, "name" | "abilities">;
 }
 
 export interface Plan {
@@ -44,10 +47,12 @@ export interface Plan {
  *
  * An existing version keeps the settings that the request leaves out; a new one gets the defaults. Both keep the
  * replica count of the current version, unless the request names one.
- * @throws VersionExistsError, InUseError, InvalidRequestError, InvalidOptionsError, InvalidInputError (of an example)
+ * @throws UnsupportedModelError, VersionExistsError, InUseError, InvalidRequestError, InvalidOptionsError,
+ * InvalidInputError (of an example)
  */
 export function planDeployment(parts: PlanParts, request: DeploymentRequest, bundle: BundleFolder): Plan {
   const { registry } = parts;
+  checkRuns(parts.runtime, bundle.manifest);
   const existing = registry.findVersion(request.name, request.version);
   const former = currentVersion(registry, request.name);
   const application = requestedApplication(request, bundle.manifest.inputType);

@@ -72,6 +72,7 @@ export class DockerRuntime implements Runtime {
       isolation: "container",
       hasGpu: all.some((one) => one.gpus !== undefined),
       survivesFrontend: true,
+      runs: ["node"],
       enforces: ["memory", "cpu", "pids", ...(isCutOff ? (["network"] as const) : [])],
     };
   }

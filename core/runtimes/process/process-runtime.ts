@@ -52,6 +52,7 @@ export class ProcessRuntime implements Runtime {
     isolation: "process",
     hasGpu: false,
     survivesFrontend: false,
+    runs: ["node"],
     enforces: ["memory"],
   };
   readonly #settings: ProcessRuntimeSettings;

@@ -1,4 +1,4 @@
-// An ONNX model between user functions: values to feeds, rows of one shape through the model, outputs to JSON.
+// A model of tensors between user functions: values to feeds, rows of one shape through the model, outputs to JSON.
 import { callForRows } from "../call-rows.ts";
 import { encodeOutput, invalidOutput, jsonResult } from "../json-output.ts";
 import type { Batch, BatchResult } from "../loader.ts";
@@ -8,12 +8,12 @@ import { decodeRows } from "../values.ts";
 import { readFeed } from "./feeds.ts";
 import { isError, nestedJson, tensorResult } from "./outputs.ts";
 import { type RowOutputs, type Runner, toRows } from "./runner.ts";
-import type { OnnxModelSettings, ProcessingContext, RowTensor } from "./settings.ts";
+import type { TensorModelSettings, ProcessingContext, RowTensor } from "./settings.ts";
 import { fromWire, join, rowOf } from "./stack.ts";
 
 export interface ProcessedModelParts {
   readonly runner: Runner;
-  readonly settings: OnnxModelSettings;
+  readonly settings: TensorModelSettings;
   /** Outputs of the contract. */
   readonly outputs: readonly TensorSpec[];
   readonly preprocess: UserFunction | undefined;

@@ -1,4 +1,4 @@
-// Types of what callers of an ONNX model send and get, and of the user's functions around it.
+// Types of what callers of a model of tensors send and get, and of the user's functions around it.
 import type { JsonValue } from "../../core/index.ts";
 import type { NumberList } from "../input-types.ts";
 

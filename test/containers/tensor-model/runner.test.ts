@@ -1,7 +1,7 @@
 // How often a model runs for a batch with bad rows, and that the runs end when nobody waits any more.
 import { describe, expect, test, vi } from "vitest";
-import { Runner, type RunResult, toRows } from "../../../containers/onnx/runner.ts";
-import type { OnnxModelSettings, RowTensor } from "../../../containers/onnx/settings.ts";
+import { Runner, type RunResult, toRows } from "../../../containers/tensor-model/runner.ts";
+import type { TensorModelSettings, RowTensor } from "../../../containers/tensor-model/settings.ts";
 
 interface Run {
   /** First element of each row's output, or the message of its error. */
@@ -15,13 +15,14 @@ const tensor = { datatype: "FP32", shape: [1], batchAxis: 0 } as const;
 /** Runs rows 0 to `count - 1` through a model that fails on `bad`. */
 async function run(
   count: number,
-  settings: Partial<OnnxModelSettings>,
+  settings: Partial<TensorModelSettings>,
   { bad = [], abortAfter }: { readonly bad?: readonly number[]; readonly abortAfter?: number },
 ): Promise<Run> {
   const log = vi.spyOn(console, "error").mockReturnValue();
   const controller = new AbortController();
   const sizes: number[] = [];
   const session = {
+    runtime: "a runtime",
     run(inputs: readonly RowTensor[]): Promise<RowTensor[]> {
       const [input] = inputs;
       sizes.push(input?.dims[0] ?? 0);
@@ -33,7 +34,6 @@ async function run(
     },
   };
   const runner = new Runner(session, {
-    file: "model.onnx",
     batching: "dynamic",
     inputs: [{ name: "x", ...tensor }],
     outputs: [{ name: "y", ...tensor }],
@@ -65,7 +65,7 @@ describe("a model that takes batches", () => {
   });
 });
 
-describe.each<[string, Partial<OnnxModelSettings>]>([
+describe.each<[string, Partial<TensorModelSettings>]>([
   ["one by one", { batching: "one-by-one" }],
   ["with a batch fixed to 1", { fixedBatch: 1 }],
 ])("a model that runs %s", (_, settings) => {

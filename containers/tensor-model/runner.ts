@@ -2,8 +2,8 @@
 import type { Batch } from "../loader.ts";
 import type { ItemError } from "../protocol.ts";
 import { logError, modelError, notRun } from "../user-function.ts";
-import type { Session } from "./session.ts";
-import type { OnnxModelSettings, OnnxTensorSettings, RowTensor } from "./settings.ts";
+import type { TensorSession } from "./session.ts";
+import type { TensorModelSettings, TensorSettings, RowTensor } from "./settings.ts";
 import { fromModelLayout, hasEqualRows, padRows, rowOf, rowsOf, type Stack, toModelLayout } from "./stack.ts";
 
 /** A row's outputs in the order of the settings, or why it has none. */
@@ -15,11 +15,11 @@ export type RunResult =
   | { readonly kind: "rows"; readonly rows: readonly RowOutputs[] };
 
 export class Runner {
-  readonly #session: Pick<Session, "run">;
-  readonly #settings: OnnxModelSettings;
+  readonly #session: Pick<TensorSession, "runtime" | "run">;
+  readonly #settings: TensorModelSettings;
   readonly #canStack: boolean;
 
-  constructor(session: Pick<Session, "run">, settings: OnnxModelSettings) {
+  constructor(session: Pick<TensorSession, "runtime" | "run">, settings: TensorModelSettings) {
     this.#session = session;
     this.#settings = settings;
     this.#canStack =
@@ -37,12 +37,12 @@ export class Runner {
     } catch (error) {
       // A bad row fails the whole run; alone it costs nobody else his answer.
       if (count > 1 && !call.signal.aborted) return this.#runHalves(inputs, count, call);
-      logError("onnxruntime", error);
+      logError(this.#session.runtime, error);
       return { kind: "rows", rows: Array.from({ length: count }, () => modelError(error)) };
     }
   }
 
-  /** One run on zeros. @throws what onnxruntime throws */
+  /** One run on zeros. @throws what the runtime throws */
   async warmUp(inputs: readonly Stack[]): Promise<void> {
     await this.#runOnce(inputs, { count: 1, size: this.#settings.fixedBatch ?? 1 });
   }
@@ -116,7 +116,7 @@ export class Runner {
   }
 }
 
-function toStack(output: RowTensor, { name, batchAxis }: OnnxTensorSettings, size: number): Stack {
+function toStack(output: RowTensor, { name, batchAxis }: TensorSettings, size: number): Stack {
   if (batchAxis === null) return { data: output.data, dims: [1, ...output.dims] };
   if (output.dims[batchAxis] === size) return fromModelLayout(output, batchAxis);
   throw new Error(

@@ -1,6 +1,6 @@
 // What a preprocess function may give for a model's input: numbers that the datatype holds, and nothing else.
 import { describe, expect, test } from "vitest";
-import { readFeed } from "../../../containers/onnx/feeds.ts";
+import { readFeed } from "../../../containers/tensor-model/feeds.ts";
 import type { NumericDatatype } from "../../../containers/typed-arrays.ts";
 
 function read(datatype: NumericDatatype, values: unknown): unknown[] {

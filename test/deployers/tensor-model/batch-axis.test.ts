@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { InvalidOptionsError } from "../../../core/errors.ts";
-import { planBatches, type BatchAxis, type BatchPlan } from "../../../deployers/onnx/batch-axis.ts";
-import type { Dimension } from "../../../deployers/onnx/model-file.ts";
-import type { ModelTensor } from "../../../deployers/onnx/tensors.ts";
+import { planBatches, type BatchAxis, type BatchPlan } from "../../../deployers/tensor-model/batch-axis.ts";
+import type { Dimension, ModelTensor } from "../../../deployers/tensor-model/tensors.ts";
 
 type Shapes = Readonly<Record<string, readonly Dimension[] | undefined>>;
 

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { readOnnxFile } from "../../../deployers/onnx/model-file.ts";
-import { WireError, WireFile, type Field } from "../../../deployers/onnx/wire.ts";
-import { tempFolder } from "../../helpers/temp.ts";
+import { readOnnxFile } from "../../deployers/onnx/model-file.ts";
+import { WireError, WireFile, type Field } from "../../deployers/wire.ts";
+import { tempFolder } from "../helpers/temp.ts";
 
-const DIGITS = fileURLToPath(new URL("../../../examples/digits/digits.onnx", import.meta.url));
+const DIGITS = fileURLToPath(new URL("../../examples/digits/digits.onnx", import.meta.url));
 
 async function fileOf(bytes: Uint8Array): Promise<number> {
   const path = join(await tempFolder(), "message");

@@ -9,7 +9,7 @@ import {
   rowOf,
   rowsOf,
   toModelLayout,
-} from "../../../containers/onnx/stack.ts";
+} from "../../../containers/tensor-model/stack.ts";
 
 const stack = { data: Float32Array.of(1, 2, 3, 4, 5, 6), dims: [3, 2] };
 

@@ -1,4 +1,4 @@
-// What a bundle of an ONNX model declares: the contract that callers see, and the settings that its loader reads.
+// What a bundle of a model of tensors declares: the contract that callers see, and the settings that its loader reads.
 import {
   InvalidOptionsError,
   UnsupportedModelError,

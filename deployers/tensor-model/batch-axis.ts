@@ -1,8 +1,7 @@
 // Finds the axis along which rows of a model are stacked, or that there is none. The cases are a table in
 // deployers/README.md; where the file leaves a doubt, rows run one by one, which is slower and never wrong.
 import { InvalidOptionsError } from "../../core/index.ts";
-import type { Dimension } from "./model-file.ts";
-import type { ModelTensor } from "./tensors.ts";
+import type { Dimension, ModelTensor } from "./tensors.ts";
 
 /**
  * - "auto": read from the file.

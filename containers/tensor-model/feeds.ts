@@ -2,7 +2,7 @@
 import type { Datatype } from "../protocol.ts";
 import { elementCount } from "../tensors.ts";
 import { INTEGER_BOUNDS, isWithinBounds, type NumericDatatype, TYPED_ARRAYS } from "../typed-arrays.ts";
-import type { OnnxTensorSettings, RowTensor, TensorData } from "./settings.ts";
+import type { TensorSettings, RowTensor, TensorData } from "./settings.ts";
 
 /** Deeper than any tensor; also ends the walk of a list that holds itself. */
 const MAX_RANK = 32;
@@ -11,7 +11,7 @@ const MAX_RANK = 32;
  * One row's tensors, in the order of `inputs`.
  * @throws Error that says which input does not fit, for the model's author
  */
-export function readFeed(feed: unknown, inputs: readonly OnnxTensorSettings[]): RowTensor[] {
+export function readFeed(feed: unknown, inputs: readonly TensorSettings[]): RowTensor[] {
   const byName = isPlainObject(feed) && !isTensor(feed) ? feed : undefined;
   const [only] = inputs;
   if (byName === undefined) {
@@ -27,7 +27,7 @@ export function readFeed(feed: unknown, inputs: readonly OnnxTensorSettings[]): 
   });
 }
 
-function readTensor(value: unknown, input: OnnxTensorSettings): RowTensor {
+function readTensor(value: unknown, input: TensorSettings): RowTensor {
   if (isPlainObject(value)) {
     if (!isTensor(value)) throw new Error(`preprocess returned ${kindOf(value)} for input "${input.name}"`);
     const { data, dims } = value;
@@ -45,7 +45,7 @@ function readTensor(value: unknown, input: OnnxTensorSettings): RowTensor {
   return typed(flat, { input, dims });
 }
 
-function nestedShape(value: unknown, input: OnnxTensorSettings): number[] {
+function nestedShape(value: unknown, input: TensorSettings): number[] {
   const dims: number[] = [];
   for (let inner = value; Array.isArray(inner); inner = inner[0]) {
     if (dims.length === MAX_RANK) throw new Error(`preprocess nested input "${input.name}" too deeply`);
@@ -55,7 +55,7 @@ function nestedShape(value: unknown, input: OnnxTensorSettings): number[] {
 }
 
 /** Shape of flat data: the input's own, with at most one free dimension found by division. */
-function flatShape(length: number, input: OnnxTensorSettings): number[] {
+function flatShape(length: number, input: TensorSettings): number[] {
   const { shape } = input;
   const known = elementCount(shape.filter((size) => size !== -1));
   const free = shape.filter((size) => size === -1).length;
@@ -71,7 +71,7 @@ function flatShape(length: number, input: OnnxTensorSettings): number[] {
   return shape.map((size) => (size === -1 ? rest : size));
 }
 
-function checkShape(dims: readonly number[], { name, shape }: OnnxTensorSettings): void {
+function checkShape(dims: readonly number[], { name, shape }: TensorSettings): void {
   const fits =
     dims.length === shape.length && shape.every((size, axis) => size === -1 || size === dims[axis]);
   if (!fits)
@@ -82,7 +82,7 @@ function checkShape(dims: readonly number[], { name, shape }: OnnxTensorSettings
 
 function typed(
   data: ArrayLike<unknown>,
-  { input, dims }: { readonly input: OnnxTensorSettings; readonly dims: readonly number[] },
+  { input, dims }: { readonly input: TensorSettings; readonly dims: readonly number[] },
 ): RowTensor {
   if (data.length !== elementCount(dims))
     throw new Error(
@@ -91,7 +91,7 @@ function typed(
   return { data: convert(data, input), dims };
 }
 
-function convert(data: ArrayLike<unknown>, { name, datatype }: OnnxTensorSettings): TensorData {
+function convert(data: ArrayLike<unknown>, { name, datatype }: TensorSettings): TensorData {
   if (datatype === "BYTES") {
     const texts = Array.from(data);
     const odd = texts.find((text) => typeof text !== "string");
