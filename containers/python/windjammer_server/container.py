@@ -101,7 +101,8 @@ class _Container:
                 if key.data == "connections" and not self._was_stopped:
                     self._server.accept()
                 elif key.data == "signals" and any(number in _STOPS for number in os.read(wake, 64)):
-                    selector.unregister(self._server.listener) if not self._was_stopped else None
+                    if not self._was_stopped:
+                        selector.unregister(self._server.listener)
                     self._stop()
                 elif key.data == "parent" and not os.read(standard_input, 4096):
                     self._server.stop_listening()

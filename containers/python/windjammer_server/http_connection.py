@@ -1,4 +1,5 @@
 # One HTTP/1.1 connection: reads requests by length or chunks, writes replies, keeps itself open.
+import select
 import socket
 
 from .request_error import RequestError
@@ -106,9 +107,10 @@ class Connection:
     def has_gone(self):
         """Whether the caller has closed its end."""
         try:
-            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
+            # A socket with a time-out waits in `recv` whatever the flags say.
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return len(poll.poll(0)) > 0 and self._socket.recv(1, socket.MSG_PEEK) == b""
         except OSError:
             return True
 
