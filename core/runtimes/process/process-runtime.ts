@@ -19,16 +19,19 @@ import type {
   RuntimeContext,
 } from "../runtime.ts";
 import { ChildReplica } from "./child.ts";
-import { containerCommand } from "./launch.ts";
+import { containerCommand, pythonEntry, type Server } from "./launch.ts";
 import { LogFile } from "../log-file.ts";
 import { PackageCache } from "./package-cache.ts";
 import { findLostPackage, preparePackages } from "./packages.ts";
 import { processIdentity } from "./process-info.ts";
+import { PythonCache } from "./python-cache.ts";
+import { preparedPython, preparePython } from "./python-packages.ts";
 import { ReplicaLog } from "../replica-log.ts";
 import { RunDir, type ReplicaFolder } from "./run-dir.ts";
 
 /** Replicas that have gone and whose log files are kept: a version that crashes again and again starts many. */
 const KEPT_LOGS = 50;
+const DEFAULT_PYTHON = "python3";
 /** A start that has to install packages first may take longer by this. */
 const MEND_TIMEOUT_MS = 60_000;
 
@@ -36,13 +39,16 @@ export interface ProcessRuntimeSettings {
   readonly packagesFrom: readonly string[];
   readonly nodeArgs: readonly string[];
   readonly killGraceMs: number;
-  /** The program that every replica runs. */
+  /** Command or path of the interpreter of Python models. Default "python3". */
+  readonly python?: string | undefined;
+  /** The program that every replica runs, but those of Python models. */
   readonly entry: string;
 }
 
 interface Opened {
   readonly runDir: RunDir;
   readonly cache: PackageCache;
+  readonly pythonCache: PythonCache;
   readonly closing: AbortController;
 }
 
@@ -52,7 +58,7 @@ export class ProcessRuntime implements Runtime {
     isolation: "process",
     hasGpu: false,
     survivesFrontend: false,
-    runs: ["node"],
+    runs: ["node", "python"],
     enforces: ["memory"],
   };
   readonly #settings: ProcessRuntimeSettings;
@@ -78,8 +84,10 @@ export class ProcessRuntime implements Runtime {
     try {
       const cache = new PackageCache(join(context.cacheDir, "packages"));
       await cache.open();
+      const pythonCache = new PythonCache(join(context.cacheDir, "python"));
+      await pythonCache.open();
       const runDir = await RunDir.open(context.runDir);
-      this.#opened = { runDir, cache, closing: new AbortController() };
+      this.#opened = { runDir, cache, pythonCache, closing: new AbortController() };
     } catch (error) {
       this.#isTaken = false;
       throw folderError(error, context);
@@ -87,10 +95,12 @@ export class ProcessRuntime implements Runtime {
   }
 
   async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
-    const { cache, closing } = this.#open();
+    const { cache, pythonCache, closing } = this.#open();
     const signal = AbortSignal.any([options.signal, closing.signal]);
-    const sources = { installedIn: this.#settings.packagesFrom, cache };
-    const preparing = preparePackages(bundle, sources, { ...options, signal });
+    const { packagesFrom, python = DEFAULT_PYTHON } = this.#settings;
+    const preparing = isPython(bundle)
+      ? preparePython(bundle, { python, cache: pythonCache }, { ...options, signal })
+      : preparePackages(bundle, { installedIn: packagesFrom, cache }, { ...options, signal });
     try {
       return `process:${await this.#tracked(preparing)}`;
     } catch (error) {
@@ -102,8 +112,15 @@ export class ProcessRuntime implements Runtime {
   async start(spec: ReplicaSpec): Promise<RunningReplica> {
     const { runDir } = this.#open();
     await this.#mendPackages(spec);
+    const server = await this.#serverOf(spec.bundle);
     this.#open();
-    return this.#tracked(this.#start(spec, runDir));
+    return this.#tracked(this.#start(spec, runDir, server));
+  }
+
+  async #serverOf(bundle: BundleFolder): Promise<Server> {
+    const { entry, nodeArgs, python = DEFAULT_PYTHON } = this.#settings;
+    if (!isPython(bundle)) return { kind: "node", entry, nodeArgs };
+    return { kind: "python", entry: pythonEntry(), python: (await preparedPython(bundle)) ?? python };
   }
 
   /**
@@ -112,7 +129,7 @@ export class ProcessRuntime implements Runtime {
    * start, which then uses what is there by now, or installs it.
    */
   async #mendPackages({ id, bundle }: ReplicaSpec): Promise<void> {
-    const lost = await findLostPackage(bundle);
+    const lost = await lostPackage(bundle);
     if (lost === undefined) return;
     try {
       await this.prepare(bundle, { report: () => {}, signal: AbortSignal.timeout(MEND_TIMEOUT_MS) });
@@ -143,7 +160,7 @@ export class ProcessRuntime implements Runtime {
     return this.#opened;
   }
 
-  async #start(spec: ReplicaSpec, runDir: RunDir): Promise<ChildReplica> {
+  async #start(spec: ReplicaSpec, runDir: RunDir, server: Server): Promise<ChildReplica> {
     const folder = await runDir.claim();
     const log = new ReplicaLog(new LogFile(runDir.logPath(spec.id)));
     let replica: ChildReplica | undefined;
@@ -153,7 +170,7 @@ export class ProcessRuntime implements Runtime {
       await runDir.release(folder).catch(() => {});
     };
     try {
-      const command = containerCommand(spec, folder, this.#settings);
+      const command = containerCommand(spec, folder, server);
       replica = await ChildReplica.start({ spec, folder, command, log, release });
     } catch (error) {
       await release();
@@ -194,6 +211,16 @@ export class ProcessRuntime implements Runtime {
     await Promise.all([...this.#running].map((replica) => replica.stop(this.#settings.killGraceMs)));
     await runDir.remove();
   }
+}
+
+function isPython({ manifest }: BundleFolder): boolean {
+  return manifest.container?.kind === "python";
+}
+
+/** What a bundle needs and is not where `prepare` found it any more. */
+async function lostPackage(bundle: BundleFolder): Promise<string | undefined> {
+  if (!isPython(bundle)) return findLostPackage(bundle);
+  return (await preparedPython(bundle)) === undefined ? "python" : undefined;
 }
 
 function folderError(error: unknown, { runDir, cacheDir }: RuntimeContext): WindjammerError {
