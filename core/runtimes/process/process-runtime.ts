@@ -19,11 +19,13 @@ import type {
   RuntimeContext,
 } from "../runtime.ts";
 import { ChildReplica } from "./child.ts";
-import { containerCommand, pythonEntry, type Server } from "./launch.ts";
+import { containerCommand, pythonEntry, type Command } from "./launch.ts";
 import { LogFile } from "../log-file.ts";
 import { PackageCache } from "./package-cache.ts";
+import { watchMemory } from "./memory-watch.ts";
 import { findLostPackage, preparePackages } from "./packages.ts";
 import { processIdentity } from "./process-info.ts";
+import { programCommand } from "./program.ts";
 import { PythonCache } from "./python-cache.ts";
 import { preparedPython, preparePython } from "./python-packages.ts";
 import { ReplicaLog } from "../replica-log.ts";
@@ -58,7 +60,7 @@ export class ProcessRuntime implements Runtime {
     isolation: "process",
     hasGpu: false,
     survivesFrontend: false,
-    runs: ["node", "python"],
+    runs: ["node", "python", "command"],
     enforces: ["memory"],
   };
   readonly #settings: ProcessRuntimeSettings;
@@ -112,15 +114,18 @@ export class ProcessRuntime implements Runtime {
   async start(spec: ReplicaSpec): Promise<RunningReplica> {
     const { runDir } = this.#open();
     await this.#mendPackages(spec);
-    const server = await this.#serverOf(spec.bundle);
     this.#open();
-    return this.#tracked(this.#start(spec, runDir, server));
+    return this.#tracked(this.#start(spec, runDir));
   }
 
-  async #serverOf(bundle: BundleFolder): Promise<Server> {
+  async #commandOf(spec: ReplicaSpec, folder: ReplicaFolder): Promise<Command> {
     const { entry, nodeArgs, python = DEFAULT_PYTHON } = this.#settings;
-    if (!isPython(bundle)) return { kind: "node", entry, nodeArgs };
-    return { kind: "python", entry: pythonEntry(), python: (await preparedPython(bundle)) ?? python };
+    const { container } = spec.bundle.manifest;
+    if (container?.kind === "command") return programCommand(spec, folder, container);
+    if (container?.kind !== "python")
+      return containerCommand(spec, folder, { kind: "node", entry, nodeArgs });
+    const prepared = (await preparedPython(spec.bundle)) ?? python;
+    return containerCommand(spec, folder, { kind: "python", entry: pythonEntry(), python: prepared });
   }
 
   /**
@@ -160,7 +165,7 @@ export class ProcessRuntime implements Runtime {
     return this.#opened;
   }
 
-  async #start(spec: ReplicaSpec, runDir: RunDir, server: Server): Promise<ChildReplica> {
+  async #start(spec: ReplicaSpec, runDir: RunDir): Promise<ChildReplica> {
     const folder = await runDir.claim();
     const log = new ReplicaLog(new LogFile(runDir.logPath(spec.id)));
     let replica: ChildReplica | undefined;
@@ -170,13 +175,16 @@ export class ProcessRuntime implements Runtime {
       await runDir.release(folder).catch(() => {});
     };
     try {
-      const command = containerCommand(spec, folder, server);
+      const command = await this.#commandOf(spec, folder);
       replica = await ChildReplica.start({ spec, folder, command, log, release });
     } catch (error) {
       await release();
       throw toWindjammerError(error);
     }
     this.#running.add(replica);
+    const { memoryMb } = spec.limits;
+    if (memoryMb !== undefined && spec.bundle.manifest.container?.kind === "command")
+      void watchMemory(replica, log, memoryMb);
     await this.#record(replica, folder, runDir);
     return replica;
   }
