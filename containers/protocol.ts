@@ -195,6 +195,9 @@ export const PATHS = {
   infer: (name: string): string => `/v2/models/${encodeURIComponent(name)}/infer`,
 } as const;
 
+/** Model metadata `parameters`: name of the socket, beside the container's own, on which the model's thread takes infer calls. */
+export const INFER_SOCKET = "infer_socket";
+
 /** Name of the BYTES [n] output that carries per-item errors (`content_type: "error"`); an empty element is none. */
 export const ERROR_TENSOR = "windjammer_errors";
 

@@ -72,7 +72,8 @@ export const LAYERS: readonly LayerRule[] = [
     ],
   },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
-  { from: "core/cli/", may: ["core/"] },
+  { from: "core/check/", may: ["core/", ...WIRE] },
+  { from: "core/cli/", may: ["core/", ...WIRE] },
   { from: "core/windjammer.ts", may: ["core/", ...WIRE] },
   { from: "core/index.ts", may: ["core/", ...WIRE] },
   { from: "core/", may: [...LEAVES, ...WIRE] },
@@ -90,6 +91,7 @@ export const LAYERS: readonly LayerRule[] = [
 
 /** Packages that only these files may import. */
 export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
+  zeromq: ["core/replicas/clipper-rpc/"],
   undici: ["core/replicas/transport.ts", "core/client/"],
   express: ["core/frontend/"],
   "node:sqlite": ["core/registry/"],

@@ -19,14 +19,14 @@ export interface ReadinessOptions {
 }
 
 /**
- * Resolves when the replica answers `ready` and declares the contract.
+ * Resolves when the replica answers `ready` and declares the contract, with its metadata as JSON text.
  * @throws ReplicaStartError when it ends first or takes too long, ContractMismatchError
  */
 export async function becomeReady(
   running: RunningReplica,
   transport: ReplicaTransport,
   options: ReadinessOptions,
-): Promise<void> {
+): Promise<string> {
   const { manifest } = options;
   const deadline = Date.now() + options.timeoutMs;
   let exit: ReplicaExit | undefined;
@@ -34,7 +34,10 @@ export async function becomeReady(
   for (let pause = FIRST_PROBE_MS; ; pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)) {
     const isUp = await isReady(transport, manifest, running.model);
     const metadata = isUp ? await metadataOf(transport, modelPath(manifest, running.model)) : undefined;
-    if (metadata !== undefined) return compareContract(running, manifest, metadata);
+    if (metadata !== undefined) {
+      compareContract(running, manifest, metadata);
+      return metadata.text;
+    }
     options.signal.throwIfAborted();
     if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
     if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);

@@ -4,6 +4,7 @@ import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metrics.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
+import { inferSocketOf, overInferSocket } from "./infer-socket.ts";
 import { becomeReady, isReady } from "./readiness.ts";
 import { Replica, troubleOf, withLastWords } from "./replica.ts";
 import type { ReplicaSource } from "./source.ts";
@@ -181,8 +182,9 @@ export class Slot {
     this.#startedAt = running.startedAt;
     this.#running = running;
     const transport = transportTo(running.address);
+    let metadata: string;
     try {
-      await becomeReady(running, transport, {
+      metadata = await becomeReady(running, transport, {
         manifest: version.manifest,
         timeoutMs: version.settings.readyTimeoutMs,
         signal,
@@ -195,9 +197,9 @@ export class Slot {
       this.#listener.ended(running, this.#lastExit);
       throw error;
     }
-    this.#replica = new Replica(running, transport, () =>
-      isReady(transport, version.manifest, version.model),
-    );
+    const inferSocket = inferSocketOf(running.address, version.manifest, metadata);
+    const toModel = inferSocket === undefined ? transport : overInferSocket(transport, inferSocket);
+    this.#replica = new Replica(running, toModel, () => isReady(transport, version.manifest, version.model));
     this.#state = "ready";
     this.#listener.ready(this.#replica);
   }
