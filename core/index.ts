@@ -17,7 +17,8 @@ export type {
   ServerInfo,
   Windjammer,
 } from "./client/interface.ts";
-export type { ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
 export {
   DECLARED_CONTRACT,
   manifest,
@@ -39,6 +40,12 @@ export type {
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
 export { isExactVersion, isPackageName } from "./package-names.ts";
+export {
+  packageKey,
+  parseRequirements,
+  type ParsedRequirements,
+  type Requirement,
+} from "./python-requirements.ts";
 export type {
   PrepareOptions,
   ReplicaSpec,
