@@ -77,6 +77,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/", may: [...LEAVES, ...WIRE] },
   { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
+  { from: "deployers/tensorflow/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
   { from: "deployers/index.ts", may: ["core/index.ts", "deployers/"] },
   { from: "deployers/", may: ["core/index.ts"] },
