@@ -96,7 +96,7 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "fastest-levenshtein": ["core/nearest.ts"],
   "onnxruntime-node": [],
   "tar-fs": ["core/deploy/"],
-  "tar-stream": ["core/deploy/", "core/runtimes/docker/"],
+  "tar-stream": ["core/deploy/", "core/runtimes/docker/", "core/runtimes/engine-messages.ts"],
   dockerode: ["core/runtimes/engine.ts"],
   commander: ["core/cli/"],
 };
