@@ -63,6 +63,7 @@ export interface TfBinding {
 }
 
 interface Core extends Tfjs {
+  enableProdMode(): void;
   setBackend(name: string): Promise<boolean>;
   findBackend(name: string): { readonly binding?: Partial<TfBinding> } | null;
 }
@@ -88,6 +89,8 @@ export async function loadTfjs(
     settings.format === "layers-model"
       ? packages.load("@tensorflow/tfjs-layers")
       : packages.load("@tensorflow/tfjs-converter");
+  // Without it the log begins with an advertisement.
+  core.enableProdMode();
   if (!(await core.setBackend(settings.backend)))
     throw new Error(`TensorFlow.js cannot start its backend "${settings.backend}"`);
   const { tensor, dispose } = core;
@@ -134,9 +137,10 @@ class Packages {
   }
 }
 
-/** Node 24 took these away; tfjs-node 4.22.0, the last one, calls them in every operation. */
+/** Node 24 took the first away; tfjs-node 4.22.0, the last one, calls both in every operation. */
 function restoreUtil(require: NodeJS.Require): void {
   const util = require("node:util") as Record<string, unknown>;
   util["isNullOrUndefined"] ??= (value: unknown): boolean => value === null || value === undefined;
-  util["isArray"] ??= Array.isArray;
+  // Still there, but each call would be warned about.
+  util["isArray"] = Array.isArray;
 }

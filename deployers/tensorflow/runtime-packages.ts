@@ -13,7 +13,7 @@ export type TensorFlowFormat = "saved-model" | "graph-model" | "layers-model";
  */
 export type TensorFlowBackend = "tensorflow" | "wasm" | "cpu";
 
-export const DEFAULT_VERSION = "4.22.0";
+const DEFAULT_VERSION = "4.22.0";
 const NATIVE = "@tensorflow/tfjs-node";
 const CORE = "@tensorflow/tfjs-core";
 

@@ -1,10 +1,19 @@
-// The models with which the standard deployers pass their suites: a function and a look-up table in ONNX.
-import { mkdir, writeFile } from "node:fs/promises";
+// The models with which the standard deployers pass their suites: a function, and look-up tables in each format.
+import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { functionDeployer, onnx, type FunctionOptions, type OnnxOptions } from "../../deployers/index.ts";
+import { fileURLToPath } from "node:url";
+import {
+  functionDeployer,
+  onnx,
+  tensorflow,
+  type FunctionOptions,
+  type OnnxOptions,
+  type TensorFlowOptions,
+} from "../../deployers/index.ts";
 import type { ServedCase } from "../conformance/deployer.ts";
 import { onnxModel } from "./onnx-writer.ts";
 import { writeFiles } from "./project.ts";
+import { tableModel } from "./tfjs-writer.ts";
 
 /** Factor of the function, by content. */
 const FACTORS = { first: 2, second: 3 } as const;
@@ -79,4 +88,47 @@ export const onnxCase: ServedCase<OnnxOptions> = {
     { change: { processing: 1 }, message: "processing" },
   ],
   missingFile: (folder) => ({ model: join(folder, "gone.onnx") }),
+};
+
+const TENSORFLOW_WRONG: ServedCase<TensorFlowOptions>["wrongOptions"] = [
+  { change: { model: null }, message: "model" },
+  { change: { model: { save: "no" } }, message: "live model" },
+  { change: { backend: "webgl" }, message: "backend" },
+  { change: { runtimeVersion: "4" }, message: "runtimeVersion" },
+  { change: { inputType: "json" }, message: "preprocess" },
+  { change: { batchAxis: { indx: 0 } }, message: '"index"' },
+  { change: { tags: [] }, message: "tags" },
+  { change: { outputs: ["valeu"] }, message: 'did you mean "value"' },
+];
+
+/** A graph model of TensorFlow.js, without native code. */
+export const tfjsCase: ServedCase<TensorFlowOptions> = {
+  deployer: tensorflow,
+  async write(folder, content) {
+    await writeFiles(folder, tableModel(TABLES[content]));
+    return { model: join(folder, "model.json"), backend: "wasm" };
+  },
+  inputs: [0, 1, 2],
+  outputs: TABLES,
+  badInput: { input: "one", message: "input" },
+  failing: { input: 99, message: "99" },
+  wrongOptions: [...TENSORFLOW_WRONG, { change: { signature: "serving_default" }, message: "signature" }],
+  missingFile: (folder) => ({ model: join(folder, "gone", "model.json") }),
+};
+
+/** A SavedModel, which the native library runs. */
+export const savedModelCase: ServedCase<TensorFlowOptions> = {
+  ...tfjsCase,
+  async write(folder, content) {
+    const fixture = fileURLToPath(new URL(`../fixtures/tensorflow/table-${content}`, import.meta.url));
+    await cp(fixture, folder, { recursive: true });
+    return { model: folder, runtimeVersion: "4.22.0" };
+  },
+  wrongOptions: [
+    ...TENSORFLOW_WRONG,
+    { change: { backend: "wasm" }, message: "SavedModel" },
+    { change: { signature: "serving_defualt" }, message: 'did you mean "serving_default"' },
+    { change: { tags: ["gpu"] }, message: '["serve"]' },
+  ],
+  missingFile: (folder) => ({ model: join(folder, "gone") }),
 };
