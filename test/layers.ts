@@ -28,7 +28,7 @@ const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors"].m
 );
 /** What deployers of models of tensors share. */
 const TENSOR_MODELS = ["deployers/tensor-model/", "deployers/wire.ts"];
-const WIRE = ["containers/protocol.ts", "containers/tensors.ts"];
+const WIRE = ["protocol", "tensors", "json-data", "typed-arrays"].map((name) => `containers/${name}.ts`);
 
 /** The first rule that fits a file counts. */
 export const LAYERS: readonly LayerRule[] = [
@@ -71,11 +71,13 @@ export const LAYERS: readonly LayerRule[] = [
     ],
   },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
-  { from: "core/cli/", may: ["core/"] },
+  { from: "core/check/", may: ["core/", ...WIRE] },
+  { from: "core/cli/", may: ["core/", ...WIRE] },
   { from: "core/windjammer.ts", may: ["core/", ...WIRE] },
   { from: "core/index.ts", may: ["core/", ...WIRE] },
   { from: "core/", may: [...LEAVES, ...WIRE] },
   { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
+  { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensorflow/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
@@ -85,6 +87,7 @@ export const LAYERS: readonly LayerRule[] = [
 
 /** Packages that only these files may import. */
 export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
+  zeromq: ["core/replicas/clipper-rpc/"],
   undici: ["core/replicas/transport.ts", "core/client/"],
   express: ["core/frontend/"],
   "node:sqlite": ["core/registry/"],

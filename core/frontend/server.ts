@@ -18,6 +18,7 @@ import type { Router } from "../query/router.ts";
 import { checkHeaders, readBody } from "./body.ts";
 import { Connections, LINGER_MS } from "./connections.ts";
 import { clipperDialect } from "./dialects/clipper.ts";
+import { clipperUpdateDialect } from "./dialects/clipper-update.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
 import type { QueryRoutes } from "./query-routes.ts";
 
@@ -25,7 +26,10 @@ export interface QueryServerParts {
   readonly predictor: Predictor;
   readonly router: Router;
   readonly metrics: Metrics;
-  readonly config: Pick<ServerConfig, "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs">;
+  readonly config: Pick<
+    ServerConfig,
+    "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs" | "clipper"
+  >;
   readonly log: Log;
   /** Base URL of the management API, for the index page. */
   readonly adminUrl?: () => string | undefined;
@@ -55,6 +59,7 @@ export class QueryServer {
   readonly #server: Server;
   readonly #dialects: readonly [Dialect, ...Dialect[]];
   readonly #connections = new Connections();
+  readonly #startedAt = performance.now();
   #routes: Promise<QueryRoutes> | undefined;
   #isClosing = false;
   #closed: Promise<void> | undefined;
@@ -63,7 +68,11 @@ export class QueryServer {
   constructor(parts: QueryServerParts) {
     const { predictor, config } = parts;
     this.#parts = parts;
-    this.#dialects = [clipperDialect({ predictor, maxInputs: config.maxInputs })];
+    const form = config.clipper === undefined ? "windjammer" : "clipper";
+    this.#dialects = [
+      clipperDialect({ predictor, maxInputs: config.maxInputs, form }),
+      clipperUpdateDialect({ predictor }),
+    ];
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: config.requestTimeoutMs,
@@ -220,11 +229,13 @@ export class QueryServer {
 
   /** Loaded by the first request that is no prediction. */
   async #loadRoutes(): Promise<QueryRoutes> {
-    const { router, metrics, adminUrl, isReady } = this.#parts;
+    const { router, metrics, adminUrl, isReady, config } = this.#parts;
     const { queryRoutes } = await import("./query-routes.ts");
     return queryRoutes({
       router,
       metrics,
+      startedAt: this.#startedAt,
+      speaksClipper: config.clipper !== undefined,
       adminUrl: () => adminUrl?.(),
       isReady: () => !this.#isClosing && (isReady?.() ?? true),
       isPrediction: (path) => this.#dialects.some((dialect) => dialect.match(path) !== undefined),

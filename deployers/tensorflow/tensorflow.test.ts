@@ -11,7 +11,7 @@ import {
   type Manifest,
 } from "../../core/index.ts";
 import { testDeployer } from "../../test/conformance/deployer.ts";
-import { savedModelCase, tfjsCase } from "../../test/helpers/deployer-cases.ts";
+import { savedModelCase, tfjsCase } from "../../test/helpers/tensorflow-cases.ts";
 import { installed, project } from "../../test/helpers/project.ts";
 import { tempFolder } from "../../test/helpers/temp.ts";
 import { graphModel, placeholder, tableModel, tensors } from "../../test/helpers/tfjs-writer.ts";

@@ -21,7 +21,7 @@ import {
   type Windjammer,
 } from "../../deployers/index.ts";
 import { testDeployments } from "../conformance/deployer.ts";
-import { savedModelCase, tfjsCase } from "../helpers/deployer-cases.ts";
+import { savedModelCase, tfjsCase } from "../helpers/tensorflow-cases.ts";
 import { project } from "../helpers/project.ts";
 import { hasTfjsNode, NATIVE, TFJS_NODE_FOLDER } from "../helpers/tfjs-node.ts";
 
@@ -243,7 +243,7 @@ function outputsOf(answers: readonly unknown[] | undefined): unknown[] {
   return (answers ?? []).map((answer) => Object.values(answer as object));
 }
 
-function image(size: number): number[][][] {
+function picture(size: number): number[][][] {
   return Array.from({ length: size }, (_, y) =>
     Array.from({ length: size }, (__, x) => [x * 9, y * 9, x * y]),
   );
@@ -288,7 +288,7 @@ describe("real models answer as TensorFlow.js itself does", () => {
   it.skipIf(upscaler === undefined)(
     "a layers model that scales images up (skipped where npm cannot fetch it)",
     async () => {
-      const inputs = [image(8), image(5)];
+      const inputs = [picture(8), picture(5)];
       const model = join(upscaler ?? "", PACKED[1].model);
       const answers = await onBackends({ name: "upscaler", model, inputs }, BACKENDS);
       const expected = await bare("wasm", async () => {

@@ -1,19 +1,19 @@
-// The models with which the standard deployers pass their suites: a function, and look-up tables in each format.
-import { cp, mkdir, writeFile } from "node:fs/promises";
+// The models with which the standard deployers pass their suites: a function, a look-up table in ONNX, a server.
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { writeTemplate } from "../../core/cli/init.ts";
 import {
+  container,
   functionDeployer,
   onnx,
-  tensorflow,
+  type ContainerModelOptions,
   type FunctionOptions,
   type OnnxOptions,
-  type TensorFlowOptions,
 } from "../../deployers/index.ts";
 import type { ServedCase } from "../conformance/deployer.ts";
 import { onnxModel } from "./onnx-writer.ts";
 import { writeFiles } from "./project.ts";
-import { tableModel } from "./tfjs-writer.ts";
 
 /** Factor of the function, by content. */
 const FACTORS = { first: 2, second: 3 } as const;
@@ -90,45 +90,46 @@ export const onnxCase: ServedCase<OnnxOptions> = {
   missingFile: (folder) => ({ model: join(folder, "gone.onnx") }),
 };
 
-const TENSORFLOW_WRONG: ServedCase<TensorFlowOptions>["wrongOptions"] = [
-  { change: { model: null }, message: "model" },
-  { change: { model: { save: "no" } }, message: "live model" },
-  { change: { backend: "webgl" }, message: "backend" },
-  { change: { runtimeVersion: "4" }, message: "runtimeVersion" },
-  { change: { inputType: "json" }, message: "preprocess" },
-  { change: { batchAxis: { indx: 0 } }, message: '"index"' },
-  { change: { tags: [] }, message: "tags" },
-  { change: { outputs: ["valeu"] }, message: 'did you mean "value"' },
-];
-
-/** A graph model of TensorFlow.js, without native code. */
-export const tfjsCase: ServedCase<TensorFlowOptions> = {
-  deployer: tensorflow,
+/** The template of a server in Node, with the function's factor, and one number it does not take. */
+export const containerCase: ServedCase<ContainerModelOptions> = {
+  deployer: container,
   async write(folder, content) {
-    await writeFiles(folder, tableModel(TABLES[content]));
-    return { model: join(folder, "model.json"), backend: "wasm" };
+    if (!existsSync(join(folder, "server.mjs"))) await writeTemplate("node", folder);
+    await writeFiles(folder, {
+      "model.mjs": `
+        export const inputs = [{ name: "x", datatype: "FP64", shape: [2] }];
+        export const outputs = [{ name: "sum", datatype: "FP64", shape: [] }];
+        export const load = async () => ${FACTORS[content]};
+        export const predict = async (factor, { x }) => {
+          if (x.flat().some((value) => value < 0)) throw new RangeError("negative numbers have no place here");
+          return { sum: x.map(([a, b]) => factor * (a + b)) };
+        };`,
+    });
+    return { command: ["node", "server.mjs"], folder };
   },
-  inputs: [0, 1, 2],
-  outputs: TABLES,
-  badInput: { input: "one", message: "input" },
-  failing: { input: 99, message: "99" },
-  wrongOptions: [...TENSORFLOW_WRONG, { change: { signature: "serving_default" }, message: "signature" }],
-  missingFile: (folder) => ({ model: join(folder, "gone", "model.json") }),
-};
-
-/** A SavedModel, which the native library runs. */
-export const savedModelCase: ServedCase<TensorFlowOptions> = {
-  ...tfjsCase,
-  async write(folder, content) {
-    const fixture = fileURLToPath(new URL(`../fixtures/tensorflow/table-${content}`, import.meta.url));
-    await cp(fixture, folder, { recursive: true });
-    return { model: folder, runtimeVersion: "4.22.0" };
-  },
-  wrongOptions: [
-    ...TENSORFLOW_WRONG,
-    { change: { backend: "wasm" }, message: "SavedModel" },
-    { change: { signature: "serving_defualt" }, message: 'did you mean "serving_default"' },
-    { change: { tags: ["gpu"] }, message: '["serve"]' },
+  inputs: [
+    [1, 2],
+    [0, 0],
+    [0.25, 0.25],
   ],
-  missingFile: (folder) => ({ model: join(folder, "gone") }),
+  outputs: { first: [6, 0, 1], second: [9, 0, 1.5] },
+  badInput: { input: [1, "two"], message: "input[1]" },
+  failing: { input: [1, -1], message: "negative numbers" },
+  wrongOptions: [
+    { change: { image: "spam:1" }, message: "exactly one of image, dockerfile, command, url" },
+    { change: { command: undefined }, message: "exactly one of image, dockerfile, command, url; got none" },
+    { change: { command: [] }, message: "command" },
+    { change: { command: "node server.mjs" }, message: "command" },
+    { change: { command: undefined, url: "ftp://example.org" }, message: "http" },
+    {
+      change: { command: undefined, url: "http://example.org" },
+      message: "folder: expected it only with command",
+    },
+    { change: { command: undefined, folder: undefined, image: "-rf" }, message: "name of an image" },
+    { change: { port: 8000 }, message: "port: expected it only with image or dockerfile" },
+    { change: { contract: { inputs: [], outputs: [], isBatched: true } }, message: "contract" },
+    { change: { packages: { zod: "^4.0.0" } }, message: "exact version" },
+    { change: { environment: { PORT: "1" } }, message: "environment" },
+  ],
+  missingFile: (folder) => ({ folder: join(folder, "gone") }),
 };
