@@ -39,7 +39,14 @@ export type {
   TensorSpec,
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
+export { nearest } from "./nearest.ts";
 export { isExactVersion, isPackageName } from "./package-names.ts";
+export {
+  packageKey,
+  parseRequirements,
+  type ParsedRequirements,
+  type Requirement,
+} from "./python-requirements.ts";
 export type {
   PrepareOptions,
   ReplicaSpec,

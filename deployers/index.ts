@@ -17,6 +17,13 @@ export {
 } from "./function/index.ts";
 export { deployOnnxModel, onnx, type OnnxOptions, type OnnxSessionOptions } from "./onnx/index.ts";
 export type { PackageOptions } from "./packages.ts";
+export {
+  deployTensorFlowModel,
+  tensorflow,
+  type LiveTfjsModel,
+  type TensorFlowBackend,
+  type TensorFlowOptions,
+} from "./tensorflow/index.ts";
 export type { BatchAxis } from "./tensor-model/batch-axis.ts";
 export type { TensorModelOptions } from "./tensor-model/options.ts";
 export type { Processing } from "./tensor-model/processing.ts";
@@ -33,3 +40,10 @@ export type {
   TensorOutput,
   TensorValue,
 } from "./tensor-model/values.ts";
+export {
+  deployPython,
+  python,
+  type ContractOptions,
+  type PythonOptions,
+  type PythonTensor,
+} from "./python/index.ts";
