@@ -13,8 +13,10 @@ import { functionDeployer } from "./deployer.ts";
 import type {
   FunctionOptions,
   ModuleFunctionOptions,
-  SchemaFunctionOptions,
-  TypedFunctionOptions,
+  SchemaListOptions,
+  SchemaSingleOptions,
+  TypedListOptions,
+  TypedSingleOptions,
 } from "./options.ts";
 
 /** What a dry run found. */
@@ -46,11 +48,19 @@ export interface DryRun<Output> {
  * `deployFunction` throws
  */
 export async function dryRun<Input, Output, Resources = undefined>(
-  options: SchemaFunctionOptions<Input, Output, Resources>,
+  options: SchemaSingleOptions<Input, Output, Resources>,
+  inputs: readonly Input[],
+): Promise<DryRun<Output>>;
+export async function dryRun<Input, Output, Resources = undefined>(
+  options: SchemaListOptions<Input, Output, Resources>,
   inputs: readonly Input[],
 ): Promise<DryRun<Output>>;
 export async function dryRun<const T extends InputTypeName, Output, Resources = undefined>(
-  options: TypedFunctionOptions<T, Output, Resources>,
+  options: TypedSingleOptions<T, Output, Resources>,
+  inputs: readonly InputOf<T>[],
+): Promise<DryRun<Output>>;
+export async function dryRun<const T extends InputTypeName, Output, Resources = undefined>(
+  options: TypedListOptions<T, Output, Resources>,
   inputs: readonly InputOf<T>[],
 ): Promise<DryRun<Output>>;
 export async function dryRun<const T extends InputTypeName, Output = unknown>(

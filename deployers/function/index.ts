@@ -5,8 +5,10 @@ import { functionDeployer } from "./deployer.ts";
 import type {
   FunctionOptions,
   ModuleFunctionOptions,
-  SchemaFunctionOptions,
-  TypedFunctionOptions,
+  SchemaListOptions,
+  SchemaSingleOptions,
+  TypedListOptions,
+  TypedSingleOptions,
 } from "./options.ts";
 
 type Deploys = Pick<Windjammer, "deploy">;
@@ -28,11 +30,19 @@ type Deploys = Pick<Windjammer, "deploy">;
  */
 export async function deployFunction<Input, Output, Resources = undefined>(
   wj: Deploys,
-  options: DeployOptions & SchemaFunctionOptions<Input, Output, Resources>,
+  options: DeployOptions & SchemaSingleOptions<Input, Output, Resources>,
+): Promise<DeployedApplication<Input, Output>>;
+export async function deployFunction<Input, Output, Resources = undefined>(
+  wj: Deploys,
+  options: DeployOptions & SchemaListOptions<Input, Output, Resources>,
 ): Promise<DeployedApplication<Input, Output>>;
 export async function deployFunction<const T extends InputTypeName, Output, Resources = undefined>(
   wj: Deploys,
-  options: DeployOptions & TypedFunctionOptions<T, Output, Resources>,
+  options: DeployOptions & TypedSingleOptions<T, Output, Resources>,
+): Promise<DeployedApplication<InputOf<T>, Output>>;
+export async function deployFunction<const T extends InputTypeName, Output, Resources = undefined>(
+  wj: Deploys,
+  options: DeployOptions & TypedListOptions<T, Output, Resources>,
 ): Promise<DeployedApplication<InputOf<T>, Output>>;
 export async function deployFunction<const T extends InputTypeName, Output = JsonValue>(
   wj: Deploys,

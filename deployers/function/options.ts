@@ -48,24 +48,59 @@ type SingleFunction<Value, Output, Resources> = (
   context: CallContext,
 ) => Output | Promise<Output>;
 
-type Fn<Value, Output, Resources> =
-  | { readonly fn: ListFunction<Value, Output, Resources>; readonly single?: false | undefined }
-  | { readonly fn: SingleFunction<Value, Output, Resources>; readonly single: true };
+interface ListFn<Value, Output, Resources> {
+  readonly fn: ListFunction<Value, Output, Resources>;
+  readonly single?: false | undefined;
+}
 
-/** A live function by the name of its input type. */
-export type TypedFunctionOptions<
+interface SingleFn<Value, Output, Resources> {
+  readonly fn: SingleFunction<Value, Output, Resources>;
+  readonly single: true;
+}
+
+interface Typed<T> {
+  readonly inputType: T;
+}
+
+interface Schemas<Input, Output> {
+  readonly input: z.ZodType<Input, Input>;
+  /** Each output is held to it, and it gives the type of outputs and their schema in the description of the endpoint. */
+  readonly output?: z.ZodType<Output, Output> | undefined;
+}
+
+/** A live function of one input, by the name of its input type. */
+export type TypedSingleOptions<
   T extends InputTypeName,
   Output,
   Resources = undefined,
-> = LiveOptions<Resources> & Fn<ValueOf<T>, Output, Resources> & { readonly inputType: T };
+> = LiveOptions<Resources> & SingleFn<ValueOf<T>, Output, Resources> & Typed<T>;
+
+/** A live function of a list, by the name of its input type. */
+export type TypedListOptions<
+  T extends InputTypeName,
+  Output,
+  Resources = undefined,
+> = LiveOptions<Resources> & ListFn<ValueOf<T>, Output, Resources> & Typed<T>;
+
+/** A live function of one input, which the endpoint holds to a zod schema. */
+export type SchemaSingleOptions<Input, Output, Resources = undefined> = LiveOptions<Resources> &
+  SingleFn<Input, Output, Resources> &
+  Schemas<Input, Output>;
+
+/** A live function of a list, whose inputs the endpoint holds to a zod schema. */
+export type SchemaListOptions<Input, Output, Resources = undefined> = LiveOptions<Resources> &
+  ListFn<Input, Output, Resources> &
+  Schemas<Input, Output>;
+
+/** A live function by the name of its input type. */
+export type TypedFunctionOptions<T extends InputTypeName, Output, Resources = undefined> =
+  | TypedSingleOptions<T, Output, Resources>
+  | TypedListOptions<T, Output, Resources>;
 
 /** A live function whose inputs the endpoint holds to a zod schema. */
-export type SchemaFunctionOptions<Input, Output, Resources = undefined> = LiveOptions<Resources> &
-  Fn<Input, Output, Resources> & {
-    readonly input: z.ZodType<Input, Input>;
-    /** Gives the type of outputs, and their schema in the description of the endpoint. */
-    readonly output?: z.ZodType<Output, Output> | undefined;
-  };
+export type SchemaFunctionOptions<Input, Output, Resources = undefined> =
+  | SchemaSingleOptions<Input, Output, Resources>
+  | SchemaListOptions<Input, Output, Resources>;
 
 /** All that the deployer takes; `deployFunction` has the types that fit together. */
 export interface FunctionOptions extends PackageOptions {
