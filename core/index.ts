@@ -17,8 +17,10 @@ export type {
   ServerInfo,
   Windjammer,
 } from "./client/interface.ts";
-export type { ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
 export {
+  DECLARED_CONTRACT,
   manifest,
   valueContract,
   type BundleReport,
@@ -26,6 +28,7 @@ export {
   type ManifestFields,
 } from "./deploy/deployer.ts";
 export type {
+  ContainerSource,
   Contract,
   ContentType,
   Datatype,
@@ -37,6 +40,12 @@ export type {
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
 export { isExactVersion, isPackageName } from "./package-names.ts";
+export {
+  packageKey,
+  parseRequirements,
+  type ParsedRequirements,
+  type Requirement,
+} from "./python-requirements.ts";
 export type {
   PrepareOptions,
   ReplicaSpec,
@@ -46,6 +55,7 @@ export type {
   Runtime,
   RuntimeAbilities,
   RuntimeContext,
+  RuntimeKind,
   LogOptions,
 } from "./runtimes/runtime.ts";
 export type {

@@ -1,5 +1,6 @@
 // The root of the package: core's public API and the standard deployers.
 export * from "../core/index.ts";
+export { container, deployContainer, type ContainerModelOptions } from "./container/index.ts";
 export {
   deployFunction,
   dryRun,
@@ -19,23 +20,28 @@ export {
   type TypedFunctionOptions,
   type ValueOf,
 } from "./function/index.ts";
-export {
-  deployOnnxModel,
-  onnx,
-  type BatchAxis,
-  type Feed,
-  type FeedValue,
-  type NestedValues,
-  type OnnxOptions,
-  type OnnxSessionOptions,
-  type Postprocess,
-  type Preprocess,
-  type Processing,
-  type ProcessingContext,
-  type RowTensor,
-  type TensorData,
-  type TensorInput,
-  type TensorOutput,
-  type TensorValue,
-} from "./onnx/index.ts";
+export { deployOnnxModel, onnx, type OnnxOptions, type OnnxSessionOptions } from "./onnx/index.ts";
 export type { PackageOptions } from "./packages.ts";
+export type { BatchAxis } from "./tensor-model/batch-axis.ts";
+export type { TensorModelOptions } from "./tensor-model/options.ts";
+export type { Processing } from "./tensor-model/processing.ts";
+export type {
+  Feed,
+  FeedValue,
+  NestedValues,
+  Postprocess,
+  Preprocess,
+  ProcessingContext,
+  RowTensor,
+  TensorData,
+  TensorInput,
+  TensorOutput,
+  TensorValue,
+} from "./tensor-model/values.ts";
+export {
+  deployPython,
+  python,
+  type ContractOptions,
+  type PythonOptions,
+  type PythonTensor,
+} from "./python/index.ts";

@@ -4,8 +4,10 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { LoadContext } from "../loader.ts";
 import type { Datatype } from "../protocol.ts";
+import type { TensorSession } from "../tensor-model/session.ts";
+import type { RowTensor, TensorData } from "../tensor-model/settings.ts";
 import { bytesOf } from "../typed-arrays.ts";
-import type { OnnxModelSettings, RowTensor, TensorData } from "./settings.ts";
+import type { OnnxModelSettings } from "./settings.ts";
 
 // The part of onnxruntime-node in use, so that neither checking nor building needs the package.
 interface OrtTensor {
@@ -46,7 +48,8 @@ const ORT_TYPES: Readonly<Partial<Record<Datatype, string>>> = {
   BYTES: "string",
 };
 
-export class Session {
+export class Session implements TensorSession {
+  readonly runtime = "onnxruntime";
   readonly #ort: Ort;
   readonly #session: OrtSession;
   readonly #inputs: readonly { readonly name: string; readonly type: string }[];

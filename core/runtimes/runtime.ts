@@ -1,5 +1,9 @@
 // Contract of a runtime: the driver that prepares bundles, runs model containers and finds them again.
+import type { ContainerSource } from "../../containers/protocol.ts";
 import type { BundleFolder, LogLine, ReplicaAddress, ReplicaExit, ReplicaLimits } from "../types.ts";
+
+/** What a model container is: our Node server, or one of the manifest's own kinds. */
+export type RuntimeKind = "node" | ContainerSource["kind"];
 
 /** What a runtime can do; the conformance suite skips the rest by name. */
 export interface RuntimeAbilities {
@@ -7,6 +11,8 @@ export interface RuntimeAbilities {
   readonly hasGpu: boolean;
   /** Replicas outlive the frontend, and `list` finds them again. */
   readonly survivesFrontend: boolean;
+  /** Model containers it starts. "url" and "clipper-rpc" run elsewhere: they serve under every runtime. */
+  readonly runs: readonly RuntimeKind[];
   readonly enforces: readonly ("memory" | "cpu" | "pids" | "network")[];
 }
 
@@ -77,6 +83,8 @@ export interface RuntimeContext {
   readonly runDir: string;
   /** Folder of installed packages, shared by servers. */
   readonly cacheDir: string;
+  /** Private folder for what is kept as long as the server's state, such as lockfiles. Default: `cacheDir`. */
+  readonly keepDir?: string;
   /** Names this server's replicas among those of others: stays the same over restarts of one state folder. */
   readonly owner: string;
 }

@@ -1,9 +1,7 @@
 // Reads out of an .onnx file what a contract needs: inputs, outputs, versions, names of external weight files.
 // Field numbers: onnx.proto of the ONNX project. Weights are skipped, so the size of the file does not matter.
-import { WireError, WireFile, type Field, type Span } from "./wire.ts";
-
-/** A dimension: fixed, free with a name ("batch"), or free without one. */
-export type Dimension = number | string | null;
+import type { Dimension } from "../tensor-model/tensors.ts";
+import { WireError, WireFile, type Field, type Span } from "../wire.ts";
 
 type ValueType =
   /** `dimensions` undefined: the file does not even tell the rank. */

@@ -3,8 +3,8 @@ import { chmod, constants, copyFile, mkdir, open, type FileHandle } from "node:f
 import { dirname, isAbsolute, join, posix } from "node:path";
 import { InvalidModelFileError, UnsupportedModelError } from "../../core/index.ts";
 import { fileSize, unreadable } from "../location.ts";
+import { WireError } from "../wire.ts";
 import { readOnnxFile, type ExternalFile, type OnnxModelFile } from "./model-file.ts";
-import { WireError } from "./wire.ts";
 
 /** Name of the model in a bundle. */
 export const MODEL_FILE = "model.onnx";

@@ -1,21 +1,7 @@
 // Which inputs and outputs of a model can be served: element types, and what has to be left out or refused.
 import { UnsupportedModelError, type Datatype } from "../../core/index.ts";
-import type { Dimension, OnnxModelFile, OnnxValue } from "./model-file.ts";
-
-/** An input or output that can be served. */
-export interface ModelTensor {
-  readonly name: string;
-  readonly datatype: Datatype;
-  /** As in the file, batch axis included; undefined: the file does not tell (outputs only). */
-  readonly dimensions: readonly Dimension[] | undefined;
-}
-
-export interface ModelTensors {
-  readonly inputs: readonly ModelTensor[];
-  readonly outputs: readonly ModelTensor[];
-  /** What is left out, in words. */
-  readonly notes: readonly string[];
-}
+import type { ModelTensor, ModelTensors } from "../tensor-model/tensors.ts";
+import type { OnnxModelFile, OnnxValue } from "./model-file.ts";
 
 /**
  * The tensors of a model.

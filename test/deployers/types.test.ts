@@ -1,7 +1,7 @@
 import { describe, expectTypeOf, it } from "vitest";
 import { z } from "zod";
 import type { FunctionModelSettings } from "../../containers/function/loader.ts";
-import type * as loader from "../../containers/onnx/settings.ts";
+import type * as loader from "../../containers/tensor-model/settings.ts";
 import type {
   DeployedApplication,
   InputOf,
@@ -13,9 +13,9 @@ import type {
   Windjammer,
 } from "../../deployers/index.ts";
 import { deployFunction, deployOnnxModel, dryRun, type DryRun } from "../../deployers/index.ts";
-import type { TensorPlan } from "../../deployers/onnx/contract.ts";
-import type { ProcessingSettings } from "../../deployers/onnx/processing.ts";
-import type * as deployer from "../../deployers/onnx/values.ts";
+import type { TensorPlan } from "../../deployers/tensor-model/contract.ts";
+import type { ProcessingSettings } from "../../deployers/tensor-model/processing.ts";
+import type * as deployer from "../../deployers/tensor-model/values.ts";
 
 // Never called: only the types of what they return count.
 const calls = (wj: Windjammer) => ({
@@ -133,7 +133,7 @@ describe("static types", () => {
   it("of what the deployers write fit what the loaders read", () => {
     expectTypeOf<
       TensorPlan & { file: string; processing: ProcessingSettings }
-    >().toExtend<loader.OnnxModelSettings>();
+    >().toExtend<loader.TensorModelSettings>();
     expectTypeOf<{ file: string; export: string }>().toExtend<FunctionModelSettings>();
   });
 

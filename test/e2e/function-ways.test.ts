@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { describe, expect, it } from "vitest";
@@ -89,7 +89,7 @@ describe("a live function gives the same, and stacks of the user's file", () => 
   it.each(Object.entries(ways))("run by %s", async (_, { type, make, node = [] }) => {
     const folder = await userProject(type);
     const file = await make(folder);
-    const env = { ...process.env, WAYS_ROOT: pathToFileURL(join(root, "dist/deployers/index.js")).href };
+    const env = { ...process.env, WAYS_ROOT: join(root, "dist/deployers/index.js") };
     const { stdout } = await run(process.execPath, [...node, file], { cwd: folder, env });
     const [, text = "null"] = /^RESULT(.*)END$/m.exec(stdout) ?? [];
     const result = JSON.parse(text) as { outputs: unknown; here: unknown; failed: { log: string[] } };

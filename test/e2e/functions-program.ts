@@ -35,22 +35,26 @@ async function local(name: string): Promise<unknown> {
   return JSON.parse(JSON.stringify((await fn(inputs)) ?? null)) as unknown;
 }
 
+async function problemOf(fn: Fn, at: string): Promise<string | undefined> {
+  await mkdir(at);
+  try {
+    serialize({ fn, setup: undefined, packages: undefined }, at);
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
+}
+
 try {
   await symlink(join(root, "node_modules"), join(folder, "node_modules"));
   const expected: Record<string, unknown> = {};
   const problems: Record<string, string> = {};
   const todo: [string, string, readonly unknown[]][] = [];
   for (const [index, [name, [fn, inputs]]] of Object.entries(cases).entries()) {
-    if (!isTogether) {
-      const at = join(folder, String(index));
-      await mkdir(at);
-      try {
-        serialize({ fn, setup: undefined, packages: undefined }, at);
-        todo.push([name, at, inputs]);
-      } catch (error) {
-        problems[name] = String(error);
-      }
-    }
+    const at = join(folder, String(index));
+    const problem = isTogether ? undefined : await problemOf(fn, at);
+    if (problem !== undefined) problems[name] = problem;
+    else if (!isTogether) todo.push([name, at, inputs]);
     expected[name] = await local(name);
   }
   await writeFile(join(folder, "package.json"), "{}");

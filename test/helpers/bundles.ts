@@ -2,7 +2,12 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { MANIFEST_FILE, type InputType, type Manifest } from "../../containers/protocol.ts";
+import {
+  MANIFEST_FILE,
+  type ContainerSource,
+  type InputType,
+  type Manifest,
+} from "../../containers/protocol.ts";
 import { manifest, type Deployer } from "../../core/deploy/deployer.ts";
 
 export interface SourceOptions {
@@ -10,6 +15,8 @@ export interface SourceOptions {
   readonly source: string;
   /** Default "json". */
   readonly inputType?: Exclude<InputType, "tensor"> | undefined;
+  /** Default: our Node server. */
+  readonly container?: ContainerSource;
 }
 
 /** Writes the module and gives its manifest. */
@@ -18,7 +25,8 @@ async function writeSource(folder: string, options: SourceOptions): Promise<Mani
   await writeFile(join(folder, "function.mjs"), options.source);
   return manifest({
     deployer: "test",
-    loader: "function",
+    loader: options.container?.kind ?? "function",
+    ...(options.container === undefined ? {} : { container: options.container }),
     inputType: options.inputType ?? "json",
     model: { file: "function.mjs", export: "predict" },
   });

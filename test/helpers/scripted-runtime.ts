@@ -124,6 +124,7 @@ export class ScriptedRuntime implements Runtime {
     isolation: "process",
     hasGpu: false,
     survivesFrontend: false,
+    runs: ["node", "python", "image", "dockerfile", "command"],
     enforces: [],
   } as const;
   readonly started: ScriptedReplica[] = [];

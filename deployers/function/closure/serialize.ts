@@ -116,9 +116,14 @@ function encode(value: object, path: string, walk: Walk): StateNode | undefined 
   return encodeData(value, path, walk);
 }
 
-/** A file of the user's as a whole: all that it exports. */
-function encodeModule(value: object, path: string, walk: Walk): undefined {
+/** A file of the user's as a whole: all that it exports. A package's is imported as a whole. */
+function encodeModule(value: object, path: string, walk: Walk): StateNode | undefined {
   const names = Object.keys(value);
+  const module = moduleOf(value, names, walk);
+  if (module !== undefined) {
+    walk.modules.add(module);
+    return { kind: "package", module, path: [] };
+  }
   const ofPackage = names
     .map((name) => walk.packageOfFunction(memberOf(value, name)))
     .find((name) => name !== undefined);
@@ -130,6 +135,22 @@ function encodeModule(value: object, path: string, walk: Walk): undefined {
     );
   walk.members(value, names, { path, id: walk.idOf(value, path) });
   return undefined;
+}
+
+/** The import whose exports are all found under their names: what `require` gave is not the module that was imported. */
+function moduleOf(value: object, names: readonly string[], walk: Walk): string | undefined {
+  const places = names
+    .map((name) => [name, walk.references.find(memberOf(value, name))] as const)
+    .filter(([name, place]) => name !== "default" && place !== undefined);
+  const modules = new Set(
+    places.map(([name, place]) =>
+      place?.kind === "package" && place.path.length === 1 && place.path[0] === name
+        ? place.module
+        : undefined,
+    ),
+  );
+  const [module] = modules;
+  return modules.size === 1 && module?.startsWith("import ") === true ? module : undefined;
 }
 
 function encodeData(value: object, path: string, walk: Walk): StateNode | undefined {

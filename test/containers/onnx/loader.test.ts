@@ -1,8 +1,9 @@
 // The ONNX loader with real onnxruntime: the digits network, and small models for every layout and type.
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import type { OnnxModelSettings, OnnxTensorSettings } from "../../../containers/onnx/settings.ts";
+import type { OnnxModelSettings } from "../../../containers/onnx/settings.ts";
 import type { Datatype, JsonObject, Manifest, TensorSpec } from "../../../containers/protocol.ts";
+import type { TensorSettings } from "../../../containers/tensor-model/settings.ts";
 import { decodeBytes, encodeBytes, type Tensor } from "../../../containers/tensors.ts";
 import { testLoader } from "../../conformance/loader.ts";
 import {
@@ -47,7 +48,7 @@ function onnxBundle({ settings, model, contract, files }: ModelOptions): Promise
   return writeBundle(manifest, { "model.onnx": bytes, ...files });
 }
 
-function specOf({ name, datatype, shape }: OnnxTensorSettings): TensorSpec {
+function specOf({ name, datatype, shape }: TensorSettings): TensorSpec {
   return { name, datatype, shape };
 }
 
@@ -210,7 +211,7 @@ describe("element types", () => {
   ];
 
   test("all numeric ones come back bit by bit, aligned in the body or not", async () => {
-    const settingsOf = (prefix: string): OnnxTensorSettings[] =>
+    const settingsOf = (prefix: string): TensorSettings[] =>
       samples.map(([datatype, type]) => ({ name: `${prefix}_${type}`, datatype, shape: [2], batchAxis: 0 }));
     const valuesOf = (prefix: string): OnnxGraph["inputs"] =>
       samples.map(([, type]) => ({ name: `${prefix}_${type}`, type, shape: ["n", 2] }));

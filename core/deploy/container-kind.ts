@@ -1,0 +1,37 @@
+// What runs a bundle's model container, and whether the server's runtime can.
+import type { Manifest } from "../../containers/protocol.ts";
+import { UnsupportedModelError } from "../errors.ts";
+import { needsRuntime } from "../replicas/source.ts";
+import type { Runtime, RuntimeKind } from "../runtimes/runtime.ts";
+
+/** What a kind needs, and who has it. */
+const NEEDS: Readonly<Record<RuntimeKind, string>> = {
+  node: "our Node server",
+  python: "our Python server",
+  image: "an image; the docker runtime runs it",
+  dockerfile: "an image built from a Dockerfile; the docker runtime builds and runs it",
+  command: "a program of this machine; the process runtime runs it",
+  url: "a server that runs elsewhere",
+  "clipper-rpc": "a container of Clipper that connects by itself",
+};
+
+function containerKind({ container }: Pick<Manifest, "container">): RuntimeKind {
+  return container?.kind ?? "node";
+}
+
+/** @throws UnsupportedModelError when the runtime cannot run what the bundle asks for */
+export function checkRuns(runtime: Pick<Runtime, "name" | "abilities">, manifest: Manifest): void {
+  const kind = containerKind(manifest);
+  const { runs } = runtime.abilities;
+  if (!needsRuntime(manifest) || runs.includes(kind)) return;
+  throw new UnsupportedModelError(
+    `the ${runtime.name} runtime of this server cannot run this model: its container is ${NEEDS[kind]} (kind ${kind}), ` +
+      `and the ${runtime.name} runtime runs ${runs.join(", ")}; start the server with the runtime that can, or deploy the model in another form`,
+    { details: { kind, runtime: runtime.name, runs } },
+  );
+}
+
+/** Its containers come by themselves: nothing of it is prepared, started, tried or stopped here. */
+export function connectsByItself(manifest: Pick<Manifest, "container">): boolean {
+  return containerKind(manifest) === "clipper-rpc";
+}

@@ -1,0 +1,101 @@
+// What a bundle of a model of tensors declares: the contract that callers see, and the settings that its loader reads.
+import {
+  InvalidOptionsError,
+  UnsupportedModelError,
+  valueContract,
+  type Contract,
+  type Datatype,
+  type InputType,
+  type TensorSpec,
+} from "../../core/index.ts";
+import type { BatchPlan } from "./batch-axis.ts";
+import type { ModelTensor, ModelTensors } from "./tensors.ts";
+
+/** One tensor as the loader feeds or fetches it. */
+interface TensorSettings {
+  readonly name: string;
+  readonly datatype: Datatype;
+  /** Of one row: the file's without the batch axis; -1 is a free dimension. */
+  readonly shape: readonly number[];
+  readonly batchAxis: number | null;
+}
+
+/** The part of `manifest.model` that the model file and the batch plan decide. */
+export interface TensorPlan {
+  readonly inputs: readonly TensorSettings[];
+  readonly outputs: readonly TensorSettings[];
+  readonly batching: "dynamic" | "one-by-one";
+  readonly fixedBatch?: number;
+}
+
+export function planTensors(tensors: ModelTensors, plan: BatchPlan): TensorPlan {
+  const settings = (tensor: ModelTensor): TensorSettings => {
+    const batchAxis = plan.axes.get(tensor) ?? null;
+    return { name: tensor.name, datatype: tensor.datatype, shape: rowShape(tensor, batchAxis), batchAxis };
+  };
+  return {
+    inputs: tensors.inputs.map(settings),
+    outputs: tensors.outputs.map(settings),
+    batching: plan.batching,
+    ...(plan.fixedBatch === undefined ? {} : { fixedBatch: plan.fixedBatch }),
+  };
+}
+
+function rowShape({ dimensions }: ModelTensor, batchAxis: number | null): number[] {
+  return (dimensions ?? [null, null])
+    .filter((_, axis) => axis !== batchAxis)
+    .map((size) => (typeof size === "number" ? size : -1));
+}
+
+/** How queries and answers look. */
+export interface ValueForm {
+  readonly inputType: InputType;
+  /** Queries hold values, which a preprocess function turns into tensors. */
+  readonly hasPreprocess: boolean;
+  /** Answers are JSON values, made by processing functions. */
+  readonly hasProcessing: boolean;
+}
+
+/** @throws UnsupportedModelError when the model's input cannot be written as `inputType` */
+export function modelContract(plan: TensorPlan, form: ValueForm): Pick<Contract, "inputs" | "outputs"> {
+  const values = valueContract(form.inputType === "tensor" ? "json" : form.inputType);
+  if (!form.hasPreprocess) checkInputType(plan.inputs, form.inputType);
+  return {
+    inputs: form.hasPreprocess ? values.inputs : plan.inputs.map(spec),
+    outputs: form.hasProcessing ? values.outputs : plan.outputs.map(spec),
+  };
+}
+
+function spec({ name, datatype, shape }: TensorSettings): TensorSpec {
+  return { name, datatype, shape, ...(datatype === "BYTES" ? { contentType: "str" } : {}) };
+}
+
+/** Without a preprocess function, Clipper's types are another way to write the only input: flat, or one string. */
+function checkInputType(inputs: readonly TensorSettings[], inputType: InputType): void {
+  if (inputType === "tensor") return;
+  if (inputType === "json" || inputType === "bytes") {
+    throw new InvalidOptionsError(
+      `inputType "${inputType}" needs a preprocess function, which turns the value into the model's tensors; ` +
+        `name its module in the option processing, or leave inputType out`,
+      { details: { option: "inputType" } },
+    );
+  }
+  const isFitting = inputType === "strings" ? isOneString : isOneVector;
+  if (inputs[0] !== undefined && inputs.length === 1 && isFitting(inputs[0])) return;
+  const list = inputs.map(({ name, datatype, shape }) => `"${name}" ${datatype} [${shape.join(",")}]`);
+  throw new UnsupportedModelError(
+    `inputType "${inputType}" fits a model with one ${inputType === "strings" ? "string" : "vector"} a row, and this one takes ${list.join(", ")}; ` +
+      `leave inputType out (queries then hold the tensors), or write a preprocess function`,
+    { details: { option: "inputType" } },
+  );
+}
+
+function isOneString({ datatype, shape }: TensorSettings): boolean {
+  return datatype === "BYTES" && shape.length === 0;
+}
+
+/** A flat list tells the shape where one dimension at most is free. */
+function isOneVector({ datatype, shape }: TensorSettings): boolean {
+  const isNumeric = datatype !== "BYTES" && datatype !== "BOOL";
+  return isNumeric && shape.length > 0 && shape.filter((size) => size < 0).length <= 1;
+}
