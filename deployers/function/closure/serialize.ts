@@ -143,10 +143,8 @@ function moduleOf(value: object, names: readonly string[], walk: Walk): string |
     .map((name) => [name, walk.references.find(memberOf(value, name))] as const)
     .filter(([name, place]) => name !== "default" && place !== undefined);
   const modules = new Set(
-    places.map(([name, place]) =>
-      place?.kind === "package" && place.path.length === 1 && place.path[0] === name
-        ? place.module
-        : undefined,
+    places.map(([, place]) =>
+      place?.kind === "package" && place.path.length === 1 ? place.module : undefined,
     ),
   );
   const [module] = modules;
