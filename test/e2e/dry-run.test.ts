@@ -54,7 +54,7 @@ describe("a dry run", () => {
     expect(error).toBeInstanceOf(InvalidInputError);
   });
 
-  // Its line is that of Vite's text, which has no map; test/e2e/function-ways.test.ts has the other ways.
+  // Its line is that of the text that Vite made, which has no map.
   it("gives the stack of a throw, with the user's file", async () => {
     const error = await failure(dryRun({ input, single: true, fn: score }, [{ a: 13 }]));
     const { details } = error as { readonly details: { readonly log: readonly string[] } };
