@@ -33,6 +33,8 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** On close, running queries get this many ms to finish. Default 5,000. */
   readonly drainTimeoutMs?: number | undefined;
+  /** How the server calls itself to clients of the Open Inference Protocol. Default "windjammer"; some ask for "triton". */
+  readonly serverName?: string | undefined;
   /** Default "silent" when embedded; `windjammer start` sets "info". */
   readonly logLevel?: LogLevel | undefined;
 }
@@ -77,6 +79,7 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
   maxQueueLength: z.int().min(1).max(1_000_000).default(10_000),
   requestTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
   drainTimeoutMs: z.int().min(0).max(600_000).default(5_000),
+  serverName: z.string().min(1).max(100).default("windjammer"),
   logLevel: z.enum(["debug", "info", "warn", "error", "silent"]).default("silent"),
 });
 

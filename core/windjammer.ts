@@ -174,7 +174,15 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const admin = new AdminServer({ registry, bundles, deployments, serving, metrics, config, info, log });
   started.defer(() => admin.close(ADMIN_GRACE_MS));
   const predictor = new Predictor({ router });
-  const query = new QueryServer({ predictor, router, metrics, config, log, adminUrl: () => urls.admin });
+  const query = new QueryServer({
+    predictor,
+    router,
+    metrics,
+    config,
+    log,
+    adminUrl: () => urls.admin,
+    repository: deployments,
+  });
   started.defer(async () => {
     await Promise.all([query.close(config.drainTimeoutMs), deployments.close()]);
   });

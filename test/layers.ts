@@ -68,6 +68,7 @@ export const LAYERS: readonly LayerRule[] = [
       "core/deploy/",
       "core/runtimes/runtime.ts",
       "core/client/interface.ts",
+      "containers/metadata.ts",
     ],
   },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },

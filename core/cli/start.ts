@@ -49,6 +49,7 @@ export function startCommand(): Command {
       "--token <token>",
       "bearer token of the management API, at least 16 characters without spaces; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
     )
+    .option("--server-name <name>", "name told to clients of the Open Inference Protocol", "windjammer")
     .addOption(
       new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
         .choices(["debug", "info", "warn", "error", "silent"])

@@ -12,6 +12,9 @@ import {
 import type { Metrics } from "../metrics.ts";
 import type { Router, Target } from "../query/router.ts";
 
+import type { Catalog } from "./dialects/oip/catalog.ts";
+import { mountOip } from "./oip-routes.ts";
+
 export type QueryRoutes = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface QueryRouteParts {
@@ -19,6 +22,9 @@ export interface QueryRouteParts {
   readonly metrics: Metrics;
   readonly adminUrl: () => string | undefined;
   readonly isReady: () => boolean;
+  readonly catalog: Catalog;
+  /** Of the management API: models are loaded and unloaded with it only. */
+  readonly token: string | undefined;
   /** The path takes predictions, by POST only. */
   readonly isPrediction: (path: string) => boolean;
   readonly onError: (error: unknown) => WindjammerError;
@@ -31,6 +37,7 @@ export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
   app.disable("x-powered-by");
   app.disable("etag");
   mountHealth(app, parts);
+  mountOip(app, parts);
   app.get("/", (_request, response) => {
     response.json(index(parts));
   });

@@ -18,17 +18,23 @@ import type { Router } from "../query/router.ts";
 import { checkHeaders, readBody } from "./body.ts";
 import { Connections, LINGER_MS } from "./connections.ts";
 import { clipperDialect } from "./dialects/clipper.ts";
+import { oipDialect } from "./dialects/oip/oip.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
+import { Catalog, type Repository } from "./dialects/oip/catalog.ts";
 import type { QueryRoutes } from "./query-routes.ts";
+import { send, writeBody, writeHead } from "./reply.ts";
 
 export interface QueryServerParts {
   readonly predictor: Predictor;
   readonly router: Router;
   readonly metrics: Metrics;
-  readonly config: Pick<ServerConfig, "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs">;
+  readonly config: Pick<ServerConfig, "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs"> &
+    Partial<Pick<ServerConfig, "serverName" | "token">>;
   readonly log: Log;
   /** Base URL of the management API, for the index page. */
   readonly adminUrl?: () => string | undefined;
+  /** Loads and unloads models for clients of the Open Inference Protocol. */
+  readonly repository?: Repository;
   /** What /health/ready says; default true as long as the server is not closing. */
   readonly isReady?: () => boolean;
 }
@@ -63,7 +69,8 @@ export class QueryServer {
   constructor(parts: QueryServerParts) {
     const { predictor, config } = parts;
     this.#parts = parts;
-    this.#dialects = [clipperDialect({ predictor, maxInputs: config.maxInputs })];
+    const { maxInputs } = config;
+    this.#dialects = [clipperDialect({ predictor, maxInputs }), oipDialect({ predictor, maxInputs })];
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: config.requestTimeoutMs,
@@ -160,7 +167,7 @@ export class QueryServer {
       return;
     }
     const reply = incoming.dialect.refusal(refused);
-    response.writeHead(reply.status, headersOf(reply, true)).end(reply.body);
+    send(response, reply, true);
   }
 
   #answer(incoming: Incoming, body: Buffer): void {
@@ -184,8 +191,7 @@ export class QueryServer {
     } catch (error) {
       reply = dialect.refusal(this.#known(error));
     }
-    response.writeHead(reply.status, headersOf(reply, this.#isClosing));
-    response.end(reply.body);
+    send(response, reply, this.#isClosing);
   }
 
   /**
@@ -195,8 +201,8 @@ export class QueryServer {
   #refuse({ dialect, request, response }: Incoming, error: WindjammerError): void {
     if (response.destroyed) return;
     const reply = dialect.refusal(error);
-    response.writeHead(reply.status, headersOf(reply, true));
-    response.write(reply.body);
+    writeHead(response, reply, true);
+    writeBody(response, reply);
     if (request.complete) {
       response.end();
       return;
@@ -220,13 +226,22 @@ export class QueryServer {
 
   /** Loaded by the first request that is no prediction. */
   async #loadRoutes(): Promise<QueryRoutes> {
-    const { router, metrics, adminUrl, isReady } = this.#parts;
+    const { router, metrics, adminUrl, isReady, config, repository } = this.#parts;
     const { queryRoutes } = await import("./query-routes.ts");
+    const isUp = (): boolean => !this.#isClosing && (isReady?.() ?? true);
     return queryRoutes({
       router,
       metrics,
       adminUrl: () => adminUrl?.(),
-      isReady: () => !this.#isClosing && (isReady?.() ?? true),
+      isReady: isUp,
+      token: config.token,
+      catalog: new Catalog({
+        router,
+        metrics,
+        serverName: config.serverName ?? "windjammer",
+        isReady: isUp,
+        repository,
+      }),
       isPrediction: (path) => this.#dialects.some((dialect) => dialect.match(path) !== undefined),
       onError: (error) => this.#known(error),
     });
@@ -248,19 +263,6 @@ function pathOf(request: IncomingMessage): string {
 }
 
 const SCHEME_AND_HOST = /^https?:\/\/[^/?]*/i;
-
-function headersOf(reply: Reply, isLast: boolean): string[] {
-  const headers = [
-    "Content-Type",
-    "application/json",
-    "Content-Length",
-    String(Buffer.byteLength(reply.body)),
-  ];
-  if (isLast) headers.push("Connection", "close");
-  if (reply.retryAfterS !== undefined)
-    headers.push("Retry-After", String(Math.max(1, Math.ceil(reply.retryAfterS))));
-  return headers;
-}
 
 function closingError(): ShuttingDownError {
   return new ShuttingDownError(
