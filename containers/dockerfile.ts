@@ -10,6 +10,8 @@ export interface ImageSpec {
   readonly buildAptPackages: readonly string[];
   /** npm packages by exact version. */
   readonly packages: Readonly<Record<string, string>>;
+  /** Names what the npm packages are installed from: label of the stage that installs them. */
+  readonly packagesKey: string;
   /** npm packages whose install scripts run. */
   readonly scripts: readonly string[];
   readonly hasLockfile: boolean;
@@ -27,6 +29,12 @@ export const CONTEXT = { server: "server", code: "code", weights: "weights" } as
 
 /** Where things are in the image. Packages are found from the model's folder. */
 export const IMAGE_PATHS = { root: "/app", server: "/app/server", model: "/app/model" } as const;
+
+/** Label of images that only a build needed, with what they were made for. */
+export const STAGE_LABEL = "windjammer.stage";
+
+/** Where npm finds an .npmrc while it installs: mounted, so that no layer holds it. */
+const NPMRC = "/run/npmrc";
 
 /** Where the prebuilt parts of packages come from on machines that reach the internet through a mirror. */
 const BUILD_ARGUMENTS: readonly string[] = [
@@ -47,7 +55,8 @@ const HEALTH_PROBE = `const { ${ENV.socket}: socketPath, ${ENV.port}: port = 808
 
 /**
  * Layers in the order of how seldom they change: system packages, npm packages, server, the model's code, its weights.
- * npm packages are installed in a stage of their own, so that compilers, caches and an .npmrc stay out of the image.
+ * npm packages are installed in a stage of their own, so that compilers and caches stay out of the image. An .npmrc
+ * is in no layer at all: it is mounted for the installation, which takes BuildKit.
  */
 export function dockerfile(spec: ImageSpec): string {
   const hasPackages = Object.keys(spec.packages).length > 0;
@@ -57,7 +66,12 @@ export function dockerfile(spec: ImageSpec): string {
     ...aptInstall(spec.aptPackages),
     ...assignments("ENV", { NODE_ENV: "production", ...QUIET, [ENV.modelDir]: IMAGE_PATHS.model }),
     `WORKDIR ${IMAGE_PATHS.root}`,
-    ...(hasPackages ? [`COPY --from=packages ${IMAGE_PATHS.root}/node_modules ./node_modules`] : []),
+    ...(hasPackages
+      ? [
+          `COPY --from=packages ${IMAGE_PATHS.root}/node_modules ./node_modules`,
+          `COPY --from=packages ${IMAGE_PATHS.root}/package-lock.json ./`,
+        ]
+      : []),
     `COPY ${CONTEXT.server}/ ${IMAGE_PATHS.server}/`,
     `COPY ${CONTEXT.code}/ ${IMAGE_PATHS.model}/`,
     ...(spec.hasWeights ? [`COPY ${CONTEXT.weights}/ ${IMAGE_PATHS.model}/`] : []),
@@ -79,13 +93,11 @@ export function packageJson(spec: Pick<ImageSpec, "packages" | "scripts">): stri
 
 function packagesStage(spec: ImageSpec): string[] {
   const flags = "--omit=dev --no-audit --no-fund --no-progress --no-update-notifier --ignore-scripts";
-  const files = [
-    "package.json",
-    ...(spec.hasLockfile ? ["package-lock.json"] : []),
-    ...(spec.hasNpmrc ? [".npmrc"] : []),
-  ];
+  const files = ["package.json", ...(spec.hasLockfile ? ["package-lock.json"] : [])];
+  const userconfig = spec.hasNpmrc ? ` npm_config_userconfig=${NPMRC}` : "";
+  const mount = spec.hasNpmrc ? `--mount=type=bind,source=.npmrc,target=${NPMRC} ` : "";
   const install = [
-    "export npm_config_cache=/tmp/npm npm_config_fetch_retry_mintimeout=500 npm_config_fetch_retry_maxtimeout=3000",
+    `export npm_config_cache=/tmp/npm npm_config_fetch_retry_mintimeout=500 npm_config_fetch_retry_maxtimeout=3000${userconfig}`,
     `npm ${spec.hasLockfile ? "ci" : "install --save-exact"} ${flags}`,
     ...(spec.scripts.length > 0
       ? [`npm rebuild --ignore-scripts=false --foreground-scripts -- ${spec.scripts.join(" ")}`]
@@ -96,12 +108,13 @@ function packagesStage(spec: ImageSpec): string[] {
   const known = new Set([...BUILD_ARGUMENTS, ...spec.buildArguments]);
   return [
     `FROM ${spec.baseImage} AS packages`,
+    ...assignments("LABEL", { [STAGE_LABEL]: spec.packagesKey }),
     ...aptInstall([...spec.aptPackages, ...spec.buildAptPackages]),
     ...assignments("ENV", QUIET),
     ...Array.from(known, (name) => `ARG ${name}`),
     `WORKDIR ${IMAGE_PATHS.root}`,
     `COPY ${files.join(" ")} ./`,
-    `RUN ${install.join(" \\\n && ")}`,
+    `RUN ${mount}${install.join(" \\\n && ")}`,
     "",
   ];
 }

@@ -19,6 +19,7 @@ export type {
 } from "./client/interface.ts";
 export type { ServerConfig, ServerOptions } from "./config.ts";
 export {
+  DECLARED_CONTRACT,
   manifest,
   valueContract,
   type BundleReport,

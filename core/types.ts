@@ -4,7 +4,11 @@ import type { InputType, JsonValue, Manifest } from "../containers/protocol.ts";
 /** Where a replica listens. */
 export type ReplicaAddress =
   | { readonly socketPath: string }
-  | { readonly host: string; readonly port: number };
+  | { readonly host: string; readonly port: number }
+  /** A server elsewhere; its paths start at that of the URL. */
+  | { readonly url: string }
+  /** A program of which nobody knows where it will listen: the first of these that answers. */
+  | { readonly anyOf: readonly ReplicaAddress[] };
 
 /** How an application treats its queries. */
 export interface Application {

@@ -100,7 +100,12 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   const stateDir = config.stateDir === undefined ? temporaryFolder(started) : resolve(config.stateDir);
   const state = await openState(stateDir, config, started);
   const used = runtime ?? (await import("./runtimes/process/index.ts")).processRuntime();
-  await used.open({ runDir: join(stateDir, "run"), cacheDir: resolve(config.cacheDir), owner: state.owner });
+  await used.open({
+    runDir: join(stateDir, "run"),
+    cacheDir: resolve(config.cacheDir),
+    keepDir: join(stateDir, "kept"),
+    owner: state.owner,
+  });
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
   const { deployments, query, admin, urls } = compose({ ...state, config, log, runtime: used }, started);

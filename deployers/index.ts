@@ -1,5 +1,6 @@
 // The root of the package: core's public API and the standard deployers.
 export * from "../core/index.ts";
+export { container, deployContainer, type ContainerModelOptions } from "./container/index.ts";
 export {
   deployFunction,
   functionDeployer,

@@ -28,7 +28,7 @@ const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors"].m
 );
 /** What deployers of models of tensors share. */
 const TENSOR_MODELS = ["deployers/tensor-model/", "deployers/wire.ts"];
-const WIRE = ["containers/protocol.ts", "containers/tensors.ts"];
+const WIRE = ["protocol", "tensors", "json-data", "typed-arrays"].map((name) => `containers/${name}.ts`);
 
 /** The first rule that fits a file counts. */
 export const LAYERS: readonly LayerRule[] = [
@@ -77,6 +77,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/index.ts", may: ["core/", ...WIRE] },
   { from: "core/", may: [...LEAVES, ...WIRE] },
   { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
+  { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
   { from: "deployers/index.ts", may: ["core/index.ts", "deployers/"] },
@@ -96,7 +97,7 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "fastest-levenshtein": ["core/nearest.ts"],
   "onnxruntime-node": [],
   "tar-fs": ["core/deploy/"],
-  "tar-stream": ["core/deploy/", "core/runtimes/docker/"],
+  "tar-stream": ["core/deploy/", "core/runtimes/docker/", "core/runtimes/engine-messages.ts"],
   dockerode: ["core/runtimes/engine.ts"],
   commander: ["core/cli/"],
 };

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 import { InvalidOptionsError, toWindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
+import { initCommand } from "./init.ts";
 import { startCommand } from "./start.ts";
 
 /** Exit code for a command line that is not understood. */
@@ -41,6 +42,7 @@ function createProgram(): Command {
     .showHelpAfterError("(windjammer --help, or windjammer help COMMAND, lists what there is)")
     .exitOverride();
   // Commands made apart do not inherit how this one ends and prints.
-  for (const command of [startCommand()]) program.addCommand(command.copyInheritedSettings(program));
+  for (const command of [startCommand(), initCommand()])
+    program.addCommand(command.copyInheritedSettings(program));
   return program;
 }

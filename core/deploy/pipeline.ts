@@ -5,7 +5,10 @@ import type { ServedVersion } from "../query/served-version.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { Deployment, DeploymentStep, Version } from "../types.ts";
+import { needsRuntime } from "../replicas/source.ts";
 import { unlessAborted } from "../wait.ts";
+import { hasContract } from "./deployer.ts";
+import { describeVersion, isDescribed } from "./describe.ts";
 import { runGate } from "./gate.ts";
 import type { Journal, Remark } from "./journal.ts";
 import type { Plan } from "./plan.ts";
@@ -34,7 +37,7 @@ export interface PipelineParts {
 /** Runs one plan. */
 export class Pipeline {
   readonly #parts: PipelineParts;
-  readonly #plan: Plan;
+  #plan: Plan;
   readonly #undo: (() => Promise<void>)[] = [];
   #step: DeploymentStep = "receive";
 
@@ -104,7 +107,7 @@ export class Pipeline {
   async #rollOut(): Promise<ServedVersion> {
     const { version } = this.#plan;
     const served = await this.#open();
-    await this.#startFirst(served);
+    if (served.readyCount === 0) await this.#startFirst(served);
     const { signal } = this.#parts;
     await runGate({ served, settings: version.settings, signal, say: (remark) => this.#say(remark) });
     await this.#scale(served);
@@ -162,8 +165,26 @@ export class Pipeline {
     });
     if (running !== undefined)
       await serving.close(version.model, version.version, version.settings.batchTimeoutMs);
+    if (!isDescribed(version.manifest)) return this.#openForeign(image);
     const served = serving.open(version, bundle, image);
     this.#undo.push(() => serving.close(version.model, version.version, 0));
+    return served;
+  }
+
+  /** What a server that is not ours speaks, and often its contract, is only known once one runs: it becomes the first replica. */
+  async #openForeign(image: string): Promise<ServedVersion> {
+    const { serving } = this.#parts;
+    const { bundle } = this.#plan;
+    await this.#sayStart();
+    const startedAt = performance.now();
+    const found = await describeVersion(this.#parts, this.#plan, image);
+    const version = { ...this.#plan.version, manifest: found.manifest };
+    this.#plan = { ...this.#plan, version, publication: { ...this.#plan.publication, version } };
+    const served = serving.open(version, bundle, image);
+    this.#undo.push(() => serving.close(version.model, version.version, 0));
+    await unlessAborted(served.adopt(found.running), this.#parts.signal);
+    await this.#sayReady(found.running.id, startedAt);
+    for (const message of found.notes) await this.#say({ step: "ready", message });
     return served;
   }
 
@@ -183,19 +204,28 @@ export class Pipeline {
   }
 
   async #startFirst(served: ServedVersion): Promise<void> {
-    if (served.readyCount > 0) return;
-    const { readyTimeoutMs } = this.#plan.version.settings;
-    await this.#say({
-      step: "start",
-      message: `starting a replica, which has ${readyTimeoutMs} ms to become ready`,
-    });
+    await this.#sayStart();
     const startedAt = performance.now();
     const replica = await served.startReplica(this.#parts.signal);
+    await this.#sayReady(replica.id, startedAt);
+  }
+
+  async #sayStart(): Promise<void> {
+    const { settings, manifest } = this.#plan.version;
+    const what = needsRuntime(manifest) ? "starting a replica" : "asking the server";
+    await this.#say({
+      step: "start",
+      message: `${what}, which has ${settings.readyTimeoutMs} ms to become ready`,
+    });
+  }
+
+  async #sayReady(replica: string, startedAt: number): Promise<void> {
     const tookMs = Math.round(performance.now() - startedAt);
+    const whose = hasContract(this.#plan.bundle.manifest) ? "of its bundle" : "that it declares";
     await this.#say({
       step: "ready",
-      message: `replica ${replica.id} is ready after ${tookMs} ms, with the contract of its bundle`,
-      details: { replica: replica.id, tookMs },
+      message: `replica ${replica} is ready after ${tookMs} ms, with the contract ${whose}`,
+      details: { replica, tookMs },
     });
   }
 

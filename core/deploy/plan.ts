@@ -7,6 +7,7 @@ import type { Publication } from "../registry/rules.ts";
 import type { Application, BundleFolder, DeploymentRequest, Version } from "../types.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import { checkRuns } from "./container-kind.ts";
+import { hasContract } from "./deployer.ts";
 import { decodeExamples } from "./gate.ts";
 import {
   changedRunSettings,
@@ -50,9 +51,10 @@ export interface Plan {
  * @throws UnsupportedModelError, VersionExistsError, InUseError, InvalidRequestError, InvalidOptionsError,
  * InvalidInputError (of an example)
  */
-export function planDeployment(parts: PlanParts, request: DeploymentRequest, bundle: BundleFolder): Plan {
+export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundle: BundleFolder): Plan {
   const { registry } = parts;
   checkRuns(parts.runtime, bundle.manifest);
+  const request = { ...asked, ...replicasOf(asked, bundle) };
   const existing = registry.findVersion(request.name, request.version);
   const former = currentVersion(registry, request.name);
   const application = requestedApplication(request, bundle.manifest.inputType);
@@ -66,10 +68,18 @@ export function planDeployment(parts: PlanParts, request: DeploymentRequest, bun
   };
   // What the switch would refuse is refused now, before anything is started.
   registry.checkPublish(publication);
-  decodeExamples(bundle.manifest, version.settings.examples);
+  if (hasContract(version.manifest)) decodeExamples(version.manifest, version.settings.examples);
   const prepareTimeoutMs = request.prepareTimeoutMs ?? DEFAULT_PREPARE_TIMEOUT_MS;
   const plan = { bundle, version, existing, former, application, publication, prepareTimeoutMs };
   return { kind: kindOf(parts, plan), ...plan };
+}
+
+/** Of servers that run elsewhere there is one replica each, unless the request names another count. */
+function replicasOf(
+  { replicas }: DeploymentRequest,
+  { manifest: { container } }: BundleFolder,
+): Pick<DeploymentRequest, "replicas"> {
+  return replicas === undefined && container?.kind === "url" ? { replicas: container.urls.length } : {};
 }
 
 function currentVersion(registry: Registry, name: string): Version | undefined {
@@ -87,7 +97,8 @@ function recordOf(
     model: request.name,
     version: request.version,
     bundle: bundle.hash,
-    manifest: bundle.manifest,
+    // What was learned of a foreign server at its first deployment stays with the version.
+    manifest: existing?.bundle === bundle.hash ? existing.manifest : bundle.manifest,
     settings: resolveSettings(request, existing?.settings ?? DEFAULT_SETTINGS, replicas),
     desiredReplicas: replicas,
     createdAt: existing?.createdAt ?? new Date().toISOString(),

@@ -35,7 +35,7 @@ export class ServedVersion {
       version,
       pool: this.#pool,
       policy: this.#policy,
-      codec: new BatchCodec(contract, version.model, version.version),
+      codec: new BatchCodec(version.manifest, version.model, version.version),
       metrics,
       maxLength: parts.maxQueueLength,
     });

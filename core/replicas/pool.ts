@@ -9,9 +9,9 @@ import {
 } from "../errors.ts";
 import type { LogOptions, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
-import { isReady } from "./readiness.ts";
 import type { Replica } from "./replica.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
+import { replicaSource, type ReplicaSource } from "./source.ts";
 
 /** A replica that is scaled away gets this long to finish its batch. */
 const SCALE_DOWN_GRACE_MS = 30_000;
@@ -22,6 +22,7 @@ const MAX_ENDED = 8;
 
 export class ReplicaPool {
   readonly #parts: ReplicaParts;
+  readonly #source: ReplicaSource;
   readonly #onChange: () => void;
   readonly #slots = new Set<Slot>();
   #free: Replica[] = [];
@@ -34,6 +35,7 @@ export class ReplicaPool {
   /** @param onChange a replica became ready, went, or was given up */
   constructor(parts: ReplicaParts, onChange: () => void) {
     this.#parts = parts;
+    this.#source = replicaSource(parts.version.manifest, parts.runtime);
     this.#onChange = onChange;
   }
 
@@ -87,7 +89,7 @@ export class ReplicaPool {
     replica: Replica,
     why: { readonly message: string; readonly isHung: boolean },
   ): Promise<void> {
-    if (!why.isHung && (await isReady(replica.transport))) {
+    if (!why.isHung && (await replica.isReady())) {
       this.release(replica);
       this.#onChange();
       return;
@@ -183,7 +185,7 @@ export class ReplicaPool {
 
   #addSlot(): Slot {
     if (this.#isClosed) throw new ShuttingDownError(`${this.#label} is being stopped`);
-    const slot = new Slot(this.#parts, {
+    const slot = new Slot(this.#parts, this.#source, {
       ready: (replica) => {
         this.#free.push(replica);
         this.#parts.log.info({ replica: replica.id }, "replica ready");

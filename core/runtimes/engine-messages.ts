@@ -1,5 +1,7 @@
-// What an engine streams: JSON lines of builds, pulls and events, and the two outputs of a container in one stream.
+// What an engine streams: JSON lines of builds, pulls and events, a container's two outputs in one stream, files as tar.
 import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { extract } from "tar-stream";
 
 /** One message of a build, a pull or a push; or one event. */
 export interface EngineMessage {
@@ -37,6 +39,15 @@ export async function* jsonLines(stream: Readable, signal: AbortSignal): AsyncIt
 
 function* parsed(lines: readonly string[]): Iterable<EngineMessage> {
   for (const line of lines) if (line.trim() !== "") yield JSON.parse(line) as EngineMessage;
+}
+
+/** Text of the first file in a tar stream. */
+export async function fileOfArchive(stream: Readable): Promise<string | undefined> {
+  for await (const entry of stream.pipe(extract())) {
+    if (entry.header.type === "file") return text(entry);
+    entry.resume();
+  }
+  return undefined;
 }
 
 const HEADER_BYTES = 8;

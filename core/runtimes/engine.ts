@@ -3,11 +3,12 @@ import type { Readable } from "node:stream";
 import Docker from "dockerode";
 import { DiskFullError, EngineRefusedError, EngineUnreachableError, isNodeError } from "../errors.ts";
 import { findEngine, type EngineAddress } from "./engine-address.ts";
-import { jsonLines, type EngineMessage } from "./engine-messages.ts";
+import { fileOfArchive, jsonLines, type EngineMessage } from "./engine-messages.ts";
 
 export type { EngineMessage } from "./engine-messages.ts";
 
 export type Labels = Readonly<Record<string, string>>;
+type LabelFilter = Readonly<Record<string, string | undefined>>;
 
 export interface EngineInfo {
   /** Names the engine, also over its restarts. */
@@ -21,7 +22,7 @@ export interface BuildRequest {
   readonly tag: string;
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly networkMode: string | undefined;
-  readonly shouldPull: boolean;
+  readonly labels: Labels;
   readonly builder: "classic" | "buildkit";
 }
 
@@ -30,6 +31,16 @@ export interface RegistryLogin {
   readonly password?: string;
   readonly identitytoken?: string;
   readonly serveraddress?: string;
+}
+
+/** An image as the engine describes it. */
+export interface ImageState {
+  readonly id: string;
+  /** Names; empty for one that only others are built on. */
+  readonly tags: readonly string[];
+  readonly labels: Labels;
+  /** Unix time, seconds. */
+  readonly createdS: number;
 }
 
 /** A container as the engine describes it. */
@@ -97,7 +108,7 @@ export class Engine {
       rm: true,
       abortSignal: signal,
       ...(request.networkMode === undefined ? {} : { networkmode: request.networkMode }),
-      ...(request.shouldPull ? { pull: true } : {}),
+      labels: { ...request.labels },
       ...(request.builder === "buildkit" ? { version: "2" as const } : {}),
     };
     const sent = Promise.withResolvers<never>();
@@ -110,6 +121,17 @@ export class Engine {
     } finally {
       context.destroy();
     }
+  }
+
+  /** Fetches an image from its registry; that it could not is only a message with `error`, or a refusal. */
+  async *pull(
+    image: string,
+    login: RegistryLogin | undefined,
+    signal: AbortSignal,
+  ): AsyncIterable<EngineMessage> {
+    const options = { abortSignal: signal, ...(login === undefined ? {} : { authconfig: login }) };
+    const stream = await this.#call(`pull ${image}`, () => this.#docker.pull(image, options));
+    yield* jsonLines(stream as Readable, signal);
   }
 
   async *push(
@@ -129,20 +151,42 @@ export class Engine {
     await this.#call(`tag ${image}`, () => this.#docker.getImage(image).tag({ repo: repository, tag }));
   }
 
-  /** Id of an image; undefined when the engine has none of this name. */
-  async findImage(name: string): Promise<string | undefined> {
+  /** undefined when the engine has none of this name. */
+  async findImage(name: string): Promise<ImageState | undefined> {
     const found = await this.#found(`look up image ${name}`, () => this.#docker.getImage(name).inspect());
-    return found?.Id;
+    if (found === undefined) return undefined;
+    return {
+      id: found.Id,
+      tags: found.RepoTags ?? [],
+      labels: found.Config.Labels ?? {},
+      createdS: Date.parse(found.Created) / 1000,
+    };
   }
 
-  /** Names and ids of images with these labels. */
-  async images(
-    labels: Labels,
-  ): Promise<readonly { readonly id: string; readonly tags: readonly string[] }[]> {
+  /** Images with these labels, of any value where none is given. */
+  async images(labels: LabelFilter): Promise<readonly ImageState[]> {
     const images = await this.#call("list images", () =>
       this.#docker.listImages({ filters: JSON.stringify({ label: labelFilter(labels) }) }),
     );
-    return images.map(({ Id: id, RepoTags: tags }) => ({ id, tags: tags ?? [] }));
+    return images.map((image) => ({
+      id: image.Id,
+      tags: (image.RepoTags ?? []).filter((tag) => tag !== "<none>:<none>"),
+      labels: image.Labels ?? {},
+      createdS: image.Created,
+    }));
+  }
+
+  /** Text of a file in an image; undefined when there is no such file. */
+  async readFile(image: string, path: string): Promise<string | undefined> {
+    const container = await this.create("", { Image: image });
+    try {
+      const archive = await this.#found(`read ${path} in image ${image}`, () =>
+        this.#docker.getContainer(container).getArchive({ path }),
+      );
+      return archive === undefined ? undefined : await fileOfArchive(archive as Readable);
+    } finally {
+      await this.remove(container);
+    }
   }
 
   /** Whether it is gone: an image in use stays. */
@@ -156,9 +200,10 @@ export class Engine {
     }
   }
 
+  /** @param name "" lets the engine choose one */
   async create(name: string, request: ContainerRequest): Promise<string> {
     const { id } = await this.#call(`create container ${name}`, () =>
-      this.#docker.createContainer({ name, ...request }),
+      this.#docker.createContainer({ ...(name === "" ? {} : { name }), ...request }),
     );
     return id;
   }
@@ -321,8 +366,8 @@ function stateOf(found: Docker.ContainerInspectInfo): ContainerState {
   };
 }
 
-function labelFilter(labels: Labels): string[] {
-  return Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+function labelFilter(labels: LabelFilter): string[] {
+  return Object.entries(labels).map(([name, value]) => (value === undefined ? name : `${name}=${value}`));
 }
 
 function dockerodeOptions(address: EngineAddress): Docker.DockerOptions {

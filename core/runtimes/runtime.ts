@@ -83,6 +83,8 @@ export interface RuntimeContext {
   readonly runDir: string;
   /** Folder of installed packages, shared by servers. */
   readonly cacheDir: string;
+  /** Private folder for what is kept as long as the server's state, such as lockfiles. Default: `cacheDir`. */
+  readonly keepDir?: string;
   /** Names this server's replicas among those of others: stays the same over restarts of one state folder. */
   readonly owner: string;
 }

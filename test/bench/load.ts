@@ -1,48 +1,169 @@
-// Closed-loop load on 127.0.0.1: so many connections, each with one request on its way, for a bounded time.
-import { Pool } from "undici";
+// The two ways of load: closed loop (so many callers, each with one request on its way) and open loop (requests at
+// given times, whatever the server does). Every reply is held against its query.
+import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
+import { Connection, type RawReply } from "./connection.ts";
 
-export interface LoadOptions {
-  /** Full URL of the POST. */
+/** What is asked, and how a reply is told from a wrong one. */
+export interface Workload {
   readonly url: string;
-  readonly connections: number;
-  readonly seconds: number;
-  /** Body of the n-th request; all differ. */
-  readonly body: (index: number) => string;
-  /** Throws when the reply does not belong to the body. */
-  readonly check: (index: number, reply: string) => void;
+  /** Ready-made requests; query n sends number n modulo their count. */
+  readonly requests: readonly Buffer[];
+  /** Whether this is the right prediction for that request. */
+  readonly isRight: (index: number, body: string) => boolean;
 }
 
-export interface LoadResult {
+interface Latencies {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+export interface ClosedResult extends Latencies {
   readonly requests: number;
   readonly perSecond: number;
-  readonly p50Ms: number;
 }
 
-export async function load(options: LoadOptions): Promise<LoadResult> {
-  const { origin, pathname } = new URL(options.url);
-  const pool = new Pool(origin, { connections: options.connections, pipelining: 1 });
-  const latencies: number[] = [];
+/** @throws Error at the first reply that is not the prediction of its query */
+export async function closedLoop(
+  workload: Workload,
+  { connections, seconds }: { readonly connections: number; readonly seconds: number },
+): Promise<ClosedResult> {
+  const histogram = createHistogram();
   const startedAt = performance.now();
-  const until = startedAt + options.seconds * 1000;
+  const until = startedAt + seconds * 1000;
   let next = 0;
-  const caller = async (): Promise<void> => {
-    while (performance.now() < until) {
-      const index = next++;
-      const askedAt = performance.now();
-      const reply = await pool.request({ method: "POST", path: pathname, body: options.body(index) });
-      const text = await reply.body.text();
-      latencies.push(performance.now() - askedAt);
-      if (reply.statusCode !== 200) throw new Error(`status ${reply.statusCode}: ${text.slice(0, 500)}`);
-      options.check(index, text);
+  const caller = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const connection = new Connection(workload.url);
+      const ask = (): void => {
+        const index = next++ % workload.requests.length;
+        const askedAt = performance.now();
+        connection.send(workload.requests[index] as Buffer, (reply, error) => {
+          const now = performance.now();
+          record(histogram, now - askedAt);
+          const wrong = error ?? wrongness(workload, index, reply as RawReply);
+          if (wrong === undefined && now < until) return ask();
+          connection.close();
+          if (wrong === undefined) resolve();
+          else reject(wrong);
+        });
+      };
+      ask();
+    });
+  await Promise.all(Array.from({ length: connections }, caller));
+  const elapsedS = (performance.now() - startedAt) / 1000;
+  return { requests: histogram.count, perSecond: histogram.count / elapsedS, ...latencies(histogram) };
+}
+
+function wrongness(workload: Workload, index: number, { status, body }: RawReply): Error | undefined {
+  if (status === 200 && workload.isRight(index, body)) return undefined;
+  return new Error(
+    `wrong reply to request ${index} of ${workload.url}: status ${status}, ${body.slice(0, 300)}`,
+  );
+}
+
+export interface OpenResult extends Latencies {
+  readonly total: number;
+  /** Right predictions within the objective, counted from the time the request was due. */
+  readonly inTime: number;
+  /** Right predictions after it. */
+  readonly late: number;
+  /** Default outputs and errors of status 503 and 504: given up in the open. */
+  readonly givenUp: number;
+}
+
+export interface OpenOptions {
+  /** When each request is due, ms from the start, ascending. */
+  readonly arrivals: Float64Array;
+  readonly objectiveMs: number;
+}
+
+/** More than this many at once means that the server has stopped. */
+const MAX_CONNECTIONS = 4096;
+
+/**
+ * Sends each request when it is due, on a connection of its own if all others are busy; latency counts from then, not
+ * from when it could be sent, so that a slow server cannot hide its queue (coordinated omission).
+ * @throws Error at the first reply that is neither the prediction of its query nor a refusal
+ */
+export async function openLoop(workload: Workload, options: OpenOptions): Promise<OpenResult> {
+  return new OpenLoop(workload, options).run();
+}
+
+class OpenLoop {
+  readonly #workload: Workload;
+  readonly #options: OpenOptions;
+  readonly #histogram = createHistogram();
+  readonly #free: Connection[] = [];
+  readonly #all: Connection[] = [];
+  readonly #over: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly #counts = { inTime: 0, late: 0, givenUp: 0 };
+  #startedAt = 0;
+  #next = 0;
+  #answered = 0;
+
+  constructor(workload: Workload, options: OpenOptions) {
+    this.#workload = workload;
+    this.#options = options;
+  }
+
+  async run(): Promise<OpenResult> {
+    this.#startedAt = performance.now();
+    this.#tick();
+    try {
+      await this.#over.promise;
+    } finally {
+      for (const connection of this.#all) connection.close();
     }
-  };
-  await Promise.all(Array.from({ length: options.connections }, caller));
-  const seconds = (performance.now() - startedAt) / 1000;
-  await pool.close();
-  latencies.sort((one, other) => one - other);
-  return {
-    requests: latencies.length,
-    perSecond: latencies.length / seconds,
-    p50Ms: latencies[latencies.length >> 1] ?? 0,
-  };
+    return { total: this.#options.arrivals.length, ...this.#counts, ...latencies(this.#histogram) };
+  }
+
+  #tick(): void {
+    const { arrivals } = this.#options;
+    const now = performance.now() - this.#startedAt;
+    while (this.#next < arrivals.length && (arrivals[this.#next] as number) <= now) this.#send(this.#next++);
+    const due = arrivals[this.#next];
+    if (due !== undefined) setTimeout(() => this.#tick(), due - now);
+  }
+
+  #send(at: number): void {
+    const { requests, url } = this.#workload;
+    const index = at % requests.length;
+    let connection = this.#free.pop();
+    if (connection === undefined) {
+      if (this.#all.length === MAX_CONNECTIONS) return this.#over.reject(new Error(`${url} answers no more`));
+      connection = new Connection(url);
+      this.#all.push(connection);
+    }
+    const used = connection;
+    used.send(requests[index] as Buffer, (reply, error) => {
+      const latencyMs = performance.now() - this.#startedAt - (this.#options.arrivals[at] as number);
+      const wrong = reply === undefined ? error : this.#count(index, reply, latencyMs);
+      if (wrong !== undefined) return this.#over.reject(wrong);
+      this.#free.push(used);
+      this.#answered += 1;
+      if (this.#answered === this.#options.arrivals.length) this.#over.resolve();
+    });
+  }
+
+  #count(index: number, reply: RawReply, latencyMs: number): Error | undefined {
+    if (reply.status === 503 || reply.status === 504 || reply.body.includes('"default":true')) {
+      this.#counts.givenUp += 1;
+      return undefined;
+    }
+    const wrong = wrongness(this.#workload, index, reply);
+    if (wrong !== undefined) return wrong;
+    record(this.#histogram, latencyMs);
+    if (latencyMs <= this.#options.objectiveMs) this.#counts.inTime += 1;
+    else this.#counts.late += 1;
+    return undefined;
+  }
+}
+
+/** Node's histogram is an HdrHistogram; it counts whole numbers: microseconds. */
+function record(histogram: RecordableHistogram, ms: number): void {
+  histogram.record(Math.max(1, Math.round(ms * 1000)));
+}
+
+function latencies(histogram: RecordableHistogram): Latencies {
+  return { p50Ms: histogram.percentile(50) / 1000, p99Ms: histogram.percentile(99) / 1000 };
 }

@@ -1,172 +1,109 @@
-// `npm run bench [-- --seconds 2 --rounds 3]`: the whole path against a bare echo, as ratios within one run.
-// With `--runtimes` (and `--base-image`) it compares the Docker runtime with the process runtime instead.
-import { readFile } from "node:fs/promises";
+// `npm run bench`: every part in turn, one table each, figures as ratios to a yardstick of the same run.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { connect, deployFunction, deployOnnxModel, type Windjammer } from "windjammer";
-import { load, type LoadResult } from "./load.ts";
-import { cpuMs, startServer } from "./processes.ts";
-import { compareRuntimes } from "./runtimes.ts";
+import { measureBatching } from "./batching.ts";
+import { ALL_POLICIES, measureGoodput } from "./goodput.ts";
+import { measureIsolation } from "./isolation.ts";
+import { type Effort, type Lab, startLab, startPlain } from "./lab.ts";
+import { measureModels } from "./model-bound.ts";
+import { writeOnnxModels } from "./onnx-models.ts";
+import { measurePath, type Peer } from "./path.ts";
+import { Report, type Table } from "./report.ts";
+import { measureApplications, measureReplicas, measureStart } from "./scale.ts";
+import { secondsOf, soak } from "./soak.ts";
+
+const HELP = `npm run bench -- [options]
+  --quick              less of everything, under a minute
+  --parts a,b          of path, model, batching, goodput, applications, replicas, start, isolation (which needs Docker);
+                       default: all but isolation; with --quick: path, goodput
+  --connections 1,64   of the part path
+  --seconds 2          a sample
+  --repeats 7          samples of each, interleaved
+  --peer name=url      any other server in the table of the part path: takes {"input": [784 numbers]} by POST
+  --base-image image   of the part isolation
+  --soak 10m           nothing but load for so long
+  --json file          writes all figures as JSON, too`;
 
 const { values: flags } = parseArgs({
   options: {
-    seconds: { type: "string", default: "2" },
-    rounds: { type: "string", default: "3" },
-    runtimes: { type: "boolean" },
+    quick: { type: "boolean", default: false },
+    parts: { type: "string" },
+    connections: { type: "string" },
+    seconds: { type: "string" },
+    repeats: { type: "string" },
+    peer: { type: "string", multiple: true, default: [] },
     "base-image": { type: "string" },
+    soak: { type: "string" },
+    json: { type: "string" },
+    help: { type: "boolean", default: false },
   },
 });
-const seconds = Number(flags.seconds);
-const rounds = Number(flags.rounds);
-const file = (path: string): string => new URL(path, import.meta.url).pathname;
 
-interface Row {
-  readonly name: string;
-  readonly application: string;
-  readonly body: (index: number) => string;
-  readonly check: (index: number, reply: string) => void;
-}
-
-interface Sample extends LoadResult {
-  /** Of the frontend, or of the echo server. */
-  readonly cpuUs: number;
-  /** Of frontend and replicas together. */
-  readonly allCpuUs: number;
-}
-
-const images = JSON.parse(await readFile(file("../../examples/digits/digits-cases.json"), "utf8")) as {
-  images: unknown[];
-  digits: number[];
+const { quick } = flags;
+const effort: Effort = {
+  seconds: Number(flags.seconds ?? (quick ? 0.5 : 2)),
+  repeats: Number(flags.repeats ?? (quick ? 3 : 7)),
 };
-const flat = images.images.map((image) => (image as number[][][]).flat(2));
+const peers: readonly Peer[] = flags.peer.map((text) => {
+  const at = text.indexOf("=");
+  return { name: text.slice(0, at), url: text.slice(at + 1) };
+});
 
-function first(values: readonly number[], index: number): string {
-  // Every body differs in its first number, so that no cache could answer it.
-  return `{"input":[${[values[0] ?? 0, ...values.slice(1)].map((value, at) => (at === 0 ? value + (index % 1000) / 1e6 : value)).join(",")}]}`;
-}
+type Models = Awaited<ReturnType<typeof writeOnnxModels>>;
 
-const rows: readonly Row[] = [
-  {
-    name: "function, 4 numbers",
-    application: "first",
-    body: (index) => `{"input":[${index},2.5,3.25,4]}`,
-    check: (index, reply) => expectOutput(reply, index),
+const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
+  path: async (models) => {
+    await using echo = await startPlain("echo-server");
+    await using ingress = await startPlain("ingress-server");
+    const connections = (flags.connections ?? (quick ? "1,64" : "1,16,64,256")).split(",").map(Number);
+    return inLab((lab) => measurePath({ lab, echo, ingress, models, peers, connections, effort }));
   },
-  {
-    name: "function, 784 numbers",
-    application: "first",
-    body: (index) => `{"input":[${index},${"0.123456,".repeat(782)}1]}`,
-    check: (index, reply) => expectOutput(reply, index),
-  },
-  {
-    name: "ONNX digits, 64 numbers",
-    application: "digits",
-    body: (index) => first(flat[index % flat.length] ?? [], index),
-    check: (index, reply) => {
-      const { output } = JSON.parse(reply) as { output: { digit: number } };
-      if (output.digit !== images.digits[index % flat.length]) throw new Error(`wrong digit: ${reply}`);
-    },
-  },
-];
+  model: (models) => inLab((lab) => measureModels({ lab, models, effort })),
+  batching: () => inLab((lab) => measureBatching(lab, effort)),
+  goodput: () =>
+    inLab((lab) =>
+      measureGoodput(lab, {
+        seconds: quick ? 3 : 20,
+        loads: quick ? [0.9, 1.5] : [0.5, 0.9, 1.1, 1.5],
+        policies: quick ? ["slo"] : ALL_POLICIES,
+        hasBursts: !quick,
+      }),
+    ),
+  applications: () => measureApplications(quick ? [1, 1000] : [1, 10, 100, 1000], effort),
+  replicas: () => inLab((lab) => measureReplicas(lab, quick ? [1, 4] : [1, 4, 16, 64], effort)),
+  start: () => measureStart([0, 1000], effort.repeats),
+  isolation: () => measureIsolation(flags["base-image"], effort),
+};
 
-function expectOutput(reply: string, value: number): void {
-  const { output, length } = JSON.parse(reply) as { output?: number; length?: number };
-  if (length === undefined && output !== value) throw new Error(`expected ${value}, got ${reply}`);
+async function inLab(measure: (lab: Lab) => Promise<Table>): Promise<Table> {
+  await using lab = await startLab();
+  return await measure(lab);
 }
 
-async function deploy(wj: Windjammer): Promise<void> {
-  await deployFunction(wj, { name: "first", version: "1", inputType: "doubles", module: file("first.ts") });
-  await deployOnnxModel(wj, {
-    name: "digits",
-    version: "1",
-    model: file("../../examples/digits/digits.onnx"),
-    inputType: "floats",
-  });
+function soakFor(seconds: number): Promise<Table> {
+  return inLab((lab) => soak(lab, seconds));
 }
 
-/** A server under load: where, and its processes, the one that answers first. */
-interface Target {
-  readonly url: string;
-  readonly pids: readonly number[];
-}
-
-async function sample(row: Row, { url, pids }: Target, connections: number): Promise<Sample> {
-  const own = pids.slice(0, 1);
-  const [before, allBefore] = [await cpuMs(own), await cpuMs(pids)];
-  const check = url.includes("predict") ? row.check : () => undefined;
-  const result = await load({ url, connections, seconds, body: row.body, check });
-  const perRequest = (ms: number): number => (ms * 1000) / result.requests;
-  return {
-    ...result,
-    cpuUs: perRequest((await cpuMs(own)) - before),
-    allCpuUs: perRequest((await cpuMs(pids)) - allBefore),
-  };
-}
-
-function median(samples: readonly Sample[], key: keyof Sample): number {
-  const sorted = samples.map((one) => one[key]).toSorted((one, other) => one - other);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
-}
-
-interface Servers {
-  readonly echo: Target;
-  readonly queryUrl: string;
-  /** The frontend, then its replicas. */
-  readonly pids: readonly number[];
-}
-
-async function measure(row: Row, connections: number, servers: Servers): Promise<string> {
-  const bare: Sample[] = [];
-  const whole: Sample[] = [];
-  for (let round = -1; round < rounds; round++) {
-    const echo = await sample(row, servers.echo, connections);
-    const path = await sample(
-      row,
-      { url: `${servers.queryUrl}/${row.application}/predict`, pids: servers.pids },
-      connections,
-    );
-    // The first round warms up.
-    if (round >= 0) {
-      bare.push(echo);
-      whole.push(path);
+async function main(): Promise<void> {
+  const byDefault = quick ? ["path", "goodput"] : Object.keys(PARTS).filter((part) => part !== "isolation");
+  const names = flags.parts?.split(",") ?? byDefault;
+  const folder = await mkdtemp(join(tmpdir(), "windjammer-bench-models-"));
+  try {
+    const models = await writeOnnxModels(folder);
+    const report = new Report();
+    for (const name of flags.soak === undefined ? names : []) {
+      const part = PARTS[name];
+      if (part === undefined) throw new Error(`no part ${name}; they are ${Object.keys(PARTS).join(", ")}`);
+      report.add(await part(models));
     }
+    if (flags.soak !== undefined) report.add(await soakFor(secondsOf(flags.soak)));
+    if (flags.json !== undefined) await report.write(flags.json);
+  } finally {
+    await rm(folder, { recursive: true });
   }
-  const ratio = (key: keyof Sample): string =>
-    (median(whole, key) / median(bare, key === "allCpuUs" ? "cpuUs" : key)).toFixed(2);
-  const ms = (samples: readonly Sample[]): string => median(samples, "p50Ms").toFixed(2);
-  return `| ${row.name} | ${connections} | ${Math.round(median(whole, "perSecond"))} | ${ratio("perSecond")} | ${ratio("cpuUs")} | ${ratio("allCpuUs")} | ${ms(whole)} (${ms(bare)}) |`;
 }
 
-if (flags.runtimes === true) await compareRuntimes({ seconds, rounds, baseImage: flags["base-image"] });
-else await compareWithEcho();
-
-async function compareWithEcho(): Promise<void> {
-  await using echo = await startServer([file("echo-server.ts")], /http:\S+/);
-  await using wj = await startServer(
-    [
-      file("../../dist/core/cli/main.js"),
-      "start",
-      "--port",
-      "0",
-      "--admin-port",
-      "0",
-      "--state-dir",
-      `${process.env["TMPDIR"] ?? "/tmp"}/windjammer-bench-${process.pid}`,
-      "--log-level",
-      "warn",
-    ],
-    /management API\s+(http:\S+)/,
-  );
-  await using client = await connect(wj.url);
-  await deploy(client);
-  const replicas = await client.replicas();
-  const servers: Servers = {
-    echo: { url: `${echo.url}/`, pids: [echo.pid] },
-    queryUrl: client.url,
-    pids: [wj.pid, ...replicas.map((replica) => Number(replica.handle))],
-  };
-  console.log(
-    "| row | connections | requests/s | × echo | frontend CPU ÷ echo's | all CPU ÷ echo's | p50 ms (echo) |\n|---|---|---|---|---|---|---|",
-  );
-  for (const row of rows)
-    for (const connections of [1, 64]) console.log(await measure(row, connections, servers));
-}
+if (flags.help) console.log(HELP);
+else await main();

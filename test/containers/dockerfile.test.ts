@@ -7,6 +7,7 @@ const plain: ImageSpec = {
   aptPackages: [],
   buildAptPackages: [],
   packages: {},
+  packagesKey: "k1",
   scripts: [],
   hasLockfile: false,
   hasNpmrc: false,
@@ -72,7 +73,10 @@ describe("a Dockerfile", () => {
     });
     const [stage = "", image = ""] = text.split("\n\n");
     expect(stage).toMatch(/^FROM node:24-bookworm-slim AS packages$/m);
-    expect(stage).toContain("COPY package.json package-lock.json .npmrc ./");
+    expect(stage).toContain("COPY package.json package-lock.json ./");
+    expect(stage).toContain("RUN --mount=type=bind,source=.npmrc,target=/run/npmrc export ");
+    expect(stage).toContain("npm_config_userconfig=/run/npmrc");
+    expect(stage).toContain('LABEL windjammer.stage="k1"');
     expect(stage).toContain("npm ci --omit=dev");
     expect(stage).toContain("--ignore-scripts");
     expect(stage).toContain("npm rebuild --ignore-scripts=false --foreground-scripts -- bcrypt");

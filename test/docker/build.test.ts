@@ -71,7 +71,7 @@ describe.skipIf(!hasEngine)("an image", () => {
     await using bench = await dockerBench({ baseImage: "localhost:1/no-such-image:1" });
     const failure = bench.prepare(await bench.bundle(SOURCE));
     await expect(failure).rejects.toThrow(ImageBuildError);
-    await expect(failure).rejects.toThrow(/step 1\/\d+ \(FROM localhost:1\/no-such-image:1\)/);
+    await expect(failure).rejects.toThrow(/pulling localhost:1\/no-such-image:1 failed: /);
   });
 
   it("is pushed again and again to a registry that does not answer, and the error names both", async () => {
@@ -80,7 +80,7 @@ describe.skipIf(!hasEngine)("an image", () => {
     await expect(bench.prepare(bundle)).rejects.toThrow(
       /pushing 127\.0\.0\.1:1\/models\/bench:\w+ failed: .*connection refused/,
     );
-    expect(bench.reports.filter((line) => line.startsWith("pushing failed, attempt"))).toHaveLength(1);
+    expect(bench.reports.filter((line) => line.endsWith("; attempt 1 of 2"))).toHaveLength(1);
     await bench.runtime.forget?.(bundle.hash);
   });
 

@@ -1,7 +1,7 @@
 // Turns the end of a failed build into an error that names the step, its last lines, and what to try.
 import { DiskFullError, ImageBuildError, type WindjammerError } from "../../errors.ts";
 import { installError } from "../npm-errors.ts";
-import { shortened, type BuildOutcome } from "./build-log.ts";
+import { placeOf, shortened, type BuildOutcome } from "./build-log.ts";
 
 const TAIL_LINES = 20;
 
@@ -25,7 +25,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /unauthorized|authentication required|denied/i,
-    "the registry wants a login: correct user and password of the option push",
+    "the registry wants a login: correct user and password of the option push, or of pullLogin",
   ],
 ];
 
@@ -37,8 +37,7 @@ export function buildError(what: string, outcome: BuildOutcome): WindjammerError
     logTail: [...lines.slice(-TAIL_LINES), error],
     ...(step === undefined ? {} : { step: step.number, steps: step.total, instruction: step.instruction }),
   };
-  const where =
-    step === undefined ? "" : ` at step ${step.number}/${step.total} (${shortened(step.instruction)})`;
+  const where = step === undefined ? "" : ` at step ${placeOf(step)} (${shortened(step.instruction)})`;
   if (/no space left on device/i.test(everything)) {
     return new DiskFullError(
       `${what} failed${where}: the engine's disk is full; docker system df shows what takes the space, docker image prune frees some`,

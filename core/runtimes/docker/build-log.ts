@@ -3,15 +3,18 @@ import { stripVTControlCharacters } from "node:util";
 import { LineSplitter } from "../lines.ts";
 import type { EngineMessage } from "../engine.ts";
 import type { Report } from "../runtime.ts";
+import { readTrace, TRACE_ID, type Vertex } from "./buildkit-trace.ts";
 
 /** Lines of the running step that are kept for an error. */
 const KEPT_LINES = 100;
 const PERCENT_STEP = 10;
 
-/** One step of a Dockerfile. */
+/** One step of a Dockerfile: BuildKit counts those of each stage apart, the classic builder all. */
 export interface BuildStep {
   readonly number: number;
   readonly total: number;
+  /** Undefined where steps are counted over all stages. */
+  readonly stage?: string | undefined;
   readonly instruction: string;
 }
 
@@ -33,6 +36,8 @@ export class BuildLog {
   readonly #subject: string;
   readonly #splitter = new LineSplitter();
   readonly #layers = new Map<string, { readonly current: number; readonly total: number }>();
+  /** BuildKit's running steps, by digest: several at once. */
+  readonly #running = new Map<string, RunningStep>();
   #step: BuildStep | undefined;
   #isAnnounced = true;
   #lines: string[] = [];
@@ -63,6 +68,7 @@ export class BuildLog {
     if (message.stream !== undefined)
       this.#splitter.push(Buffer.from(message.stream)).forEach((line) => this.#line(line));
     if (message.status !== undefined) this.#status(message);
+    if (message.id === TRACE_ID) this.#trace(message.aux);
     const digest = (message.aux as { Digest?: unknown } | undefined)?.Digest;
     if (typeof digest === "string") this.#digest = digest;
   }
@@ -85,6 +91,38 @@ export class BuildLog {
     }
   }
 
+  #trace(aux: unknown): void {
+    const { vertexes, logs } = readTrace(aux);
+    for (const vertex of vertexes) this.#vertex(vertex);
+    for (const { vertex, data } of logs) {
+      const running = this.#running.get(vertex);
+      if (running === undefined) continue;
+      this.#step = running.step;
+      this.#lines = running.lines;
+      for (const line of running.splitter.push(data)) {
+        const text = stripVTControlCharacters(line).trimEnd();
+        if (text !== "") this.#output(text);
+      }
+    }
+  }
+
+  #vertex({ digest, name, isCached, hasStarted, error }: Vertex): void {
+    const running = this.#running.get(digest) ?? begun(name);
+    if (running === undefined || !hasStarted) return;
+    if (!this.#running.has(digest)) {
+      this.#running.set(digest, running);
+      this.#step = running.step;
+      this.#lines = running.lines;
+      this.#isAnnounced = false;
+      // What is in the engine already is no step that was saved.
+      if (isCached && !running.step.instruction.startsWith("FROM")) this.#cachedSteps++;
+      this.#announce(isCached);
+    }
+    if (error === "") return;
+    this.#step = running.step;
+    this.#lines = running.lines;
+  }
+
   #output(line: string): void {
     this.#announce(false);
     this.#lines.push(line);
@@ -96,10 +134,12 @@ export class BuildLog {
   #announce(isCached: boolean): void {
     if (this.#isAnnounced || this.#step === undefined) return;
     this.#isAnnounced = true;
-    const { number, total, instruction } = this.#step;
-    this.#report(`step ${number}/${total}${isCached ? " (cached)" : ""}: ${shortened(instruction)}`, {
+    const { number, total, stage, instruction } = this.#step;
+    const cached = isCached ? " (cached)" : "";
+    this.#report(`step ${placeOf(this.#step)}${cached}: ${shortened(instruction)}`, {
       buildStep: number,
       buildSteps: total,
+      ...(stage === undefined ? {} : { buildStage: stage }),
       isCached,
     });
   }
@@ -124,6 +164,26 @@ export class BuildLog {
     const verb = status.startsWith("Pushing") ? "pushing" : "pulling";
     this.#report(`${verb} ${this.#subject}: ${percent} %`, { percent });
   }
+}
+
+interface RunningStep {
+  readonly step: BuildStep;
+  readonly splitter: LineSplitter;
+  readonly lines: string[];
+}
+
+/** @returns undefined for what is no step of the Dockerfile, such as sending the context */
+function begun(name: string): RunningStep | undefined {
+  const parts = /^\[(?:(\S+) +)?(\d+)\/(\d+)\] ([^]*)$/.exec(name);
+  if (parts === null) return undefined;
+  const [, stage, number, total, instruction = ""] = parts;
+  const step = { number: Number(number), total: Number(total), stage, instruction };
+  return { step, splitter: new LineSplitter(), lines: [] };
+}
+
+/** "3/5", "3/5 of packages". */
+export function placeOf({ number, total, stage }: BuildStep): string {
+  return `${number}/${total}${stage === undefined ? "" : ` of ${stage}`}`;
 }
 
 /** An instruction in a line: continued ones are long. */

@@ -1,5 +1,6 @@
 // The Docker runtime: images of bundles, replicas as containers, and what an earlier frontend left on the engine.
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
   EngineRefusedError,
@@ -24,6 +25,7 @@ import { ContainerReplica } from "./container.ts";
 import { containerUser, Folders, replicaFolder, type ContainerUser, type ReplicaFolder } from "./folders.ts";
 import { Images } from "./images.ts";
 import type { ContainerOptions, DockerOptions } from "./index.ts";
+import { Lockfiles } from "./lockfiles.ts";
 import { LABEL, ownerLabels, replicaLabels, replicaOf } from "./labels.ts";
 import { memoryLimitMb, PORT_KEY, replicaRequest, type Transport } from "./request.ts";
 import { bestTransport } from "./sharing.ts";
@@ -93,7 +95,8 @@ export class DockerRuntime implements Runtime {
       all: () => this.#running.values(),
       signal: watch.signal,
     });
-    const images = new Images(engine, this.#options);
+    const lockfiles = new Lockfiles(join(context.keepDir ?? context.cacheDir, "lockfiles"));
+    const images = new Images(engine, this.#options, lockfiles);
     const building = new AbortController();
     this.#opened = { engine, info, context, user, folders, images, building, watch, watching };
     for (const state of live) this.#adopt(state, this.#opened);

@@ -39,15 +39,22 @@ export interface DockerOptions extends ContainerOptions {
   readonly host?: string | undefined;
   /** Image with Node 24 that models are built on. Default "node:24-bookworm-slim". */
   readonly baseImage?: string | undefined;
-  /** Whether the base image is asked for anew at every build. Default "missing". */
+  /**
+   * When the base image is fetched: "missing" where the engine has none of this name, "always" at every deployment and
+   * start of the server. An image built on another base is built anew. Default "missing".
+   */
   readonly pull?: "missing" | "always" | undefined;
+  /** Login for pulling the base image. Default: none. */
+  readonly pullLogin?: RegistryLogin | undefined;
+  /** Builder of the engine: "auto" takes the classic one, and BuildKit for an `npmrc` or where there is no other. Default "auto". */
+  readonly builder?: "auto" | "classic" | "buildkit" | undefined;
   /** Debian packages in every image. Default: none. */
   readonly aptPackages?: readonly string[] | undefined;
   /** Debian packages for installing npm packages only, such as python3, make and g++. Default: none. */
   readonly buildAptPackages?: readonly string[] | undefined;
-  /** Text of an .npmrc for installing packages, such as a private registry with its token. Not in the image. Default: none. */
+  /** Text of an .npmrc for installing packages, such as a private registry with its token. In no layer. Default: none. */
   readonly npmrc?: string | undefined;
-  /** Arguments of the build, such as proxies. Default: none. */
+  /** Arguments of the build, such as proxies. The engine's build history shows them: not for secrets. Default: none. */
   readonly buildArgs?: Readonly<Record<string, string>> | undefined;
   /** Network of the build's steps, such as "host". Default: the engine's own. */
   readonly buildNetwork?: string | undefined;

@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { ENV } from "../../../containers/protocol.ts";
 import { processEnvironment } from "../../config.ts";
+import type { ReplicaAddress } from "../../types.ts";
 import type { ReplicaSpec } from "../runtime.ts";
 import type { ReplicaFolder } from "./run-dir.ts";
 
@@ -36,6 +37,10 @@ export interface Command {
   readonly file: string;
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
+  /** Working folder. Default: the replica's own. */
+  readonly cwd?: string;
+  /** Where it may listen. Default: on the replica's socket. */
+  readonly address?: ReplicaAddress;
 }
 
 export function containerCommand(

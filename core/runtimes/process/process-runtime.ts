@@ -22,8 +22,10 @@ import { ChildReplica } from "./child.ts";
 import { containerCommand } from "./launch.ts";
 import { LogFile } from "../log-file.ts";
 import { PackageCache } from "./package-cache.ts";
+import { watchMemory } from "./memory-watch.ts";
 import { findLostPackage, preparePackages } from "./packages.ts";
 import { processIdentity } from "./process-info.ts";
+import { programCommand } from "./program.ts";
 import { ReplicaLog } from "../replica-log.ts";
 import { RunDir, type ReplicaFolder } from "./run-dir.ts";
 
@@ -52,7 +54,7 @@ export class ProcessRuntime implements Runtime {
     isolation: "process",
     hasGpu: false,
     survivesFrontend: false,
-    runs: ["node"],
+    runs: ["node", "command"],
     enforces: ["memory"],
   };
   readonly #settings: ProcessRuntimeSettings;
@@ -153,13 +155,20 @@ export class ProcessRuntime implements Runtime {
       await runDir.release(folder).catch(() => {});
     };
     try {
-      const command = containerCommand(spec, folder, this.#settings);
+      const { container } = spec.bundle.manifest;
+      const command =
+        container?.kind === "command"
+          ? await programCommand(spec, folder, container)
+          : containerCommand(spec, folder, this.#settings);
       replica = await ChildReplica.start({ spec, folder, command, log, release });
     } catch (error) {
       await release();
       throw toWindjammerError(error);
     }
     this.#running.add(replica);
+    const { memoryMb } = spec.limits;
+    if (memoryMb !== undefined && spec.bundle.manifest.container?.kind === "command")
+      void watchMemory(replica, log, memoryMb);
     await this.#record(replica, folder, runDir);
     return replica;
   }

@@ -1,0 +1,103 @@
+// Part "model": what of a model's own speed is left behind the whole path, with one replica and with two.
+import { execFile } from "node:child_process";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { deployOnnxModel } from "windjammer";
+import { type Effort, file, type Lab, sample, type Sample } from "./lab.ts";
+import { PIXELS } from "./onnx-models.ts";
+import { pixelQueries } from "./queries.ts";
+import type { Table } from "./report.ts";
+import { figureOf, ratio } from "./statistics.ts";
+
+interface LoopResult {
+  readonly perSecond: number;
+  readonly cpuUs: number;
+}
+
+export interface ModelParts {
+  readonly lab: Lab;
+  readonly models: { readonly mlp: string; readonly convnet: string };
+  readonly effort: Effort;
+}
+
+export async function measureModels({ lab, models, effort }: ModelParts): Promise<Table> {
+  const rows: Table["rows"][number][] = [];
+  for (const [model, source] of Object.entries(models)) {
+    const name = `loop-${model}`;
+    await deployOnnxModel(lab.client, { name, version: "1", model: source, inputType: "floats" });
+    const workload = await pixelQueries(lab.urlOf(name), PIXELS);
+    const files = await filesOf(lab.stateDir, source);
+    for (const replicas of [1, 2]) {
+      await lab.client.scale(name, replicas);
+      const pids = await lab.pidsOf(name);
+      await sample({ workload, pids }, 64, 1);
+      const before = await lab.batches(name);
+      const path: Sample[] = [];
+      const loop: LoopResult[] = [];
+      const alone: LoopResult[] = [];
+      for (let round = 0; round < effort.repeats; round++) {
+        path.push(await sample({ workload, pids }, 64, effort.seconds));
+        const { queries, batches } = await lab.batches(name);
+        const size = Math.max(1, Math.round((queries - before.queries) / (batches - before.batches)));
+        loop.push(await runLoop(files, size, effort.seconds));
+        alone.push(await runLoop(files, 1, effort.seconds));
+      }
+      const after = await lab.batches(name);
+      const rates = path.map((one) => one.perSecond);
+      rows.push([
+        model,
+        replicas,
+        (after.queries - before.queries) / (after.batches - before.batches),
+        figureOf(path, (one) => one.perSecond),
+        figureOf(loop, (one) => one.perSecond),
+        ratio(
+          rates,
+          loop.map((one) => one.perSecond),
+        ),
+        ratio(
+          rates,
+          alone.map((one) => one.perSecond),
+        ),
+        figureOf(path, (one) => one.allCpuUs).median,
+        figureOf(loop, (one) => one.cpuUs).median,
+      ]);
+    }
+    await lab.client.scale(name, 0);
+  }
+  return {
+    part: "model",
+    yardstick:
+      "Yardstick: the model's own loader called in a loop in a process of its own, at the mean batch size of the path, asked in turn with it. 64 connections.",
+    columns: [
+      "model",
+      "replicas",
+      "batch",
+      "path, rows/s",
+      "loop, rows/s",
+      "path ÷ loop",
+      "path ÷ loop at batch 1",
+      "path CPU µs a row",
+      "loop CPU µs a row",
+    ],
+    rows,
+  };
+}
+
+const run = promisify(execFile);
+
+async function runLoop(files: string, size: number, seconds: number): Promise<LoopResult> {
+  const program = file("programs/loader-loop.ts");
+  const args = ["--conditions=windjammer-source", program, files, String(size), String(seconds)];
+  return JSON.parse((await run(process.execPath, args)).stdout) as LoopResult;
+}
+
+/** Where the server keeps the bundle that holds this model file. */
+async function filesOf(stateDir: string, model: string): Promise<string> {
+  const wanted = await readFile(model);
+  for (const entry of await readdir(stateDir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.endsWith(".onnx")) continue;
+    if (wanted.equals(await readFile(join(entry.parentPath, entry.name)))) return entry.parentPath;
+  }
+  throw new Error(`no bundle with ${model} in ${stateDir}`);
+}

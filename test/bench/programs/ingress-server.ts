@@ -1,0 +1,35 @@
+// The frontend without a hop: its own HTTP server, dialect, contract check, router and metrics before a version that
+// answers each query at once with its first number.
+import { encodeBytes } from "../../../containers/tensors.ts";
+import type { ServerConfig } from "../../../core/config.ts";
+import { QueryServer } from "../../../core/frontend/server.ts";
+import { createLog } from "../../../core/log.ts";
+import { BatchOutputs, type Query } from "../../../core/query/query.ts";
+import { fakes, valueManifest } from "../../core/query/fakes.ts";
+
+function answer(query: Query): void {
+  const { data } = query.row.tensors[0] as { data: Uint8Array };
+  const first = new DataView(data.buffer, data.byteOffset).getFloat64(0, true);
+  const text = Buffer.from(String(first));
+  const tensor = {
+    name: "output",
+    datatype: "BYTES",
+    shape: [1],
+    data: encodeBytes([text]),
+    contentType: "json",
+  } as const;
+  query.settle({ kind: "ok", outputs: new BatchOutputs([tensor], 1), index: 0 });
+}
+
+const { predictor, router, metrics, served } = fakes(valueManifest("doubles"));
+// What it was given is not to be kept.
+served.enqueue = answer;
+const config: Pick<ServerConfig, "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs"> = {
+  host: "127.0.0.1",
+  port: 0,
+  maxBodyBytes: 2 ** 26,
+  maxInputs: 1000,
+  requestTimeoutMs: 30_000,
+};
+const server = new QueryServer({ predictor, router, metrics, config, log: createLog("warn") });
+console.log(`${await server.listen()}/digits/predict`);
