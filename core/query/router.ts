@@ -155,14 +155,13 @@ export class Router {
 
   /** Whether a version answers, in the Open Inference Protocol's words, and why not. */
   stateOf(version: Version): VersionState {
-    const { serving, opening } = this.#parts;
-    const served = serving.find(version.model, version.version);
+    const served = this.#parts.serving.find(version.model, version.version);
     if (served !== undefined && served.readyCount > 0) return { state: "READY", reason: "" };
-    const state = opening?.openingOf(version);
-    const reason = served?.lastTrouble() ?? state?.lastError ?? "";
+    const opening = this.#parts.opening?.openingOf(version);
+    const reason = served?.lastTrouble() ?? opening?.lastError ?? "";
     const isWanted = served !== undefined && version.desiredReplicas > 0;
-    if (state?.isOpening === true || isWanted) return { state: "LOADING", reason };
-    return { state: "UNAVAILABLE", reason: reason === "" ? "unloaded" : reason };
+    if (isWanted || opening?.isOpening === true) return { state: "LOADING", reason };
+    return unavailable(reason);
   }
 
   /** Queue of the current version of an application, or of a model of that name, if it has one that runs. */
@@ -257,6 +256,10 @@ export class Router {
       details: { application: shorten(name) },
     });
   }
+}
+
+function unavailable(reason: string): VersionState {
+  return { state: "UNAVAILABLE", reason: reason === "" ? "unloaded" : reason };
 }
 
 /** The cache goes on as long as neither its settings nor the version's content change; another one starts empty. */

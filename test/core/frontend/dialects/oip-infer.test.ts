@@ -260,15 +260,16 @@ describe("binary", () => {
   });
 });
 
-describe("values", () => {
-  const doubles = (query: Query): void => {
-    const { data } = query.row.tensors[0] ?? { data: new Uint8Array() };
-    const total = new Float64Array(data.slice().buffer).reduce((a, b) => a + b, 0);
-    query.settle({ kind: "ok", outputs: jsonOutputs([JSON.stringify({ total })]), index: 0 });
-  };
+/** Answers with the sum of a row of doubles. */
+function total(query: Query): void {
+  const { data } = query.row.tensors[0] ?? { data: new Uint8Array() };
+  const sum = new Float64Array(data.slice().buffer).reduce((a, b) => a + b, 0);
+  query.settle({ kind: "ok", outputs: jsonOutputs([JSON.stringify({ total: sum })]), index: 0 });
+}
 
+describe("values", () => {
   test("vectors of numbers come dense or ragged, and JSON goes as BYTES", async () => {
-    await using server = await startTestServer(fakes(valueManifest("doubles"), {}, doubles));
+    await using server = await startTestServer(fakes(valueManifest("doubles"), {}, total));
     const send = async (fields: object): Promise<TestReply> =>
       server.post({ inputs: [{ name: "input", ...fields }] }, INFER);
     const dense = await send({ datatype: "FP64", shape: [2, 2], data: [1, 2, 3, 4] });
