@@ -17,7 +17,8 @@ export type {
   ServerInfo,
   Windjammer,
 } from "./client/interface.ts";
-export type { ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
 export {
   DECLARED_CONTRACT,
   manifest,

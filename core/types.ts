@@ -18,6 +18,11 @@ export interface Application {
   readonly latencyObjectiveMs?: number;
   /** Given in place of a prediction that cannot be had in time. Undefined: such a query gets an error. */
   readonly defaultOutput?: JsonValue;
+  /**
+   * JSON text of the default output as its owner wrote it (`-1.0`), which the value alone does not tell. Counts only as
+   * long as it says the same value.
+   */
+  readonly defaultOutputText?: string;
   /** Prediction cache; undefined: off. */
   readonly cache?: { readonly maxBytes: number; readonly ttlMs: number };
 }

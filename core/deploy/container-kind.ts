@@ -30,3 +30,8 @@ export function checkRuns(runtime: Pick<Runtime, "name" | "abilities">, manifest
     { details: { kind, runtime: runtime.name, runs } },
   );
 }
+
+/** Its containers come by themselves: nothing of it is prepared, started, tried or stopped here. */
+export function connectsByItself(manifest: Pick<Manifest, "container">): boolean {
+  return containerKind(manifest) === "clipper-rpc";
+}

@@ -10,6 +10,7 @@ import { unlessAborted } from "../wait.ts";
 import { hasContract } from "./deployer.ts";
 import { describeVersion, isDescribed } from "./describe.ts";
 import { runGate } from "./gate.ts";
+import { connectsByItself } from "./container-kind.ts";
 import type { Journal, Remark } from "./journal.ts";
 import type { Plan } from "./plan.ts";
 import { prepareWithin } from "./prepare.ts";
@@ -55,7 +56,7 @@ export class Pipeline {
   async run(deployment: Deployment): Promise<Exclude<Deployment["result"], undefined>> {
     await this.#check(deployment);
     if (this.#plan.kind === "unchanged") return "unchanged";
-    const served = await (this.#plan.kind === "settings" ? this.#changeSettings() : this.#rollOut());
+    const served = await this.#makeReady(this.#plan.kind);
     await this.#switch(deployment);
     await this.#afterSwitch(served);
     return "deployed";
@@ -101,6 +102,28 @@ export class Pipeline {
       step: "store",
       message: `bundle ${bundle.hash.slice(0, 12)} is stored (made by ${deployer}, loader ${loader})`,
     });
+  }
+
+  #makeReady(kind: Exclude<Plan["kind"], "unchanged">): Promise<ServedVersion | undefined> {
+    if (kind === "settings") return this.#changeSettings();
+    return kind === "registration" ? this.#register() : this.#rollOut();
+  }
+
+  /** With no replicas yet, or with those that came before: its containers connect by themselves. */
+  async #register(): Promise<ServedVersion> {
+    const { serving } = this.#parts;
+    const { version, bundle } = this.#plan;
+    const { model } = version;
+    const running = serving.find(model, version.version);
+    const count = replicas(running?.readyCount ?? 0);
+    await this.#say({
+      step: "start",
+      message: `its containers come by themselves, as of now ${count}; nothing is started or tried here`,
+    });
+    if (running !== undefined) return running;
+    const served = serving.open(version, bundle, "");
+    this.#undo.push(() => serving.close(model, version.version, 0));
+    return served;
   }
 
   /** All replicas are ready before the switch, so that capacity never dips; for that while both versions run. */
@@ -279,7 +302,16 @@ export class Pipeline {
       step: "switch",
       message: `version ${version.version} serves model ${model}${callers}`,
     });
-    const count = this.#parts.registry.version(model, version.version).desiredReplicas;
+    if (!connectsByItself(version.manifest)) await this.#settleReplicas(served);
+    const retired = this.#retired();
+    if (retired !== undefined && !connectsByItself(retired.manifest)) await this.#drain(retired);
+    await this.#tell({ step: "done", message: `model ${model} version ${version.version} is deployed` });
+  }
+
+  /** As many as the version has by now: it may have been scaled during the deployment. */
+  async #settleReplicas(served: ServedVersion | undefined): Promise<void> {
+    const { model, version } = this.#plan.version;
+    const count = this.#parts.registry.version(model, version).desiredReplicas;
     const running = served?.replicas().length ?? count;
     if (served !== undefined && running !== count) {
       const how = running > count ? "stopping replicas down" : "starting replicas up";
@@ -290,9 +322,6 @@ export class Pipeline {
       const message = `model ${model} is scaled to 0 replicas: queries get no prediction until it is scaled up`;
       await this.#tell({ step: "scale", level: "warning", message });
     }
-    const retired = this.#retired();
-    if (retired !== undefined) await this.#drain(retired);
-    await this.#tell({ step: "done", message: `model ${model} version ${version.version} is deployed` });
   }
 
   async #drain({ model, version, settings }: Version): Promise<void> {

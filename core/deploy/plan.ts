@@ -6,7 +6,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { Publication } from "../registry/rules.ts";
 import type { Application, BundleFolder, DeploymentRequest, Version } from "../types.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
-import { checkRuns } from "./container-kind.ts";
+import { checkRuns, connectsByItself } from "./container-kind.ts";
 import { hasContract } from "./deployer.ts";
 import { decodeExamples } from "./gate.ts";
 import {
@@ -26,9 +26,10 @@ export interface PlanParts {
 export interface Plan {
   /**
    * rollout: replicas of the version are started, pass the gate and take over. settings: the version is current and
-   * runs; only its application, replica count or examples change. unchanged: there is nothing to do.
+   * runs; only its application, replica count or examples change. registration: it takes over as it is, since its
+   * containers come by themselves. unchanged: there is nothing to do.
    */
-  readonly kind: "rollout" | "settings" | "unchanged";
+  readonly kind: "rollout" | "settings" | "registration" | "unchanged";
   readonly bundle: BundleFolder;
   /** The record as it will be, but for a replica count that it keeps: that one counts as it is at the switch. */
   readonly version: Version;
@@ -63,7 +64,7 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
     version,
     application,
     isKnownApplication: application !== undefined && registry.findApplication(application.name) !== undefined,
-    keepsReplicas: request.replicas === undefined,
+    keepsReplicas: request.replicas === undefined && !comesOrCame(version, former),
     retire: former !== undefined && former.version !== version.version,
   };
   // What the switch would refuse is refused now, before anything is started.
@@ -92,7 +93,7 @@ function recordOf(
   bundle: BundleFolder,
   { existing, former }: Pick<Plan, "existing" | "former">,
 ): Version {
-  const replicas = request.replicas ?? former?.desiredReplicas ?? DEFAULT_SETTINGS.replicas;
+  const replicas = countOf(request, bundle, { existing, former });
   return {
     model: request.name,
     version: request.version,
@@ -105,9 +106,25 @@ function recordOf(
   };
 }
 
+/** One of the two has containers that come by themselves: the other's count says nothing of it. */
+function comesOrCame(version: Version, former: Version | undefined): boolean {
+  return connectsByItself(version.manifest) || (former !== undefined && connectsByItself(former.manifest));
+}
+
+function countOf(
+  request: DeploymentRequest,
+  { manifest }: BundleFolder,
+  { existing, former }: Pick<Plan, "existing" | "former">,
+): number {
+  if (connectsByItself(manifest)) return 0;
+  const base =
+    former !== undefined && connectsByItself(former.manifest) ? undefined : former?.desiredReplicas;
+  return request.replicas ?? base ?? existing?.settings.replicas ?? DEFAULT_SETTINGS.replicas;
+}
+
 function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Plan["kind"] {
   const { version, existing, former, application } = plan;
-  if (existing === undefined || former?.version !== existing.version) return "rollout";
+  if (existing === undefined || former?.version !== existing.version) return arrival(version);
   const readyCount = serving.find(version.model, version.version)?.readyCount ?? 0;
   const shouldRun = existing.desiredReplicas > 0 || version.desiredReplicas > 0;
   if (readyCount === 0 && shouldRun) return "rollout";
@@ -115,6 +132,10 @@ function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Pla
   const asItRuns = { ...existing, settings: { ...existing.settings, replicas: existing.desiredReplicas } };
   const isSame = application === undefined || isSetUp(registry, application, version.model);
   return isSame && isDeepStrictEqual(version, asItRuns) ? "unchanged" : "settings";
+}
+
+function arrival({ manifest }: Version): Plan["kind"] {
+  return connectsByItself(manifest) ? "registration" : "rollout";
 }
 
 function isSetUp(registry: Registry, application: Application, model: string): boolean {

@@ -18,6 +18,7 @@ import type { Router } from "../query/router.ts";
 import { checkHeaders, readBody } from "./body.ts";
 import { Connections, LINGER_MS } from "./connections.ts";
 import { clipperDialect } from "./dialects/clipper.ts";
+import { clipperUpdateDialect } from "./dialects/clipper-update.ts";
 import { oipDialect } from "./dialects/oip/oip.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
 import { Catalog, type Repository } from "./dialects/oip/catalog.ts";
@@ -28,7 +29,10 @@ export interface QueryServerParts {
   readonly predictor: Predictor;
   readonly router: Router;
   readonly metrics: Metrics;
-  readonly config: Pick<ServerConfig, "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs"> &
+  readonly config: Pick<
+    ServerConfig,
+    "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs" | "clipper"
+  > &
     Partial<Pick<ServerConfig, "serverName" | "token">>;
   readonly log: Log;
   /** Base URL of the management API, for the index page. */
@@ -61,6 +65,7 @@ export class QueryServer {
   readonly #server: Server;
   readonly #dialects: readonly [Dialect, ...Dialect[]];
   readonly #connections = new Connections();
+  readonly #startedAt = performance.now();
   #routes: Promise<QueryRoutes> | undefined;
   #isClosing = false;
   #closed: Promise<void> | undefined;
@@ -70,7 +75,12 @@ export class QueryServer {
     const { predictor, config } = parts;
     this.#parts = parts;
     const { maxInputs } = config;
-    this.#dialects = [clipperDialect({ predictor, maxInputs }), oipDialect({ predictor, maxInputs })];
+    const form = config.clipper === undefined ? "windjammer" : "clipper";
+    this.#dialects = [
+      clipperDialect({ predictor, maxInputs, form }),
+      clipperUpdateDialect({ predictor }),
+      oipDialect({ predictor, maxInputs }),
+    ];
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: config.requestTimeoutMs,
@@ -232,6 +242,8 @@ export class QueryServer {
     return queryRoutes({
       router,
       metrics,
+      startedAt: this.#startedAt,
+      speaksClipper: config.clipper !== undefined,
       adminUrl: () => adminUrl?.(),
       isReady: isUp,
       token: config.token,

@@ -9,9 +9,12 @@ import {
 } from "../errors.ts";
 import type { LogOptions, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
-import type { Replica } from "./replica.ts";
+import { Guest } from "./guest.ts";
+import { isReady } from "./readiness.ts";
+import { type Replica, troubleOf } from "./replica.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
 import { replicaSource, type ReplicaSource } from "./source.ts";
+import type { ReplicaTransport } from "./transport.ts";
 
 /** A replica that is scaled away gets this long to finish its batch. */
 const SCALE_DOWN_GRACE_MS = 30_000;
@@ -24,7 +27,7 @@ export class ReplicaPool {
   readonly #parts: ReplicaParts;
   readonly #source: ReplicaSource;
   readonly #onChange: () => void;
-  readonly #slots = new Set<Slot>();
+  readonly #slots = new Set<Slot | Guest>();
   #free: Replica[] = [];
   readonly #ended: RunningReplica[] = [];
   #readyCount = 0;
@@ -124,6 +127,19 @@ export class ReplicaPool {
     await this.#addSlot().open(new AbortController().signal, "retry", running);
   }
 
+  /** Takes in a replica that came by itself, until it ends. */
+  join(running: RunningReplica, transport: ReplicaTransport): void {
+    const { manifest, model } = this.#parts.version;
+    const guest = new Guest(running, transport, () => isReady(transport, manifest, model));
+    void this.#seeOff(guest);
+    if (this.#isClosed) {
+      void running.stop(0);
+      return;
+    }
+    this.#slots.add(guest);
+    this.#noteReady(guest.replica);
+  }
+
   /**
    * Runs `count` replicas. Resolves when they are ready, rejects with the first start that fails; the missing ones
    * are tried again in the background, with growing pauses.
@@ -168,7 +184,11 @@ export class ReplicaPool {
   /** What a query is told while no replica is ready. */
   noReplica(): NoReplicaError {
     const { model, version } = this.#parts.version;
-    const why = this.#trouble ?? "none runs; scale it up, or deploy it again";
+    const remedy =
+      this.#parts.version.manifest.container?.kind === "clipper-rpc"
+        ? "no container of it is connected; start one, and let it connect to the RPC port"
+        : "none runs; scale it up, or deploy it again";
+    const why = this.#trouble ?? remedy;
     return new NoReplicaError(`no replica of ${this.#label} is ready: ${why}`, {
       details: { model, version },
     });
@@ -186,11 +206,7 @@ export class ReplicaPool {
   #addSlot(): Slot {
     if (this.#isClosed) throw new ShuttingDownError(`${this.#label} is being stopped`);
     const slot = new Slot(this.#parts, this.#source, {
-      ready: (replica) => {
-        this.#free.push(replica);
-        this.#parts.log.info({ replica: replica.id }, "replica ready");
-        this.#changed();
-      },
+      ready: (replica) => this.#noteReady(replica),
       changed: () => this.#changed(),
       trouble: (text) => {
         this.#trouble = text;
@@ -199,6 +215,21 @@ export class ReplicaPool {
     });
     this.#slots.add(slot);
     return slot;
+  }
+
+  async #seeOff(guest: Guest): Promise<void> {
+    const { running } = guest;
+    const exit = await running.exited;
+    guest.withdraw();
+    if (exit.reason !== "stopped" && !guest.isLeaving) this.#trouble = troubleOf(running, exit.message);
+    this.#noteEnd(running, exit);
+    this.#drop(guest);
+  }
+
+  #noteReady(replica: Replica): void {
+    this.#free.push(replica);
+    this.#parts.log.info({ replica: replica.id }, "replica ready");
+    this.#changed();
   }
 
   #changed(): void {
@@ -220,12 +251,12 @@ export class ReplicaPool {
     this.#parts.log.warn({ replica: running.id, exit: exit.message }, "replica ended");
   }
 
-  async #remove(slot: Slot, graceMs: number, why: WindjammerError): Promise<void> {
+  async #remove(slot: Slot | Guest, graceMs: number, why: WindjammerError): Promise<void> {
     await slot.close(graceMs, why);
     this.#drop(slot);
   }
 
-  #drop(slot: Slot): void {
+  #drop(slot: Slot | Guest): void {
     this.#slots.delete(slot);
     this.#changed();
   }
