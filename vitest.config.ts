@@ -4,6 +4,7 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const PROCESS_TESTS = [
   "core/runtimes/process/*.test.ts",
   "test/containers/**/*.test.ts",
+  "test/core/check/*.test.ts",
   "test/core/cli/*.test.ts",
   "test/core/deploy/bundle-store.test.ts",
   "test/core/registry/sqlite-store.test.ts",

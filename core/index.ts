@@ -40,6 +40,12 @@ export type {
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
 export { isExactVersion, isPackageName } from "./package-names.ts";
+export {
+  packageKey,
+  parseRequirements,
+  type ParsedRequirements,
+  type Requirement,
+} from "./python-requirements.ts";
 export type {
   PrepareOptions,
   ReplicaSpec,

@@ -33,3 +33,10 @@ export type {
   TensorOutput,
   TensorValue,
 } from "./tensor-model/values.ts";
+export {
+  deployPython,
+  python,
+  type ContractOptions,
+  type PythonOptions,
+  type PythonTensor,
+} from "./python/index.ts";

@@ -14,6 +14,7 @@ const LEAVES = [
   "core/metric",
   "core/nearest.ts",
   "core/package-names.ts",
+  "core/python-requirements.ts",
   "core/types.ts",
   "core/version.ts",
   "core/wait.ts",
@@ -23,7 +24,7 @@ const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map
   (name) => `deployers/${name}.ts`,
 );
 /** What drivers of model containers share. */
-const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors"].map(
+const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors", "pip-errors"].map(
   (name) => `core/runtimes/${name}.ts`,
 );
 /** What deployers of models of tensors share. */
@@ -72,7 +73,8 @@ export const LAYERS: readonly LayerRule[] = [
     ],
   },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
-  { from: "core/cli/", may: ["core/"] },
+  { from: "core/check/", may: ["core/", ...WIRE] },
+  { from: "core/cli/", may: ["core/", ...WIRE] },
   { from: "core/windjammer.ts", may: ["core/", ...WIRE] },
   { from: "core/index.ts", may: ["core/", ...WIRE] },
   { from: "core/", may: [...LEAVES, ...WIRE] },
@@ -80,6 +82,10 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
+  {
+    from: "deployers/python/",
+    may: ["core/index.ts", ...["input-types", "location", "packages"].map((name) => `deployers/${name}.ts`)],
+  },
   { from: "deployers/index.ts", may: ["core/index.ts", "deployers/"] },
   { from: "deployers/", may: ["core/index.ts"] },
 ];
@@ -101,4 +107,5 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "tar-stream": ["core/deploy/", "core/runtimes/docker/", "core/runtimes/engine-messages.ts"],
   dockerode: ["core/runtimes/engine.ts"],
   commander: ["core/cli/"],
+  yauzl: ["deployers/python/"],
 };

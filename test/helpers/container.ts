@@ -16,7 +16,13 @@ import {
   type TensorHeader,
 } from "../../containers/tensors.ts";
 
-const SERVER: string = fileURLToPath(new URL("../../containers/server.ts", import.meta.url));
+/** Program and arguments of a model container's server. */
+export type ServerCommand = readonly [file: string, ...args: string[]];
+
+export const NODE_SERVER: ServerCommand = [
+  process.execPath,
+  fileURLToPath(new URL("../../containers/server.ts", import.meta.url)),
+];
 const NODE_MODULES: string = fileURLToPath(new URL("../../node_modules", import.meta.url));
 
 /** A bundle on disk in a folder of its own. */
@@ -122,9 +128,13 @@ export class TestContainer {
   }
 
   /** Starts without waiting. */
-  static spawn(bundle: BundleOnDisk, environment: Readonly<Record<string, string>> = {}): TestContainer {
+  static spawn(
+    bundle: BundleOnDisk,
+    environment: Readonly<Record<string, string>> = {},
+    [file, ...args]: ServerCommand = NODE_SERVER,
+  ): TestContainer {
     const socketPath = join(bundle.root, "s");
-    const child = spawn(process.execPath, [SERVER], {
+    const child = spawn(file, args, {
       stdio: ["pipe", "pipe", "pipe"],
       env: {
         PATH: process.env["PATH"] ?? "",
@@ -142,8 +152,9 @@ export class TestContainer {
   static async start(
     bundle: BundleOnDisk,
     environment: Readonly<Record<string, string>> = {},
+    command: ServerCommand = NODE_SERVER,
   ): Promise<TestContainer> {
-    const container = TestContainer.spawn(bundle, environment);
+    const container = TestContainer.spawn(bundle, environment, command);
     await container.said("is ready on");
     return container;
   }

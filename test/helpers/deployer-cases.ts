@@ -7,9 +7,11 @@ import {
   container,
   functionDeployer,
   onnx,
+  python,
   type ContainerModelOptions,
   type FunctionOptions,
   type OnnxOptions,
+  type PythonOptions,
 } from "../../deployers/index.ts";
 import type { ServedCase } from "../conformance/deployer.ts";
 import { onnxModel } from "./onnx-writer.ts";
@@ -88,6 +90,54 @@ export const onnxCase: ServedCase<OnnxOptions> = {
     { change: { processing: 1 }, message: "processing" },
   ],
   missingFile: (folder) => ({ model: join(folder, "gone.onnx") }),
+};
+
+export const pythonCase: ServedCase<PythonOptions> = {
+  deployer: python,
+  async write(folder, content) {
+    await writeFiles(folder, {
+      "model/predict.py": `
+from pathlib import Path
+
+from scale import scaled
+
+
+def load_model(dir):
+    return int(Path(dir, "factor.txt").read_text())
+
+
+def predict(model, inputs):
+    if any(x < 0 for row in inputs for x in row):
+        raise ValueError("negative numbers have no place here")
+    return [scaled(float(sum(row)), model) for row in inputs]
+`,
+      "model/scale.py": "def scaled(x, factor):\n    return x * factor\n",
+      "model/factor.txt": `${FACTORS[content]}`,
+      "model/__pycache__/scale.cpython-311.pyc": "left out",
+    });
+    return { inputType: "doubles", folder: join(folder, "model") };
+  },
+  inputs: [[1, 2, 3], [], [0.5]],
+  outputs: { first: [12, 0, 1], second: [18, 0, 1.5] },
+  badInput: { input: ["one"], message: "input[0]" },
+  failing: { input: [1, -1], message: "negative numbers have no place here (predict.py, line 13)" },
+  wrongOptions: [
+    { change: { inputType: "numbers" }, message: "inputType" },
+    { change: { inputType: "tensor" }, message: "needs inputs" },
+    { change: { inputs: [{ name: "x", datatype: "FP32", shape: [2] }] }, message: "leave one of them out" },
+    { change: { inputs: [{ name: "x", datatype: "float32" }] }, message: "inputs[0].datatype" },
+    { change: { outputs: [] }, message: "outputs" },
+    { change: { folder: 7 }, message: "folder" },
+    { change: { folder: "https://example.org/model" }, message: "folder" },
+    { change: { folder: undefined }, message: "either a folder or a zip" },
+    { change: { zip: "model.zip" }, message: "either a folder or a zip" },
+    { change: { tasks: ["Text Classification"] }, message: "tasks[0]" },
+    { change: { tasks: ["qa"] }, message: "Backprop" },
+    { change: { buildFromSource: ["--index-url=x"] }, message: "buildFromSource[0]" },
+    { change: { environment: { WINDJAMMER_SOCKET: "/tmp/x" } }, message: "environment" },
+    { change: { maxBatchSize: 0 }, message: "maxBatchSize" },
+  ],
+  missingFile: (folder) => ({ folder: join(folder, "gone") }),
 };
 
 /** The template of a server in Node, with the function's factor, and one number it does not take. */

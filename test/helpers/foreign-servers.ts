@@ -12,7 +12,7 @@ export interface ServerScript {
   /** By method and path: "GET /v2". */
   readonly answers?: Readonly<Record<string, Answer | (() => Answer)>>;
   /** What an inference gives; default the echo of the inputs, as `y` beside `x`. */
-  infer?(request: InferRequest): Answer;
+  infer?(request: InferRequest): Answer | Promise<Answer>;
 }
 
 /** An inference as it came in. */
@@ -64,7 +64,7 @@ export async function foreignServer(script: ServerScript = {}): Promise<ForeignS
     [`GET /v2/models/${model}`]: json({ name: model, versions: ["1"], platform: "test", ...VECTORS }),
     [`GET /v2/models/${model}/ready`]: json({ name: model, ready: true }),
   };
-  function answerTo(request: IncomingMessage, body: Buffer): Answer {
+  async function answerTo(request: IncomingMessage, body: Buffer): Promise<Answer> {
     const key = `${request.method ?? ""} ${request.url ?? ""}`;
     asked.push(key);
     const scripted = script.answers?.[key];
@@ -72,20 +72,18 @@ export async function foreignServer(script: ServerScript = {}): Promise<ForeignS
     const known = plain[key];
     if (known !== undefined) return known;
     if (key !== `POST /v2/models/${model}/infer`) return json({ error: `no ${key} here` }, 404);
-    const length = request.headers["inference-header-content-length"];
-    const call: InferRequest = {
-      path: request.url ?? "",
-      contentType: request.headers["content-type"],
-      headerLength: length === undefined ? undefined : Number(length),
-      text: body.toString("utf8"),
-    };
+    const call = inferOf(request, body);
     requests.push(call);
-    return script.infer?.(call) ?? echo(call);
+    try {
+      return (await script.infer?.(call)) ?? echo(call);
+    } catch (error) {
+      return json({ error: String(error) }, 400);
+    }
   }
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => write(response, answerTo(request, Buffer.concat(chunks))));
+    request.on("end", async () => write(response, await answerTo(request, Buffer.concat(chunks))));
   });
   await listen(server, 0);
   const { port } = server.address() as AddressInfo;
@@ -101,6 +99,16 @@ export async function foreignServer(script: ServerScript = {}): Promise<ForeignS
     server,
     stop,
     restart: () => listen(server, port),
+  };
+}
+
+function inferOf(request: IncomingMessage, body: Buffer): InferRequest {
+  const length = request.headers["inference-header-content-length"];
+  return {
+    path: request.url ?? "",
+    contentType: request.headers["content-type"],
+    headerLength: length === undefined ? undefined : Number(length),
+    text: body.toString("utf8"),
   };
 }
 

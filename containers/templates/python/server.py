@@ -141,7 +141,6 @@ def metadata():
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps connections open
     wbufsize = -1  # one packet an answer
-    disable_nagle_algorithm = False
 
     def log_message(self, *_):
         pass
@@ -199,7 +198,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(500, {"error": "%s: %s" % (type(error).__name__, error)})
 
 
-class UnixServer(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of the standard library's 5, several connections at once are refused
+
+
+class UnixServer(Server):
     address_family = socket.AF_UNIX
 
     def server_bind(self):
@@ -225,7 +228,7 @@ def main():
     global MODEL
     path = os.environ.get("WINDJAMMER_SOCKET")
     address = (os.environ.get("WINDJAMMER_HOST", "0.0.0.0"), int(os.environ.get("PORT", "8080")))
-    server = UnixServer(path, Handler) if path else ThreadingHTTPServer(address, Handler)
+    server = UnixServer(path, Handler) if path else Server(address, Handler)
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     MODEL = user.load(os.path.dirname(os.path.abspath(__file__)))
