@@ -83,7 +83,7 @@ export interface Total {
 }
 
 /** Batches of one size. */
-export interface BatchStatistics {
+interface BatchStatistics {
   readonly size: number;
   readonly count: number;
   /** Dispatch to result, without the loader's own time. */

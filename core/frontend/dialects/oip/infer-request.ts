@@ -11,7 +11,7 @@ import type { InputTensor } from "./input-rows.ts";
 import { packData } from "./json-data.ts";
 
 /** An output that the caller asks for. */
-export interface RequestedOutput {
+interface RequestedOutput {
   readonly name: string;
   /** Most likely classes to give in place of the numbers; 0: the numbers. */
   readonly classes: number;
@@ -68,7 +68,7 @@ function hasWideIntegers(manifest: Manifest): boolean {
 }
 
 /** As JSON, but takes the bare NaN and Infinity that some servers and clients write. @throws InvalidJsonError */
-export function parseInferJson(body: Buffer, keepsIntegers: boolean): Fields {
+function parseInferJson(body: Buffer, keepsIntegers: boolean): Fields {
   let value: JsonValue;
   try {
     value = parseJson(body, { expected: EXPECTED, keepsIntegers });
@@ -221,7 +221,7 @@ function withLength(body: Buffer): Uint8Array {
 }
 
 /** @throws InvalidRequestError */
-export function optionsOf(parameters: Fields): InferOptions {
+function optionsOf(parameters: Fields): InferOptions {
   const timeoutUs = natural(parameters["timeout"], "timeout");
   const priority = natural(parameters["priority"], "priority");
   return {

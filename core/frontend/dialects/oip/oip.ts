@@ -27,13 +27,13 @@ const MODELS = "/v2/models/";
 const INFER = "/infer";
 
 /** A model as a path names it. */
-export interface ModelPath {
+interface ModelPath {
   readonly name: string;
   readonly version: string | undefined;
 }
 
 /** Reads what lies between "/v2/models/" and `operation`. @throws RouteNotFoundError, for a path that names none */
-export function modelPath(path: string, operation: string): ModelPath {
+function modelPath(path: string, operation: string): ModelPath {
   const parts = path.slice(MODELS.length, path.length - operation.length).split("/");
   const [name = "", versions, version] = parts;
   const isVersioned = parts.length === 3 && versions === "versions" && version !== "";
@@ -85,7 +85,7 @@ function answer({ predictor, maxInputs }: OipParts, exchange: Exchange): Predict
 }
 
 /** The first of ours that the client takes. */
-export function acceptedEncoding(header: string | undefined): Reply["encoding"] {
+function acceptedEncoding(header: string | undefined): Reply["encoding"] {
   if (header === undefined) return undefined;
   const accepted = header.split(",").map((item) => item.trim().toLowerCase());
   return (["gzip", "deflate"] as const).find((name) =>
@@ -106,7 +106,7 @@ export function oipRefusal(error: WindjammerError): Reply {
 }
 
 /** Clients of the protocol look for how the text of a 404 begins. */
-export function oipMessage({ code, message, details }: WindjammerError): string {
+function oipMessage({ code, message, details }: WindjammerError): string {
   if (code !== "VERSION_NOT_FOUND") return message;
   const { model, version } = details;
   return typeof model === "string" && typeof version === "string"
