@@ -81,6 +81,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
   { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
+  { from: "deployers/tensorflow/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
   {
     from: "deployers/python/",
