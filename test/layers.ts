@@ -108,5 +108,8 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "tar-stream": ["core/deploy/", "core/runtimes/docker/", "core/runtimes/engine-messages.ts"],
   dockerode: ["core/runtimes/engine.ts"],
   commander: ["core/cli/"],
+  "@grpc/grpc-js": ["core/frontend/grpc/"],
+  "@grpc/proto-loader": ["core/frontend/grpc/"],
+  "@grpc/reflection": ["core/frontend/grpc/"],
   yauzl: ["deployers/python/"],
 };

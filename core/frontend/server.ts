@@ -19,7 +19,11 @@ import { checkHeaders, readBody } from "./body.ts";
 import { Connections, LINGER_MS } from "./connections.ts";
 import { clipperDialect } from "./dialects/clipper.ts";
 import { clipperUpdateDialect } from "./dialects/clipper-update.ts";
+import { generateDialect } from "./dialects/oip/generate.ts";
 import { oipDialect } from "./dialects/oip/oip.ts";
+import { kserveV1Dialect } from "./dialects/kserve-v1.ts";
+import { sagemakerDialect } from "./dialects/sagemaker.ts";
+import { vertexDialect } from "./dialects/vertex.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
 import { Catalog, type Repository } from "./dialects/oip/catalog.ts";
 import { PlainRequests } from "./plain-requests.ts";
@@ -34,7 +38,7 @@ export interface QueryServerParts {
     ServerConfig,
     "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs" | "clipper"
   > &
-    Partial<Pick<ServerConfig, "serverName" | "token">>;
+    Partial<Pick<ServerConfig, "serverName" | "token" | "vertex">>;
   readonly log: Log;
   /** Base URL of the management API, for the index page. */
   readonly adminUrl?: () => string | undefined;
@@ -76,13 +80,7 @@ export class QueryServer {
   constructor(parts: QueryServerParts) {
     const { predictor, config } = parts;
     this.#parts = parts;
-    const { maxInputs } = config;
-    const form = config.clipper === undefined ? "windjammer" : "clipper";
-    this.#dialects = [
-      clipperDialect({ predictor, maxInputs, form }),
-      clipperUpdateDialect({ predictor }),
-      oipDialect({ predictor, maxInputs }),
-    ];
+    this.#dialects = dialectsOf(predictor, config);
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: config.requestTimeoutMs,
@@ -275,6 +273,7 @@ export class QueryServer {
       adminUrl: () => adminUrl?.(),
       isReady: isUp,
       token: config.token,
+      vertexHealth: config.vertex?.healthRoute,
       catalog: new Catalog({
         router,
         metrics,
@@ -292,6 +291,23 @@ export class QueryServer {
     if (!(error instanceof WindjammerError)) this.#parts.log.error({ err: error }, "unexpected error");
     return toWindjammerError(error);
   }
+}
+
+/** The first that matches a path answers it. */
+function dialectsOf(
+  predictor: Predictor,
+  { maxInputs, clipper, vertex }: QueryServerParts["config"],
+): readonly [Dialect, ...Dialect[]] {
+  const parts = { predictor, maxInputs };
+  return [
+    clipperDialect({ ...parts, form: clipper === undefined ? "windjammer" : "clipper" }),
+    clipperUpdateDialect({ predictor }),
+    oipDialect(parts),
+    generateDialect(parts),
+    kserveV1Dialect(parts),
+    sagemakerDialect(parts),
+    ...(vertex === undefined ? [] : [vertexDialect(parts, vertex.predictRoute)]),
+  ];
 }
 
 function pathOf(request: IncomingMessage): string {

@@ -92,6 +92,11 @@ export class Predictor {
     return this.#router.resolveModel(name, version);
   }
 
+  /** The application of this name or, without one, the only application there is. @throws ModelNotFoundError */
+  resolveOnly(name: string | undefined): Target {
+    return this.#router.resolveModel(name ?? this.#router.onlyName());
+  }
+
   /** Sends the queries on their way; `reply` may be called before this returns. */
   predict(request: PredictRequest, reply: PredictReply): PredictCall {
     const { application } = request.target;

@@ -148,6 +148,16 @@ export class Router {
     return [...new Set([...this.#routes.keys(), ...models])];
   }
 
+  /** Name of the only application. @throws ModelNotFoundError when there are others, or none */
+  onlyName(): string {
+    const names = [...this.#routes.keys()];
+    const [only] = names;
+    if (only !== undefined && names.length === 1) return only;
+    throw new ModelNotFoundError(
+      `this path is for a server with one application, and there are ${names.length}; name the application`,
+    );
+  }
+
   /** Versions of a model, running or not. */
   versions(model: string): readonly Version[] {
     return this.#parts.registry.versions(model);

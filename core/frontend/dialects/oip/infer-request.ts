@@ -63,12 +63,13 @@ function headerLength(text: string | undefined, most: number): number | undefine
   );
 }
 
-function hasWideIntegers(manifest: Manifest): boolean {
+/** Numbers of the inputs may be such that a double would round. */
+export function hasWideIntegers(manifest: Manifest): boolean {
   return manifest.contract.inputs.some(({ datatype }) => datatype === "INT64" || datatype === "UINT64");
 }
 
 /** As JSON, but takes the bare NaN and Infinity that some servers and clients write. @throws InvalidJsonError */
-function parseInferJson(body: Buffer, keepsIntegers: boolean): Fields {
+export function parseInferJson(body: Buffer, keepsIntegers: boolean): Fields {
   let value: JsonValue;
   try {
     value = parseJson(body, { expected: EXPECTED, keepsIntegers });
@@ -221,7 +222,7 @@ function withLength(body: Buffer): Uint8Array {
 }
 
 /** @throws InvalidRequestError */
-function optionsOf(parameters: Fields): InferOptions {
+export function optionsOf(parameters: Fields): InferOptions {
   const timeoutUs = natural(parameters["timeout"], "timeout");
   const priority = natural(parameters["priority"], "priority");
   return {

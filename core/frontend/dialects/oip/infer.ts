@@ -7,7 +7,7 @@ import type { Target } from "../../../query/router.ts";
 import type { InferOptions } from "./infer-request.ts";
 
 /** What was decoded of a request. */
-interface Inference extends InferOptions {
+export interface Inference extends InferOptions {
   readonly rows: readonly Row[];
 }
 

@@ -18,12 +18,12 @@ export function oipDialect(parts: OipParts): Dialect {
   return {
     name: "oip",
     match: (path) => (path.startsWith(MODELS) && path.endsWith(INFER) ? path : undefined),
-    answer: (exchange) => answer(parts, exchange),
+    answer: (exchange) => answerInfer(parts, exchange, { operation: INFER, wrap: (reply) => reply }),
     refusal: oipRefusal,
   };
 }
 
-const MODELS = "/v2/models/";
+export const MODELS = "/v2/models/";
 const INFER = "/infer";
 
 /** A model as a path names it. */
@@ -33,7 +33,7 @@ interface ModelPath {
 }
 
 /** Reads what lies between "/v2/models/" and `operation`. @throws RouteNotFoundError, for a path that names none */
-function modelPath(path: string, operation: string): ModelPath {
+export function modelPath(path: string, operation: string): ModelPath {
   const parts = path.slice(MODELS.length, path.length - operation.length).split("/");
   const [name = "", versions, version] = parts;
   const isVersioned = parts.length === 3 && versions === "versions" && version !== "";
@@ -49,8 +49,20 @@ function modelPath(path: string, operation: string): ModelPath {
   );
 }
 
-function answer({ predictor, maxInputs }: OipParts, exchange: Exchange): PredictCall {
-  const { name, version } = modelPath(exchange.target, INFER);
+interface InferCall {
+  /** Last part of the path. */
+  readonly operation: string;
+  /** What is sent of the reply. */
+  readonly wrap: (reply: Reply) => Reply;
+}
+
+/** Answers a request whose body is that of infer. @throws WindjammerError */
+export function answerInfer(
+  { predictor, maxInputs }: OipParts,
+  exchange: Exchange,
+  { operation, wrap }: InferCall,
+): PredictCall {
+  const { name, version } = modelPath(exchange.target, operation);
   const target = predictor.resolveModel(name, version);
   const { manifest } = target;
   let request: InferRequest | undefined;
@@ -70,15 +82,17 @@ function answer({ predictor, maxInputs }: OipParts, exchange: Exchange): Predict
         if (manifest === undefined || request === undefined) throw new TypeError("a reply to no request");
         const modelVersion = target.version?.version ?? "";
         const encoding = acceptedEncoding(exchange.header("accept-encoding"));
-        return inferReply({
-          manifest,
-          modelName: name,
-          modelVersion,
-          outcomes,
-          request,
-          requestId,
-          encoding,
-        });
+        return wrap(
+          inferReply({
+            manifest,
+            modelName: name,
+            modelVersion,
+            outcomes,
+            request,
+            requestId,
+            encoding,
+          }),
+        );
       });
     },
   );
@@ -106,7 +120,7 @@ export function oipRefusal(error: WindjammerError): Reply {
 }
 
 /** Clients of the protocol look for how the text of a 404 begins. */
-function oipMessage({ code, message, details }: WindjammerError): string {
+export function oipMessage({ code, message, details }: WindjammerError): string {
   if (code !== "VERSION_NOT_FOUND") return message;
   const { model, version } = details;
   return typeof model === "string" && typeof version === "string"
