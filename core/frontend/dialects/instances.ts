@@ -57,7 +57,7 @@ export function answerInstances(call: InstanceCall): PredictCall {
 }
 
 /** @throws InvalidJsonError, InvalidRequestError */
-export function readInstances(body: Buffer, keepsIntegers: boolean): Instances {
+function readInstances(body: Buffer, keepsIntegers: boolean): Instances {
   const instances = instancesOf(parseJson(body, { expected: EXPECTED_INSTANCES, keepsIntegers }));
   if (instances !== undefined) return instances;
   throw new InvalidRequestError(`instances: expected ${EXPECTED_INSTANCES}`);
