@@ -140,7 +140,7 @@ function slimming(packages: ImageSpec["packages"]): string[] {
           `find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -path "*/linux/$(node -p process.arch)" -exec rm -rf {} +`,
         ]),
     ...(Object.keys(packages).some((name) => name.startsWith("@tensorflow/tfjs"))
-      ? [`find node_modules/@tensorflow -type f \\( ${names} \\) -delete`]
+      ? [`find node_modules/@tensorflow -type f \\( ${names} \\) -exec rm -f {} +`]
       : []),
   ];
 }
