@@ -39,7 +39,14 @@ export const loader: Loader = {
       settings.codeFile === undefined
         ? await loadExport(modelDir, settings)
         : await loadLive(modelDir, settings as LiveSettings);
-    return { predict: (batch) => predict(fn, output.name, batch) };
+    return {
+      predict: (batch) => predict(fn, output.name, batch),
+      // Every other value is decoded into one of its own.
+      releasesInputs: manifest.contract.inputs.every(
+        ({ datatype, contentType }) =>
+          datatype !== "BYTES" || contentType === "json" || contentType === "str",
+      ),
+    };
   },
 };
 
