@@ -3,11 +3,16 @@ export * from "../core/index.ts";
 export { container, deployContainer, type ContainerModelOptions } from "./container/index.ts";
 export {
   deployFunction,
+  dryRun,
   functionDeployer,
+  inspect,
   type CallContext,
+  type DryRun,
   type FunctionOptions,
+  type FunctionReport,
   type InputOf,
   type InputTypeName,
+  type InspectOptions,
   type LiveOptions,
   type ModuleFunctionOptions,
   type NumberList,
@@ -17,6 +22,13 @@ export {
 } from "./function/index.ts";
 export { deployOnnxModel, onnx, type OnnxOptions, type OnnxSessionOptions } from "./onnx/index.ts";
 export type { PackageOptions } from "./packages.ts";
+export {
+  deployTensorFlowModel,
+  tensorflow,
+  type LiveTfjsModel,
+  type TensorFlowBackend,
+  type TensorFlowOptions,
+} from "./tensorflow/index.ts";
 export type { BatchAxis } from "./tensor-model/batch-axis.ts";
 export type { TensorModelOptions } from "./tensor-model/options.ts";
 export type { Processing } from "./tensor-model/processing.ts";
