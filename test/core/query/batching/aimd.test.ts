@@ -53,11 +53,11 @@ describe("aimd", () => {
 
   // The reference on batching (3.4): 94 (5), 18 (76), 0, and 56 (35) for bursts at 0.6.
   test.each([
-    ["Poisson 0.9", poisson(1, 0.9), 85, 100],
-    ["Poisson 1.1", poisson(1, 1.1), 5, 40],
-    ["Poisson 1.5", poisson(1, 1.5), 0, 5],
-    ["bursty 0.6", bursty(1, 0.6), 40, 70],
-  ])("answers in time what the reference says of it: %s", (_name, arrivals, least, most) => {
+    { name: "Poisson 0.9", arrivals: poisson(1, 0.9), least: 85, most: 100 },
+    { name: "Poisson 1.1", arrivals: poisson(1, 1.1), least: 5, most: 40 },
+    { name: "Poisson 1.5", arrivals: poisson(1, 1.5), least: 0, most: 5 },
+    { name: "bursty 0.6", arrivals: bursty(1, 0.6), least: 40, most: 70 },
+  ])("answers in time what the reference says of it: $name", ({ arrivals, least, most }) => {
     const tally = simulate(new AimdPolicy(MAX_BATCH_SIZE), {
       arrivals,
       latencyMs: linear,
