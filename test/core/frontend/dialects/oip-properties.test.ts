@@ -1,5 +1,5 @@
 // Any tensor of any type comes through unchanged: JSON → core → binary → core, and by gRPC's typed contents.
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DATATYPE_BYTES, type Datatype, type Manifest } from "../../../../containers/protocol.ts";
 import { elementCount, encodeBytes, type Tensor } from "../../../../containers/tensors.ts";

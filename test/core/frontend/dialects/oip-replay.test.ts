@@ -24,8 +24,8 @@ function echoing(specs: readonly TensorSpec[]): Fakes {
 /** Sends bytes on a connection of their own; gives the reply without its Date. */
 async function replay(server: TestServer, head: readonly string[], body: Buffer): Promise<string> {
   const socket = await server.dial();
-  const lines = [...head, "Connection: close", "", ""].join("\r\n");
-  socket.write(Buffer.concat([Buffer.from(lines), body]));
+  const text = [...head, "Connection: close", "", ""].join("\r\n");
+  socket.write(Buffer.concat([Buffer.from(text), body]));
   const chunks: Buffer[] = [];
   for await (const chunk of socket) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks)
