@@ -71,6 +71,10 @@ interface NamedWorkload {
   readonly workload: Workload;
 }
 
+function isInferred(index: number, body: string): boolean {
+  return body.includes(`"data":["${index}"]`);
+}
+
 function dialectsOf(url: string, length: number): readonly NamedWorkload[] {
   const random = randomNumbers(length);
   const inputs = Array.from({ length: BODIES }, (_, index) => [
@@ -89,7 +93,6 @@ function dialectsOf(url: string, length: number): readonly NamedWorkload[] {
       `Inference-Header-Content-Length: ${header.length}`,
     ]),
   );
-  const isInferred = (index: number, body: string): boolean => body.includes(`"data":["${index}"]`);
   const instances = inputs.map((input) => requestBytes(v1, JSON.stringify({ instances: [input] })));
   return [
     { name: "Clipper", workload: firstNumberQueries(`${url}/first/predict`, length) },
