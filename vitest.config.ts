@@ -21,7 +21,8 @@ const config: ViteUserConfig = defineConfig({
   ssr: { resolve: { conditions: ["windjammer-source", "node"] } },
   test: {
     // Onnxruntime's telemetry stays off in every process that the tests start.
-    env: { ORT_DISABLE_TELEMETRY: "1" },
+    // pip asks no index twice that did not answer.
+    env: { ORT_DISABLE_TELEMETRY: "1", PIP_RETRIES: "0" },
     maxWorkers: 3,
     projects: [
       {
