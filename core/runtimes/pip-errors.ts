@@ -89,7 +89,7 @@ function notFound(
       { details: more },
     );
   return new PackageNotFoundError(
-    `Python package ${requirement} does not exist in pip's index, or has no wheel for this Python and machine: ` +
+    `Python package ${requirement} does not exist in pip's index (or the index did not answer), or has no wheel for this Python and machine: ` +
       "correct requirements.txt, or name the package in buildFromSource",
     { details: more },
   );

@@ -61,7 +61,7 @@ export async function pythonIndex(packages: readonly MadePackage[]): Promise<Pyt
   const requests: string[] = [];
   const server = createServer(({ url = "" }, response) => {
     requests.push(url);
-    const wheel = wheels.get(url.slice("/files/".length));
+    const wheel = wheels.get(decodeURIComponent(url.slice("/files/".length)));
     if (url.startsWith("/files/") && wheel !== undefined) {
       response.end(wheel);
       return;

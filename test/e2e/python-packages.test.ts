@@ -133,6 +133,14 @@ describe.skipIf(!canInstall)("requirements (skipped without Python 3.9, venv and
     expect(await environments()).toHaveLength(2);
   });
 
+  it.skipIf(!pythonRuns("python3", "import venv"))(
+    "are installed by the environment's own pip where the interpreter has none that could",
+    async () => {
+      const python = await copyOfPython(join(folder, "bare"), ["site-packages", "dist-packages"]);
+      expect((await prepare(await opened(python), await bundleOf("alpha==1.0"))).alpha).toBe("1.0");
+    },
+  );
+
   it("are installed once by two deployments at the same time, and by two servers one of them wins", async () => {
     const [one, two] = [await opened(), await opened()];
     const all = await Promise.all([
@@ -202,6 +210,7 @@ describe.skipIf(!canInstall)("requirements (skipped without Python 3.9, venv and
   });
 
   it("without a network say so, and what to do", async () => {
+    vi.stubEnv("PIP_RETRIES", "1");
     vi.stubEnv("PIP_INDEX_URL", "http://127.0.0.1:9/simple/");
     const error = await failure("alpha==1.0");
     expect(error).toBeInstanceOf(PackageInstallError);
@@ -278,7 +287,11 @@ describe("a Python", () => {
   it.skipIf(!canInstall)(
     "without ensurepip, as Debian's, is named with the package that is missing",
     async () => {
-      const python = await withoutEnsurepip(join(folder, "debian"));
+      const python = await copyOfPython(join(folder, "debian"), [
+        "ensurepip",
+        "site-packages",
+        "dist-packages",
+      ]);
       const error = await failure("alpha==1.0", python);
       expect(error).toBeInstanceOf(PackageInstallError);
       expect(error.message).toMatch(/cannot make a virtual environment .*apt install python3-venv/);
@@ -286,15 +299,15 @@ describe("a Python", () => {
   );
 });
 
-/** A copy of the interpreter whose standard library lacks one module. */
-async function withoutEnsurepip(prefix: string): Promise<string> {
+/** A copy of the interpreter whose library lacks some folders. */
+async function copyOfPython(prefix: string, without: readonly string[]): Promise<string> {
   const code = "import os, sys; print(os.path.realpath(sys.executable)); print(os.path.dirname(os.__file__))";
   const { stdout } = spawnSync("python3", ["-I", "-c", code], { encoding: "utf8" });
   const [executable = "", library = ""] = stdout.split("\n");
   const copied = join(prefix, "lib", library.slice(library.lastIndexOf("/") + 1));
   await mkdir(copied, { recursive: true });
   for (const name of await readdir(library)) {
-    if (name !== "ensurepip") await symlink(join(library, name), join(copied, name));
+    if (!without.includes(name)) await symlink(join(library, name), join(copied, name));
   }
   const python = join(prefix, "bin/python3");
   await mkdir(dirname(python), { recursive: true });
