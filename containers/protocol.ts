@@ -53,6 +53,8 @@ export interface TensorSpec {
    * else as BYTES [n], one element a row, whose content type names the element type.
    */
   readonly isRagged?: boolean;
+  /** Of an output: nobody knows its shape before the model runs. `shape` is [-1], and rows of any shape are taken. */
+  readonly hasUnknownShape?: boolean;
 }
 
 /** Named, typed, shaped inputs and outputs of a version. */

@@ -1,6 +1,6 @@
 // The process in every model container: serves one version of one model over HTTP, and ends cleanly.
 import { writeSync } from "node:fs";
-import { type Environment, readEnvironment } from "./environment.ts";
+import { type Environment, libraryVariables, readEnvironment } from "./environment.ts";
 import { ContainerServer } from "./http.ts";
 import { findLoader, readManifest } from "./manifest.ts";
 import { heapExceededMessage, watchMemory } from "./memory.ts";
@@ -104,11 +104,11 @@ class Container {
   }
 }
 
-/** A worker's copy of the environment comes too late for onnxruntime, which reads the process's. */
-process.env["ORT_DISABLE_TELEMETRY"] = "1";
-
 try {
-  await new Container(readEnvironment(process.env)).run();
+  const environment = readEnvironment(process.env);
+  for (const [name, value] of Object.entries(libraryVariables(environment.threads)))
+    process.env[name] ??= value;
+  await new Container(environment).run();
 } catch (error) {
   say(error instanceof Error ? error.message : String(error));
   process.exit(1);

@@ -39,6 +39,7 @@ export type {
   TensorSpec,
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
+export { nearest } from "./nearest.ts";
 export { isExactVersion, isPackageName } from "./package-names.ts";
 export {
   packageKey,

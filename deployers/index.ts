@@ -17,6 +17,13 @@ export {
 } from "./function/index.ts";
 export { deployOnnxModel, onnx, type OnnxOptions, type OnnxSessionOptions } from "./onnx/index.ts";
 export type { PackageOptions } from "./packages.ts";
+export {
+  deployTensorFlowModel,
+  tensorflow,
+  type LiveTfjsModel,
+  type TensorFlowBackend,
+  type TensorFlowOptions,
+} from "./tensorflow/index.ts";
 export type { BatchAxis } from "./tensor-model/batch-axis.ts";
 export type { TensorModelOptions } from "./tensor-model/options.ts";
 export type { Processing } from "./tensor-model/processing.ts";

@@ -51,7 +51,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/runtimes/process/", may: [...LEAVES, ...WIRE, ...RUNTIMES] },
   {
     from: "core/runtimes/docker/",
-    may: [...LEAVES, ...WIRE, ...RUNTIMES, "core/runtimes/engine", "containers/dockerfile.ts"],
+    may: [...LEAVES, ...WIRE, ...RUNTIMES, "core/runtimes/engine", "containers/dockerfile"],
   },
   { from: "core/runtimes/", may: [...LEAVES, ...WIRE, "core/runtimes/"] },
   {
@@ -80,6 +80,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
   { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
+  { from: "deployers/tensorflow/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
   {
     from: "deployers/python/",

@@ -1,4 +1,5 @@
 // Tries a model container as Windjammer will use it: starts it, asks it, runs the checks, stops it.
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,8 +55,11 @@ export async function checkContainer(target: CheckTarget, settings: CheckSetting
       const folders = { runDir: join(root, "run"), cacheDir: join(root, "cache") };
       await runtime.open({ ...folders, owner: "check-container" });
     }
-    const bundle = { hash: "0".repeat(64), root, files: target.folder, manifest: content };
+    // Never that of another check: what is made of it must be made anew.
+    const hash = randomBytes(32).toString("hex");
+    const bundle = { hash, root, files: target.folder, manifest: content };
     const checks = await new Attempt(target, settings, bundle).run();
+    if (isOurs) await runtime.forget?.(hash);
     const isFit = checks.every(({ outcome }) => outcome !== "fail");
     return { target: target.shown, isFit, checks };
   } finally {

@@ -59,6 +59,7 @@ const tensorSpec: z.ZodType<TensorSpec> = z
     shape: z.array(z.int().min(-1)).max(MAX_RANK),
     contentType: z.enum(["json", "str", "bytes", "int32", "fp32", "fp64"]).exactOptional(),
     isRagged: z.boolean().exactOptional(),
+    hasUnknownShape: z.boolean().exactOptional(),
   })
   .check(
     complaints<TensorSpec>((spec, complain) => {

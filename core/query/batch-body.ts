@@ -242,10 +242,7 @@ export class BatchCodec {
     }
     this.#counted(spec, tensor, count);
     const row = this.#contract.isBatched ? tensor.shape.slice(1) : tensor.shape;
-    if (
-      row.length !== spec.shape.length ||
-      row.some((size, axis) => spec.shape[axis] !== -1 && spec.shape[axis] !== size)
-    ) {
+    if (spec.hasUnknownShape !== true && !isOfShape(row, spec.shape)) {
       throw new InvalidModelOutputError(
         `${this.#label}: output ${spec.name} should have rows of shape [${spec.shape.join(",")}], but has [${row.join(",")}]`,
       );
@@ -332,4 +329,8 @@ function keep<V>(map: Map<string, V>, key: string, value: V): void {
     if (oldest !== undefined) map.delete(oldest);
   }
   map.set(key, value);
+}
+
+function isOfShape(row: readonly number[], shape: readonly number[]): boolean {
+  return row.length === shape.length && row.every((size, axis) => shape[axis] === -1 || shape[axis] === size);
 }

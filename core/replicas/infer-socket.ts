@@ -78,9 +78,9 @@ class InferConnection {
   send(call: InferCall, done: InferDone): void {
     this.#done = done;
     const { path, body, headerLength, deadlineMs } = call;
+    const binary = headerLength === undefined ? "" : `${HEADERS.inferenceHeaderLength}: ${headerLength}\r\n`;
     const head =
-      `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/octet-stream\r\n` +
-      `content-length: ${body.byteLength}\r\n${HEADERS.inferenceHeaderLength}: ${headerLength}\r\n` +
+      `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.byteLength}\r\n${binary}` +
       `${HEADERS.deadlineMs}: ${Math.max(1, Math.ceil(deadlineMs))}${END_OF_HEAD}`;
     // Both in one system call.
     this.#socket.cork();

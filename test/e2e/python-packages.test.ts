@@ -206,7 +206,9 @@ describe.skipIf(!canInstall)("requirements (skipped without Python 3.9, venv and
   it("that do not fit each other are refused with both", async () => {
     const error = await failure("alpha==1.0\nbeta==2.0+local");
     expect(error).toBeInstanceOf(PackageInstallError);
-    expect(error.message).toMatch(/alpha==1\.0 and beta==2\.0\+local.*fit each other/);
+    expect(error.message).toMatch(
+      /The user requested alpha==1\.0; beta 2\.0\+local depends on alpha==1\.1; /,
+    );
   });
 
   it("without a network say so, and what to do", async () => {

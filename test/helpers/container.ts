@@ -5,6 +5,7 @@ import { Agent, type IncomingHttpHeaders, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Deployer } from "../../core/index.ts";
 import { ENV, ERROR_TENSOR, HEADERS, type ItemError, type Manifest } from "../../containers/protocol.ts";
 import {
   binaryHeader,
@@ -68,11 +69,30 @@ export async function writeBundle(
   await writeFile(join(folder, "manifest.json"), JSON.stringify(manifest));
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
   if (hasPackages) await symlink(NODE_MODULES, join(root, "node_modules"));
+  return onDisk(root);
+}
+
+function onDisk(root: string): BundleOnDisk {
   return {
-    files: folder,
+    files: join(root, "files"),
     root,
     [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
   };
+}
+
+/** What a deployer makes of `options`; its packages resolve to those of `nodeModules`, the repository's by default. */
+export async function deployerBundle<Options extends object>(
+  deployer: Deployer<Options>,
+  options: Options,
+  nodeModules: string | undefined = NODE_MODULES,
+): Promise<BundleOnDisk> {
+  const root = await mkdtemp(join(tmpdir(), "wj-"));
+  const folder = join(root, "files");
+  await mkdir(folder);
+  const manifest = await deployer.bundle(options, folder, () => {});
+  await writeFile(join(folder, "manifest.json"), JSON.stringify(manifest));
+  await symlink(nodeModules, join(root, "node_modules"));
+  return onDisk(root);
 }
 
 /** A bundle of one function module. */

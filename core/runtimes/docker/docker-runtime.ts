@@ -27,7 +27,7 @@ import { Images } from "./images.ts";
 import type { ContainerOptions, DockerOptions } from "./index.ts";
 import { Lockfiles } from "./lockfiles.ts";
 import { LABEL, ownerLabels, replicaLabels, replicaOf } from "./labels.ts";
-import { memoryLimitMb, PORT_KEY, replicaRequest, type Transport } from "./request.ts";
+import { DEFAULT_PORT, memoryLimitMb, portOf, replicaRequest, type Transport } from "./request.ts";
 import { bestTransport } from "./sharing.ts";
 import { watchContainers } from "./watch.ts";
 
@@ -74,7 +74,7 @@ export class DockerRuntime implements Runtime {
       isolation: "container",
       hasGpu: all.some((one) => one.gpus !== undefined),
       survivesFrontend: true,
-      runs: ["node"],
+      runs: ["node", "python", "image", "dockerfile"],
       enforces: ["memory", "cpu", "pids", ...(isCutOff ? (["network"] as const) : [])],
     };
   }
@@ -106,9 +106,11 @@ export class DockerRuntime implements Runtime {
     return this.#tracked(async (opened) => {
       const signal = AbortSignal.any([options.signal, opened.building.signal]);
       const image = await opened.images.prepare(bundle, { ...options, signal });
-      if ((await this.#transportOn(opened, image)) === "port" && this.#options.transport !== "port")
+      if ((await this.#transportOf(opened, bundle, image)) === "port" && this.#options.transport !== "port")
         options.report(
-          "this engine shares no sockets with this machine: replicas listen on ports, and are on the engine's network",
+          portOf(bundle) === undefined
+            ? "this engine shares no sockets with this machine: replicas listen on ports, and are on the engine's network"
+            : `replicas are reached on port ${portOf(bundle)}, and are on the engine's network`,
         );
       return image;
     });
@@ -153,7 +155,7 @@ export class DockerRuntime implements Runtime {
   async #start(spec: ReplicaSpec, opened: Opened): Promise<RunningReplica> {
     const { engine, info, context, folders, user } = opened;
     const options = this.#optionsOf(spec.model);
-    const transport = await this.#transportOn(opened, spec.image);
+    const transport = await this.#transportOf(opened, spec.bundle, spec.image);
     const secrets = options.secrets ?? {};
     if (transport === "port" && Object.keys(secrets).length > 0) {
       throw new InvalidOptionsError(
@@ -172,6 +174,7 @@ export class DockerRuntime implements Runtime {
         folder,
         labels: replicaLabels(context.owner, spec),
         engineCpus: info.cpus,
+        port: portOf(spec.bundle) ?? DEFAULT_PORT,
       });
       container = await engine.create(`windjammer-${spec.id}-${randomBytes(3).toString("hex")}`, request);
       await engine.start(container);
@@ -180,7 +183,7 @@ export class DockerRuntime implements Runtime {
         spec: { ...spec, memoryMb: memoryLimitMb(spec, options) },
         container,
         folder,
-        port: state?.ports[PORT_KEY],
+        port: publishedPort(state),
         startedAt: new Date().toISOString(),
       });
     } catch (error) {
@@ -196,7 +199,7 @@ export class DockerRuntime implements Runtime {
     const path = state.labels[LABEL.folder];
     const folder = path === undefined ? undefined : replicaFolder(path);
     const { id: container, startedAt } = state;
-    this.#watch(opened, { spec, container, folder, port: state.ports[PORT_KEY], startedAt });
+    this.#watch(opened, { spec, container, folder, port: publishedPort(state), startedAt });
   }
 
   #watch(
@@ -235,6 +238,21 @@ export class DockerRuntime implements Runtime {
 
   #optionsOf(model: string): ContainerOptions {
     return { ...this.#options, ...this.#options.models?.[model] };
+  }
+
+  /**
+   * Whether sockets can be shared is tried with an image that has Node: others need not have what the trial runs. For them the
+   * engine's address has to do.
+   */
+  async #transportOf(opened: Opened, bundle: BundleFolder, image: string): Promise<Transport> {
+    if (bundle.manifest.container === undefined) return this.#transportOn(opened, image);
+    if (portOf(bundle) !== undefined) return "port";
+    if (this.#options.transport !== undefined && this.#options.transport !== "auto")
+      return this.#options.transport;
+    const { engine, info } = opened;
+    return (
+      (await this.#transport) ?? (engine.address.kind === "socket" && !info.isDesktop ? "socket" : "port")
+    );
   }
 
   #transportOn({ engine, info, context, folders, user }: Opened, image: string): Promise<Transport> {
@@ -292,6 +310,11 @@ interface Started {
   readonly folder: ReplicaFolder | undefined;
   readonly port: number | undefined;
   readonly startedAt: string;
+}
+
+/** A replica publishes one at most. */
+function publishedPort(state: ContainerState | undefined): number | undefined {
+  return Object.values(state?.ports ?? {})[0];
 }
 
 function isMissingImage(error: unknown): boolean {

@@ -157,6 +157,20 @@ describe("decoding a reply", () => {
     });
   });
 
+  it("takes rows of any shape of an output whose shape nobody knows", () => {
+    const outputs = [{ name: "scores", datatype: "FP32", shape: [-1], hasUnknownShape: true }] as const;
+    const free = new BatchCodec({ contract: { ...TWO_INPUTS, outputs } }, "m", "1");
+    for (const shape of [
+      [2, 2],
+      [2, 1, 2],
+      [2, 2, 1, 1],
+    ]) {
+      expect(free.decode(reply([{ ...good, shape }]), 2)).toMatchObject({
+        outputs: { tensors: [{ shape }] },
+      });
+    }
+  });
+
   it.each([
     ["an output is missing", reply([]), "left out its output scores"],
     [
