@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a base image for Python models without any registry: Debian's python3 of this machine with its library and pip,
-# the C libraries that they need, a static busybox for the shell.
+# the C libraries that they need, CA certificates, a static busybox for the shell.
 # Usage: python-base-image.sh [TAG]     default tag windjammer-test-python:3
 set -euo pipefail
 tag=${1:-windjammer-test-python:3}
@@ -10,7 +10,7 @@ trap 'rm -rf "$root"' EXIT
 fetch() {
   (cd "$root/tmp" && { apt-get download -q "$@" >/dev/null 2>&1 || { apt-get update -q >/dev/null && apt-get download -q "$@" >/dev/null; }; })
 }
-mkdir -p "$root"/{bin,usr/bin,etc,tmp,root,proc,sys,dev,run}
+mkdir -p "$root"/{bin,usr/bin,etc/ssl/certs,tmp,root,proc,sys,dev,run}
 fetch busybox-static python3-pip-whl
 for package in "$root"/tmp/*.deb; do dpkg -x "$package" "$root/tmp"; done
 install -m755 "$(find "$root/tmp" -path '*bin/busybox')" "$root/bin/busybox"
@@ -33,6 +33,7 @@ extra='^(libstdc\+\+\.so\.6|libgcc_s\.so\.1|libgomp\.so\.1|libnss_files\.so\.2)$
   mkdir -p "$root$(dirname "$each")"
   cp -L "$each" "$root$each"
 done
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 rm -rf "${root:?}"/tmp/*
 chmod 1777 "$root/tmp"
 printf 'root:x:0:0:root:/root:/bin/sh\nmodel:x:1000:1000::/tmp:/bin/sh\n' >"$root/etc/passwd"

@@ -81,7 +81,11 @@ describe.skipIf(!hasEngine)("a Python model in a container", () => {
   });
 
   it("is not built with a package that does not exist: the error names it and the step", async () => {
-    await using bench = await dockerBench({ pythonBaseImage: PYTHON_BASE });
+    await using bench = await dockerBench({
+      pythonBaseImage: PYTHON_BASE,
+      // An index that is empty, in place of one that no build can reach.
+      buildArgs: { PIP_INDEX_URL: "file:///nowhere" },
+    });
     const bundle = await bench.bundle("", pythonFunction());
     await writeFiles(bundle.files, { "predict.py": PREDICT, "requirements.txt": "no-such-package==1.0\n" });
     const error = await bench.prepare(bundle).catch((caught: unknown) => caught);

@@ -67,7 +67,7 @@ export async function planPythonImage(
     },
   });
   return {
-    tag: imageTag(names, digest([recipe, server.hash])),
+    tag: imageTag({ model: names.model, version: names.version }, digest([recipe, server.hash])),
     baseImage,
     isPinned: false,
     labels: {},
