@@ -3,11 +3,16 @@ export * from "../core/index.ts";
 export { container, deployContainer, type ContainerModelOptions } from "./container/index.ts";
 export {
   deployFunction,
+  dryRun,
   functionDeployer,
+  inspect,
   type CallContext,
+  type DryRun,
   type FunctionOptions,
+  type FunctionReport,
   type InputOf,
   type InputTypeName,
+  type InspectOptions,
   type LiveOptions,
   type ModuleFunctionOptions,
   type NumberList,

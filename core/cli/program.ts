@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { InvalidOptionsError, toWindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
 import { checkContainerCommand } from "./check-container.ts";
+import { clipperLabelsCommand } from "./clipper-labels.ts";
 import { initCommand } from "./init.ts";
 import { startCommand } from "./start.ts";
 
@@ -43,7 +44,7 @@ function createProgram(): Command {
     .showHelpAfterError("(windjammer --help, or windjammer help COMMAND, lists what there is)")
     .exitOverride();
   // Commands made apart do not inherit how this one ends and prints.
-  for (const command of [startCommand(), checkContainerCommand(), initCommand()])
+  for (const command of [startCommand(), checkContainerCommand(), initCommand(), clipperLabelsCommand()])
     program.addCommand(command.copyInheritedSettings(program));
   return program;
 }

@@ -157,7 +157,7 @@ function parseWhole(text: string): number {
   return Number(text);
 }
 
-function parsePort(text: string): number {
+export function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d{1,5}$/.test(text) || port > 65_535)
     throw new InvalidArgumentError("expected a port, 0 to 65535.");

@@ -52,6 +52,7 @@ class ClipperTarget implements FuzzTarget {
   readonly #endpoint: string;
   readonly #containers: TestContainer[] = [];
   #stranger: Dealer | undefined;
+  #lastSent: Promise<void> = Promise.resolve();
 
   constructor(server: RunningServer) {
     this.#server = server;
@@ -156,7 +157,10 @@ class ClipperTarget implements FuzzTarget {
         : random.pick([Buffer.alloc(0), random.bytes(random.int(40)), Buffer.from("ghost")]),
     );
     const start = random.chance(0.8) ? [Buffer.alloc(0)] : [];
-    await this.#stranger?.send([...start, ...frames, Buffer.alloc(0)]);
+    // One after the other: a socket takes no second message while it writes one.
+    const sent = this.#lastSent.then(() => this.#stranger?.send([...start, ...frames, Buffer.alloc(0)]));
+    this.#lastSent = sent.catch(() => undefined);
+    await sent;
   }
 
   async #admin(call: string, body: object): Promise<string> {

@@ -178,7 +178,7 @@ async function call({ run }: Extract<FuzzCase, { kind: "call" }>): Promise<FuzzR
 }
 
 /** Of the first answer; 100 is none. */
-const FIRST_STATUS = /^(?:HTTP\/1\.1 100 Continue\r\n\r\n)?HTTP\/1\.[01] (\d{3})/;
+const FIRST_STATUS = /^(?:HTTP\/1\.1 100 Continue\r\n\r\n)?HTTP\/1\.[01] (?!100)(\d{3})/;
 /** A client waits so long for an answer before it closes its side, which ends what is still due. */
 const PATIENCE_MS = 50;
 

@@ -54,6 +54,7 @@ export class RpcService {
   #address: { host: string; port: number } = { host: "", port: 0 };
   #stopListening: () => void = () => undefined;
   #received: Promise<void> = Promise.resolve();
+  #lastSent: Promise<void> = Promise.resolve();
 
   constructor(parts: RpcServiceParts) {
     this.#parts = parts;
@@ -217,8 +218,11 @@ export class RpcService {
     }
   }
 
-  async #send(identity: Buffer, frames: readonly Uint8Array[]): Promise<void> {
-    await this.#socket?.send([identity, ...frames]);
+  /** One after the other: the socket takes no second message while it writes one. */
+  #send(identity: Buffer, frames: readonly Uint8Array[]): Promise<void> {
+    const sent = this.#lastSent.then(() => this.#socket?.send([identity, ...frames]));
+    this.#lastSent = sent.catch(ignore);
+    return sent;
   }
 }
 
