@@ -3,8 +3,9 @@ import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PackageNotFoundError } from "../../core/errors.ts";
+import { LABEL } from "../../core/runtimes/docker/labels.ts";
 import { Engine } from "../../core/runtimes/engine.ts";
 import { deployPython, windjammer } from "../../deployers/index.ts";
 import { wheelName, wheelOf } from "../e2e/python-index.ts";
@@ -50,6 +51,12 @@ describe.skipIf(!hasEngine)("a Python model in a container", () => {
     const script = fileURLToPath(new URL("python-base-image.sh", import.meta.url));
     execFileSync(script, [PYTHON_BASE], { stdio: ["ignore", "ignore", "inherit"] });
   }, 120_000);
+
+  afterAll(async () => {
+    const engine = await Engine.connect(undefined);
+    for (const { tags } of await engine.images({ [LABEL.model]: "contained" }))
+      for (const tag of tags) await engine.removeImage(tag);
+  });
 
   it("has its packages, runs as nobody's root, fails a bad row alone; a retrain rebuilds only its weights", async () => {
     await using wj = await windjammer({
