@@ -83,7 +83,7 @@ export class BatchQueue {
       waiting.drop(pending, "no-replica", pool.noReplica());
       return;
     }
-    const lane = waiting.lane(query.row.key);
+    const lane = waiting.laneOf(query);
     const admission = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
     if (!admission.isAdmitted && pool.readyCount > 0) {
       waiting.drop(
