@@ -51,7 +51,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/runtimes/process/", may: [...LEAVES, ...WIRE, ...RUNTIMES] },
   {
     from: "core/runtimes/docker/",
-    may: [...LEAVES, ...WIRE, ...RUNTIMES, "core/runtimes/engine", "containers/dockerfile.ts"],
+    may: [...LEAVES, ...WIRE, ...RUNTIMES, "core/runtimes/engine", "containers/dockerfile"],
   },
   { from: "core/runtimes/", may: [...LEAVES, ...WIRE, "core/runtimes/"] },
   {

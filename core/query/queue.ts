@@ -221,6 +221,8 @@ export class BatchQueue {
     replica.send({ path: codec.path, ...encoded, deadlineMs }, (error, reply) => {
       if (flight.isOver) return;
       flight.isOver = true;
+      // Whoever refuses a batch may do so before it has read it.
+      if (reply?.statusCode === 200) codec.release(encoded);
       // 503: it is ending, whatever the reason; its own health endpoint has the last word.
       if (reply?.statusCode === 503) void this.#lost(flight, "is not ready any more");
       else if (reply !== undefined) this.#answered(flight, reply);
