@@ -93,6 +93,26 @@ describe("where Clipper gives no reply, or a wrong one", () => {
   });
 });
 
+test("versions that are registered at the same moment are all taken, and one of them twice is not", async () => {
+  const register = async (version: string): Promise<string> => {
+    const body = {
+      model_name: "crowd",
+      model_version: version,
+      labels: [],
+      input_type: "ints",
+      container_name: "NO_CONTAINER",
+      model_data_path: "DEPRECATED",
+      batch_size: -1,
+    };
+    const init = { method: "POST", body: JSON.stringify(body) };
+    return (await fetch(`${server.clipper?.adminUrl}/admin/add_model`, init)).text();
+  };
+  const replies = await Promise.all(["1", "2", "3", "3"].map(register));
+  const added = "Successfully added model with name 'crowd' and input type 'integers'";
+  const exists = "model with name 'crowd' and version '3' already exists";
+  expect(replies.toSorted()).toEqual([added, added, added, exists]);
+});
+
 async function addApp(body: object): Promise<string> {
   const init = { method: "POST", body: JSON.stringify(body) };
   const response = await fetch(`${server.clipper?.adminUrl}/admin/add_app`, init);
