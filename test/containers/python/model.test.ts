@@ -257,6 +257,62 @@ describe("values", () => {
   });
 });
 
+const hasNumpy = pythonRuns("python3", "import numpy");
+
+function floatsOf(tensor: Tensor | undefined): number[] {
+  return Array.from(new Float32Array(Uint8Array.from(tensor?.data ?? []).buffer));
+}
+
+describe.skipIf(!hasNumpy)("declared outputs", () => {
+  async function given(code: string, outputs: Contract["outputs"]): Promise<ReadonlyMap<string, Tensor>> {
+    const input = { name: "x", datatype: "FP32", shape: [] } as const;
+    const contract: Contract = { inputs: [input], outputs, isBatched: true };
+    await using bundle = await pythonBundle(`import numpy\n\ndef predict(model, x):\n    return ${code}\n`, {
+      inputType: "tensor",
+      contract,
+    });
+    await using container = await started(bundle);
+    const data = new Uint8Array(Float32Array.of(1, 2).buffer);
+    return (await container.infer([{ ...input, shape: [2], data }])).outputs;
+  }
+
+  const hex = (tensor: Tensor | undefined): string => Buffer.from(tensor?.data ?? []).toString("hex");
+
+  test.each([
+    ["FP32", [], "numpy.array([1, -2], '>f4')", "0000803f000000c0"],
+    [
+      "INT64",
+      [2],
+      "numpy.arange(8).reshape(2, 4)[:, ::-2] + 2 ** 60",
+      "0300000000000010010000000000001007000000000000100500000000000010",
+    ],
+    ["FP16", [], "[0.1, 65504]", "662eff7b"],
+    ["BF16", [], "[numpy.float64(1.00390625), numpy.float32('nan')]", "803fc07f"],
+    ["BOOL", [], "x > 1", "0001"],
+    ["BYTES", [], "[b'\\0\\xff', bytearray(b'')]", "0200000000ff00000000"],
+  ] as const)("%s %j: %s", async (datatype, shape, code, expected) => {
+    const outputs = await given(code, [{ name: "y", datatype, shape }]);
+    expect(hex(outputs.get("y"))).toBe(expected);
+  });
+
+  test("of JSON hold lists as elements, also those of one length", async () => {
+    const specs = [
+      { name: "score", datatype: "FP32", shape: [] },
+      { name: "boxes", datatype: "BYTES", shape: [], contentType: "json" },
+    ] as const;
+    const outputs = await given("{'score': x, 'boxes': [[1, 2], [3, 4]]}", specs);
+    expect(textsOf(outputs.get("boxes"))).toEqual(["[1,2]", "[3,4]"]);
+  });
+
+  test("beyond their type fail alone", async () => {
+    const outputs = await given("(x * 200).astype('i4')", [{ name: "y", datatype: "UINT8", shape: [] }]);
+    expect(hex(outputs.get("y"))).toBe("c800");
+    const [good, bad] = textsOf(outputs.get("windjammer_errors"));
+    expect(good).toBe("");
+    expect(bad).toContain("has numbers beyond UINT8");
+  });
+});
+
 describe("a function that raises", () => {
   test("is called for halves of a batch until each row was alone, and once for a single row", async () => {
     await using bundle = await pythonBundle(`calls = []
@@ -293,6 +349,34 @@ def predict(model, inputs):
     expect(got[41]).toMatchObject({ code: "MODEL_ERROR" });
     expect(got.toSpliced(41, 1)).toEqual(Array.from({ length: 64 }, (_, row) => row).toSpliced(41, 1));
     expect(await container.predict(["calls"])).toEqual([13]);
+  });
+
+  test("meets no input that it has changed before, when its halves are tried", async () => {
+    const code = `def predict(model, inputs):
+    found = [each.pop("x") for each in inputs]
+    if None in found:
+        raise ValueError("bad")
+    return found
+`;
+    const inputs = [1, 2, null, 3].map((x) => ({ x }));
+    expect(await answers(code, inputs)).toMatchObject([1, 2, { code: "MODEL_ERROR" }, 3]);
+  });
+
+  test.skipIf(!hasNumpy)("meets no array that it has changed before", async () => {
+    const code = `def predict(model, x):
+    x *= 2
+    if (x < 0).any():
+        raise ValueError("bad")
+    return x
+`;
+    const spec = { name: "x", datatype: "FP32", shape: [] } as const;
+    const contract: Contract = { inputs: [spec], outputs: [{ ...spec, name: "y" }], isBatched: true };
+    await using bundle = await pythonBundle(code, { inputType: "tensor", contract });
+    await using container = await started(bundle);
+    const data = new Uint8Array(Float32Array.of(1, 2, -1, 3).buffer);
+    const { outputs, errors } = await container.infer([{ ...spec, shape: [4], data }]);
+    expect(floatsOf(outputs.get("y"))).toEqual([2, 4, 0, 6]);
+    expect(errors[2]).toMatchObject({ code: "MODEL_ERROR" });
   });
 
   test("names file and line of the model's own code, however deep in libraries, and logs the traceback", async () => {
