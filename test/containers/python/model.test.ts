@@ -33,6 +33,27 @@ function contractOf(input: Contract["inputs"][number]): Contract {
   return { inputs: [input], outputs: [output], isBatched: true };
 }
 
+const INFERENCE = `def load_model(dir_path):
+    return "loaded"
+
+def call_model(model, params, task="none"):
+    if "fail" in params:
+        raise KeyError("fail")
+    return {"model": model, "params": params, "task": task}
+`;
+
+async function inference(
+  tasks: readonly string[],
+  inputs: readonly unknown[],
+  code?: string,
+): Promise<unknown[]> {
+  const model = { form: "inference", file: "inference.py", ...(tasks.length === 0 ? {} : { tasks }) };
+  const text = code === undefined ? INFERENCE : `${code}\ndef load_model(dir_path): ...\n`;
+  await using bundle = await writeBundle(pythonFunction({ model }), { "inference.py": text }, false);
+  await using container = await started(bundle);
+  return await container.predict(inputs);
+}
+
 describe("forms", () => {
   test("load_model of predict.py loads once, from the bundle's folder", async () => {
     await using bundle = await pythonBundle(
@@ -55,31 +76,18 @@ def predict(model, inputs):
     expect(container.stdout.match(/loading/g)).toHaveLength(1);
   });
 
-  test("predict may be a coroutine", async () => {
+  test("predict and load_model may be coroutines", async () => {
     const code = `import asyncio
+
+async def load_model(dir):
+    return asyncio.get_running_loop()
 
 async def predict(model, inputs):
     await asyncio.sleep(0)
-    return inputs
+    return [model is asyncio.get_running_loop(), *inputs[1:]]
 `;
-    expect(await answers(code, [1, "two"])).toEqual([1, "two"]);
+    expect(await answers(code, [1, "two"])).toEqual([true, "two"]);
   });
-
-  const INFERENCE = `def load_model(dir_path):
-    return "loaded"
-
-def call_model(model, params, task="none"):
-    if "fail" in params:
-        raise KeyError("fail")
-    return {"model": model, "params": params, "task": task}
-`;
-
-  async function inference(tasks: readonly string[], inputs: readonly unknown[]): Promise<unknown[]> {
-    const model = { form: "inference", file: "inference.py", ...(tasks.length === 0 ? {} : { tasks }) };
-    await using bundle = await writeBundle(pythonFunction({ model }), { "inference.py": INFERENCE }, false);
-    await using container = await started(bundle);
-    return await container.predict(inputs);
-  }
 
   test("call_model of inference.py gets the params of one query, and the task", async () => {
     expect(await inference(["qa"], [{ question: "who?" }, { fail: 1 }, { task: "mine" }])).toEqual([
@@ -263,56 +271,6 @@ function floatsOf(tensor: Tensor | undefined): number[] {
   return Array.from(new Float32Array(Uint8Array.from(tensor?.data ?? []).buffer));
 }
 
-describe.skipIf(!hasNumpy)("declared outputs", () => {
-  async function given(code: string, outputs: Contract["outputs"]): Promise<ReadonlyMap<string, Tensor>> {
-    const input = { name: "x", datatype: "FP32", shape: [] } as const;
-    const contract: Contract = { inputs: [input], outputs, isBatched: true };
-    await using bundle = await pythonBundle(`import numpy\n\ndef predict(model, x):\n    return ${code}\n`, {
-      inputType: "tensor",
-      contract,
-    });
-    await using container = await started(bundle);
-    const data = new Uint8Array(Float32Array.of(1, 2).buffer);
-    return (await container.infer([{ ...input, shape: [2], data }])).outputs;
-  }
-
-  const hex = (tensor: Tensor | undefined): string => Buffer.from(tensor?.data ?? []).toString("hex");
-
-  test.each([
-    ["FP32", [], "numpy.array([1, -2], '>f4')", "0000803f000000c0"],
-    [
-      "INT64",
-      [2],
-      "numpy.arange(8).reshape(2, 4)[:, ::-2] + 2 ** 60",
-      "0300000000000010010000000000001007000000000000100500000000000010",
-    ],
-    ["FP16", [], "[0.1, 65504]", "662eff7b"],
-    ["BF16", [], "[numpy.float64(1.00390625), numpy.float32('nan')]", "803fc07f"],
-    ["BOOL", [], "x > 1", "0001"],
-    ["BYTES", [], "[b'\\0\\xff', bytearray(b'')]", "0200000000ff00000000"],
-  ] as const)("%s %j: %s", async (datatype, shape, code, expected) => {
-    const outputs = await given(code, [{ name: "y", datatype, shape }]);
-    expect(hex(outputs.get("y"))).toBe(expected);
-  });
-
-  test("of JSON hold lists as elements, also those of one length", async () => {
-    const specs = [
-      { name: "score", datatype: "FP32", shape: [] },
-      { name: "boxes", datatype: "BYTES", shape: [], contentType: "json" },
-    ] as const;
-    const outputs = await given("{'score': x, 'boxes': [[1, 2], [3, 4]]}", specs);
-    expect(textsOf(outputs.get("boxes"))).toEqual(["[1,2]", "[3,4]"]);
-  });
-
-  test("beyond their type fail alone", async () => {
-    const outputs = await given("(x * 200).astype('i4')", [{ name: "y", datatype: "UINT8", shape: [] }]);
-    expect(hex(outputs.get("y"))).toBe("c800");
-    const [good, bad] = textsOf(outputs.get("windjammer_errors"));
-    expect(good).toBe("");
-    expect(bad).toContain("has numbers beyond UINT8");
-  });
-});
-
 describe("a function that raises", () => {
   test("is called for halves of a batch until each row was alone, and once for a single row", async () => {
     await using bundle = await pythonBundle(`calls = []
@@ -417,7 +375,15 @@ describe("bundles that cannot be loaded", () => {
     ],
     [
       "def predict(model, inputs): ...\ndef load_model(dir):\n    open(dir + '/gone')\n",
-      /windjammer: cannot load load_model of predict\.py: FileNotFoundError: .* \(predict\.py, line 3\)$/,
+      /windjammer: cannot load load_model of predict\.py: FileNotFoundError: .* \(predict\.py, line 3\); files of the model lie in the folder that load_model gets, not in the current one$/,
+    ],
+    [
+      "\ndef predict(inputs): ...\n",
+      /windjammer: predict in predict\.py, line 2, is predict\(inputs\), and is called as predict\(model, inputs\)$/,
+    ],
+    [
+      "def predict(model, inputs): ...\ndef load_model(): ...\n",
+      /windjammer: load_model in predict\.py, line 2, is load_model\(\), and is called as load_model\(dir\)$/,
     ],
     ["raise SystemExit(3)\n", /windjammer: the model called sys\.exit\(3\)$/],
   ])("say why: %j", async (code, message) => {
@@ -425,6 +391,16 @@ describe("bundles that cannot be loaded", () => {
     await using container = TestContainer.spawn(bundle, {}, SERVER);
     expect((await container.exited).code).toBeGreaterThan(0);
     expect(container.stderr.trim().split("\n").at(-1)).toMatch(message);
+    expect(container.stderr).not.toContain("windjammer_server/");
+  });
+
+  test("tell which task is missing", async () => {
+    await expect(inference([], [{}], "def call_model(model, params, task): ...")).rejects.toThrow(
+      "call_model in inference.py, line 1, needs a task, and the model has none: name them in config.json",
+    );
+    await expect(inference(["qa"], [{}], "def call_model(model, params): ...")).rejects.toThrow(
+      "is call_model(model, params), and is called as call_model(model, params, task=…)",
+    );
   });
 });
 
