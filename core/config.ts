@@ -52,8 +52,13 @@ export interface ServerOptions {
 
 /** Where a server speaks Clipper. */
 export interface ClipperOptions {
-  /** Address of both ports. Neither asks for a token, as Clipper's clients know none. Default 127.0.0.1. */
+  /**
+   * Address of both ports. Neither asks for a token, as Clipper's clients know none: anything but a loopback address
+   * needs `allowUnauthenticated`. Default 127.0.0.1.
+   */
   readonly host?: string | undefined;
+  /** Whoever reaches `host` may change models and serve in their place: the network has to keep others out. Default false. */
+  readonly allowUnauthenticated?: boolean | undefined;
   /** Port of Clipper's management API; 0 picks a free one. Default 1339, since 1338 is our own. */
   readonly adminPort?: number | undefined;
   /** Port that Clipper's model containers connect to (ZeroMQ; needs the package zeromq); null: none. Default 7000. */
@@ -81,6 +86,7 @@ const TOKEN_PATTERN = /^[\x21-\x7e]{16,}$/;
 
 const clipperOptions = z.strictObject({
   host: z.string().min(1).default("127.0.0.1"),
+  allowUnauthenticated: z.boolean().default(false),
   adminPort: port.default(1339),
   rpcPort: port.nullable().default(7000),
 });

@@ -279,7 +279,18 @@ function readConfig(options: ServerOptions): ServerConfig {
       { details: { option: "token", host } },
     );
   }
+  refuseOpenClipper(parsed.data);
   return parsed.data;
+}
+
+/** @throws InvalidOptionsError */
+function refuseOpenClipper({ clipper }: ServerConfig): void {
+  if (clipper === undefined || clipper.allowUnauthenticated || isLoopbackName(clipper.host)) return;
+  const { host } = clipper;
+  throw new InvalidOptionsError(
+    `clipper.host ${host} can be reached from other machines, and Clipper's ports know no token: whoever reaches them may change models. Where the network keeps others out, say so (clipper.allowUnauthenticated, --clipper-allow-unauthenticated); else listen on 127.0.0.1`,
+    { details: { option: "clipper.allowUnauthenticated", host } },
+  );
 }
 
 function refuseServerOptions(options: StartOptions): void {

@@ -27,6 +27,7 @@ const RUNTIMES: Readonly<Record<RuntimeName, (choices: RuntimeChoices) => Promis
 interface ClipperFlags {
   readonly clipperCompat?: true;
   readonly clipperHost?: string;
+  readonly clipperAllowUnauthenticated?: true;
   readonly clipperAdminPort?: number;
   readonly clipperRpcPort?: number | null;
 }
@@ -93,6 +94,10 @@ export function startCommand(): Command {
       (text) => (text === "off" ? null : parsePort(text)),
     )
     .option("--clipper-host <address>", "address of both of these ports (default: 127.0.0.1)")
+    .option(
+      "--clipper-allow-unauthenticated",
+      "let --clipper-host be one that other machines reach: whoever reaches these ports may change models",
+    )
     .action(start);
   for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
   return command;
@@ -104,11 +109,18 @@ async function start(options: StartOptions): Promise<void> {
     baseImage,
     clipperCompat,
     clipperHost,
+    clipperAllowUnauthenticated,
     clipperAdminPort,
     clipperRpcPort,
     ...rest
   } = options;
-  const clipper = clipperOptions({ clipperCompat, clipperHost, clipperAdminPort, clipperRpcPort });
+  const clipper = clipperOptions({
+    clipperCompat,
+    clipperHost,
+    clipperAllowUnauthenticated,
+    clipperAdminPort,
+    clipperRpcPort,
+  });
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
@@ -122,11 +134,17 @@ async function start(options: StartOptions): Promise<void> {
 function clipperOptions(flags: {
   readonly [K in keyof ClipperFlags]: ClipperFlags[K] | undefined;
 }): ClipperOptions | undefined {
-  const { clipperCompat, clipperHost: host, clipperAdminPort: adminPort, clipperRpcPort: rpcPort } = flags;
-  if (clipperCompat === true) return { host, adminPort, rpcPort };
-  if (host === undefined && adminPort === undefined && rpcPort === undefined) return undefined;
+  const { clipperCompat, clipperHost, clipperAllowUnauthenticated, clipperAdminPort, clipperRpcPort } = flags;
+  const options: ClipperOptions = {
+    host: clipperHost,
+    allowUnauthenticated: clipperAllowUnauthenticated,
+    adminPort: clipperAdminPort,
+    rpcPort: clipperRpcPort,
+  };
+  if (clipperCompat === true) return options;
+  if (Object.values(options).every((value) => value === undefined)) return undefined;
   throw new InvalidOptionsError(
-    "--clipper-host, --clipper-admin-port and --clipper-rpc-port go with --clipper-compat; add it, or leave them out",
+    "the other --clipper options go with --clipper-compat; add it, or leave them out",
     { details: { option: "clipper-compat" } },
   );
 }

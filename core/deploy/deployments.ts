@@ -48,6 +48,8 @@ interface Run {
 }
 
 const MAX_DETAIL_CHARACTERS = 4000;
+/** A deletion waits so long for batches of containers that may be silent for many minutes: one that hangs must not hold it up. */
+const GUEST_GRACE_MS = 30_000;
 
 /** Called with each event, once it is durable. Must not throw. */
 export type DeploymentListener = (deployment: Deployment, event: DeploymentEvent) => void;
@@ -150,7 +152,7 @@ export class Deployments {
     const what = `version ${version} is being deleted`;
     await this.#delete(model, what, async () => {
       await registry.deleteVersion(model, version);
-      await this.#stop(record);
+      await this.#forget(record);
     });
   }
 
@@ -160,7 +162,7 @@ export class Deployments {
     await this.#delete(model, "it is being deleted", async () => {
       const versions = registry.versions(model);
       await registry.deleteModel(model);
-      await Promise.all(versions.map((version) => this.#stop(version)));
+      await Promise.all(versions.map((version) => this.#forget(version)));
     });
   }
 
@@ -327,8 +329,10 @@ export class Deployments {
       throw new ShuttingDownError("the server is closing; nothing can be deployed any more");
   }
 
-  #stop({ model, version, settings }: Version): Promise<void> {
-    return this.#parts.serving.close(model, version, settings.batchTimeoutMs);
+  #forget({ model, version, settings, manifest }: Version): Promise<void> {
+    const { batchTimeoutMs } = settings;
+    const graceMs = connectsByItself(manifest) ? Math.min(batchTimeoutMs, GUEST_GRACE_MS) : batchTimeoutMs;
+    return this.#parts.serving.forget(model, version, graceMs);
   }
 
   #linkedApplication(model: string): string {

@@ -15,6 +15,8 @@ export interface TestContainerOptions {
   readonly pollMs?: number;
   /** Last part of its metadata; null: none, as older libraries. Default 3. */
   readonly rpcVersion?: number | null;
+  /** Default: one that ZeroMQ makes. */
+  readonly routingId?: string;
 }
 
 /** More would look like a leak in a long run. */
@@ -34,7 +36,12 @@ export class TestContainer {
 
   constructor(options: TestContainerOptions) {
     this.#options = options;
-    this.#socket = new Dealer({ linger: 0, receiveTimeout: options.pollMs ?? 5000 });
+    const { pollMs: receiveTimeout = 5000, routingId } = options;
+    this.#socket = new Dealer({
+      linger: 0,
+      receiveTimeout,
+      ...(routingId === undefined ? {} : { routingId }),
+    });
     this.#socket.connect(options.endpoint);
     this.#ended = this.#run();
   }
