@@ -1,4 +1,5 @@
 // The publish gate: a new version answers its examples, or a made-up input, before any caller's query reaches it.
+import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonValue, Manifest } from "../../containers/protocol.ts";
 import {
   GateFailedError,
@@ -22,6 +23,8 @@ const TOGETHER = 16;
 /** Of three sent together the first may go out alone; the other two then share a batch. */
 const FEWEST_TOGETHER = 3;
 const LOG_LINES = 20;
+/** Log lines take another way than replies, and may arrive a little later. */
+const LOG_DELAY_MS = 100;
 const MAX_SHOWN_CHARACTERS = 120;
 
 export interface GateRun {
@@ -215,6 +218,7 @@ async function failure(run: GateRun, { what, error, details }: Failure): Promise
 async function lastLines(run: GateRun, replica: unknown): Promise<readonly string[]> {
   const id = typeof replica === "string" ? replica : run.served.replicas()[0]?.id;
   if (id === undefined) return [];
+  await sleep(LOG_DELAY_MS);
   try {
     const lines = await Array.fromAsync(run.served.logs(id, { tail: LOG_LINES }));
     return lines.map((line) => line.text);

@@ -198,8 +198,10 @@ export class Slot {
       throw error;
     }
     const inferSocket = inferSocketOf(running.address, version.manifest, metadata);
-    const toModel = inferSocket === undefined ? transport : overInferSocket(transport, inferSocket);
-    this.#replica = new Replica(running, toModel, () => isReady(transport, version.manifest, version.model));
+    this.#replica =
+      inferSocket === undefined
+        ? new Replica(running, transport, () => isReady(transport, version.manifest, version.model))
+        : new Replica(running, overInferSocket(transport, inferSocket), modelThreadHasGone);
     this.#state = "ready";
     this.#listener.ready(this.#replica);
   }
@@ -248,4 +250,9 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       resolve();
     }
   });
+}
+
+/** The model's thread never closes its socket: a call that fails there has lost it, whatever the main thread still says. */
+function modelThreadHasGone(): Promise<boolean> {
+  return Promise.resolve(false);
 }

@@ -42,7 +42,7 @@ beforeAll(async () => {
     version: "1",
     inputType: "json",
     module: join(folder, "model.ts"),
-    batchTimeoutMs: 1500,
+    batchTimeoutMs: 3000,
     memoryMb: 300,
   } as const;
   model = await deployFunction(wj, { ...options, name: "bad", replicas: 2 });
@@ -67,8 +67,8 @@ it.each([
   ["short", "INVALID_MODEL_OUTPUT", /0 outputs for 1 input/],
   ["exit", "REPLICA_LOST", /replica bad-1-r\d+ exited with code 3/],
   ["crash", "REPLICA_LOST", /nobody catches this/],
-  ["hang", "REPLICA_HUNG", /within 1500 ms/],
-  ["wait", "REPLICA_HUNG", /within 1500 ms/],
+  ["hang", "REPLICA_HUNG", /within 3000 ms/],
+  ["wait", "REPLICA_HUNG", /within 3000 ms/],
   ["leak", "REPLICA_LOST", /out of memory/],
 ])("an input that makes the model %s fails alone, with %s", async (input, code, message) => {
   const others = Array.from({ length: 20 }, (_, index) => `good ${index}`);
