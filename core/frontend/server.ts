@@ -299,15 +299,16 @@ function dialectsOf(
   { maxInputs, clipper, vertex }: QueryServerParts["config"],
 ): readonly [Dialect, ...Dialect[]] {
   const parts = { predictor, maxInputs };
-  return [
+  const all: readonly [Dialect, ...Dialect[]] = [
     clipperDialect({ ...parts, form: clipper === undefined ? "windjammer" : "clipper" }),
     clipperUpdateDialect({ predictor }),
     oipDialect(parts),
     generateDialect(parts),
     kserveV1Dialect(parts),
     sagemakerDialect(parts),
-    ...(vertex === undefined ? [] : [vertexDialect(parts, vertex.predictRoute)]),
   ];
+  // Its path is whatever Vertex AI says, "/model/predict" too, which is an application's otherwise.
+  return vertex === undefined ? all : [vertexDialect(parts, vertex.predictRoute), ...all];
 }
 
 function pathOf(request: IncomingMessage): string {

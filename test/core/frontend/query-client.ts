@@ -35,6 +35,7 @@ export interface TestServerOptions {
   readonly maxInputs?: number;
   readonly requestTimeoutMs?: number;
   readonly clipper?: ClipperConfig;
+  readonly vertex?: { readonly predictRoute: string; readonly healthRoute: string };
 }
 
 export async function startTestServer(parts: Fakes, options: TestServerOptions = {}): Promise<TestServer> {
