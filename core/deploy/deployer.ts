@@ -88,6 +88,7 @@ export function manifest(fields: ManifestFields): Manifest {
     environment: fields.environment ?? {},
     ...(fields.schemas === undefined ? {} : { schemas: fields.schemas }),
     model: fields.model ?? {},
+    ...(fields.isStateful === undefined ? {} : { isStateful: fields.isStateful }),
     notes: fields.notes ?? [],
   };
 }

@@ -33,7 +33,8 @@ export interface GateRun {
 
 /**
  * Runs the examples: each alone, so that a failure names its example, then together, so that batches are tried too.
- * Without examples a made-up input is sent; a model may refuse that one with an error, which becomes a warning.
+ * Without examples a made-up input is sent; a model may refuse that one with an error, which becomes a warning. None
+ * is sent to a model that has a state: it is to start with the state that it was deployed with.
  * @throws GateFailedError naming the example and the difference
  */
 export async function runGate(run: GateRun): Promise<void> {
@@ -69,6 +70,12 @@ async function runExamples(run: GateRun): Promise<void> {
 }
 
 async function tryMadeUpInput(run: GateRun): Promise<void> {
+  if (run.served.version.manifest.isStateful === true) {
+    const message =
+      "no examples given, and calls with made-up inputs would change the state that the model starts with; only the start was checked";
+    await run.say({ step: "gate", message });
+    return;
+  }
   const made = makeUp(run.served.version.manifest);
   if (made === undefined) {
     const message =

@@ -52,6 +52,9 @@ function encodeBound(facts: FunctionFacts, path: string, walk: Walk): StateNode 
 /** What a text cannot take along, wherever it stands. */
 export function refuseSpecials(source: Source, path: string, walk: Walk): void {
   const { script, fn } = source;
+  const [ours] = /\$wj_\w*/.exec(script.source.slice(fn.node.start, fn.end)) ?? [];
+  if (ours !== undefined)
+    walk.refuse(path, `has ${ours} in its text, a name that its code file needs`, "choose another name");
   for (const special of specialsIn(script.scopes, fn)) refuseInText(special, { source, path, walk });
   if (fn.kind === "class") return;
   if (specialsIn(script.scopes, fn).some(({ use, owner }) => use === "super" && owner === fn.node.start))

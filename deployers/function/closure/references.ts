@@ -1,6 +1,6 @@
 // What is captured by reference: objects every Node has, and the exports of builtin modules and installed packages.
 import { readFileSync } from "node:fs";
-import { createRequire, isBuiltin } from "node:module";
+import { createRequire, isBuiltin, Module } from "node:module";
 import { types } from "node:util";
 import { closureRoots, OPAQUE_ROOTS } from "../../../containers/closure-format.ts";
 import { packageOfImport } from "../../packages.ts";
@@ -27,11 +27,12 @@ export class References {
   readonly #places = new Map<unknown, Place>();
   readonly #packages = new Map<string, FoundPackage>();
   readonly #seen = new Set<Script>();
+  /** URLs of ES modules. */
   readonly #loaded: ReadonlySet<string>;
 
   /** Reads no getter and loads no module that is not loaded already. */
   constructor(scripts: readonly Script[]) {
-    this.#loaded = new Set(scripts.map(({ url }) => url));
+    this.#loaded = new Set(scripts.filter(({ isModule }) => isModule).map(({ url }) => url));
     for (const [name, value] of closureRoots()) this.#add(value, { kind: "global", path: [name] });
     for (const [name, value] of closureRoots())
       if (!OPAQUE_ROOTS.has(name)) this.#explore(value, { kind: "global", path: [name] }, 6);
@@ -115,7 +116,7 @@ export class References {
     if (cached?.loaded === true) return { value: cached.exports };
     if (!this.#loaded.has(url)) return undefined;
     try {
-      return { value: require(path) as unknown };
+      return { value: loadedModule(path) };
     } catch {
       // A module with top-level await cannot be had at once; its exports are found through import bindings.
       return undefined;
@@ -151,6 +152,17 @@ export class References {
 
 function isLocal(symbol: symbol): boolean {
   return Symbol.keyFor(symbol) === undefined;
+}
+
+/**
+ * Exports of an ES module that is loaded. Not by `require`, where tsx makes another module of the same text, and runs it.
+ */
+function loadedModule(path: string): unknown {
+  const module = new Module(path) as Module & {
+    _compile(text: string, path: string, format: "module"): void;
+  };
+  module._compile(readFileSync(path, "utf8"), path, "module");
+  return module.exports as unknown;
 }
 
 /** What hangs on an object, without calling anything. */

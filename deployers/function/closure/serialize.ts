@@ -38,6 +38,8 @@ export const CLOSURE_FILES = {
 export interface Serialized {
   /** Packages by exact version. */
   readonly packages: Readonly<Record<string, string>>;
+  /** Folder of the project that has a package installed, by the package's name. */
+  readonly projects: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
   /** Sizes of the files, by name. */
   readonly files: Readonly<Record<string, number>>;
@@ -184,7 +186,7 @@ function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captur
   };
   const sizes = Object.entries(texts).map(([name, text]) => [name, Buffer.byteLength(text)] as const);
   return {
-    packages: packagesOf(walk),
+    ...packagesOf(walk),
     warnings: walk.secrets.warnings,
     files: { ...Object.fromEntries(sizes), [CLOSURE_FILES.dataFile]: walk.data.size },
     items: () => capturedItems(walk),
@@ -303,12 +305,20 @@ function packagesModule(modules: ReadonlySet<string>): string {
   );
 }
 
-function packagesOf(walk: Walk): Readonly<Record<string, string>> {
-  const found = new Map([...walk.packages.values()].map(({ name, version }) => [name, version]));
+function packagesOf(walk: Walk): Pick<Serialized, "packages" | "projects"> {
+  const found = new Map([...walk.packages.values()].map((each) => [each.name, each]));
   for (const key of walk.modules) {
     const specifier = key.slice(key.indexOf(" ") + 1);
     const known = isBuiltin(specifier) ? undefined : walk.references.packageNamed(packageOfImport(specifier));
-    if (known !== undefined) found.set(known.name, known.version);
+    if (known !== undefined) found.set(known.name, known);
   }
-  return Object.fromEntries([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const sorted = [...found].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return {
+    packages: Object.fromEntries(sorted.map(([name, { version }]) => [name, version])),
+    projects: Object.fromEntries(sorted.map(([name, { file }]) => [name, projectOf(file)])),
+  };
+}
+
+function projectOf(file: string): string {
+  return file.slice(0, file.lastIndexOf("/node_modules/")) || "/";
 }
