@@ -145,7 +145,7 @@ function slimming(packages: ImageSpec["packages"]): string[] {
   ];
 }
 
-function aptInstall(packages: readonly string[]): string[] {
+export function aptInstall(packages: readonly string[]): string[] {
   if (packages.length === 0) return [];
   return [
     `RUN apt-get update && apt-get install -y --no-install-recommends ${[...new Set(packages)].toSorted().join(" ")} && rm -rf /var/lib/apt/lists/*`,
@@ -153,7 +153,10 @@ function aptInstall(packages: readonly string[]): string[] {
 }
 
 /** One instruction, since each is a step of its own to the classic builder. */
-function assignments(instruction: "ENV" | "LABEL", values: Readonly<Record<string, string>>): string[] {
+export function assignments(
+  instruction: "ENV" | "LABEL",
+  values: Readonly<Record<string, string>>,
+): string[] {
   const words = Object.entries(values).map(([name, value]) => `${name}=${quoted(value)}`);
   return words.length === 0 ? [] : [`${instruction} ${words.join(" ")}`];
 }

@@ -93,6 +93,7 @@ export {
   RequestTimeoutError,
   RouteNotFoundError,
   MethodNotAllowedError,
+  NotImplementedError,
   UnauthorizedError,
   ApplicationNotFoundError,
   ModelNotFoundError,

@@ -1,6 +1,12 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type ClipperOptions, defaultStateDir, type ServerOptions, tokenFromEnvironment } from "../config.ts";
+import {
+  type ClipperOptions,
+  defaultStateDir,
+  type ServerOptions,
+  tokenFromEnvironment,
+  vertexFromEnvironment,
+} from "../config.ts";
 import { InvalidOptionsError } from "../errors.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
@@ -21,6 +27,7 @@ const RUNTIMES: Readonly<Record<RuntimeName, (choices: RuntimeChoices) => Promis
 interface ClipperFlags {
   readonly clipperCompat?: true;
   readonly clipperHost?: string;
+  readonly clipperAllowUnauthenticated?: true;
   readonly clipperAdminPort?: number;
   readonly clipperRpcPort?: number | null;
 }
@@ -44,9 +51,10 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 type StopSignal = keyof typeof EXIT_CODES;
 
 export function startCommand(): Command {
+  const vertex = vertexFromEnvironment();
   const command = new Command("start")
     .description("Run a server in the foreground: the query API and the management API.")
-    .option("--port <port>", "port of the query API, 0 for a free one", parsePort, 1337)
+    .option("--port <port>", "port of the query API, 0 for a free one", parsePort, vertex.port ?? 1337)
     .option("--admin-port <port>", "port of the management API, 0 for a free one", parsePort, 1338)
     .option("--host <address>", "address both listen on; any but a loopback one needs a token", "127.0.0.1")
     .option("--state-dir <folder>", "folder of the registry and the bundles", defaultStateDir())
@@ -58,6 +66,9 @@ export function startCommand(): Command {
       "--token <token>",
       "bearer token of the management API, at least 16 characters without spaces; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
     )
+    .option("--grpc-port <port>", "port of the Open Inference Protocol over gRPC (default: off)", parsePort)
+    .option("--grpc-reflection", "let gRPC clients ask for the services")
+    .option("--server-name <name>", "name told to clients of the Open Inference Protocol", "windjammer")
     .addOption(
       new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
         .choices(["debug", "info", "warn", "error", "silent"])
@@ -83,6 +94,10 @@ export function startCommand(): Command {
       (text) => (text === "off" ? null : parsePort(text)),
     )
     .option("--clipper-host <address>", "address of both of these ports (default: 127.0.0.1)")
+    .option(
+      "--clipper-allow-unauthenticated",
+      "let --clipper-host be one that other machines reach: whoever reaches these ports may change models",
+    )
     .action(start);
   for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
   return command;
@@ -94,16 +109,23 @@ async function start(options: StartOptions): Promise<void> {
     baseImage,
     clipperCompat,
     clipperHost,
+    clipperAllowUnauthenticated,
     clipperAdminPort,
     clipperRpcPort,
     ...rest
   } = options;
-  const clipper = clipperOptions({ clipperCompat, clipperHost, clipperAdminPort, clipperRpcPort });
+  const clipper = clipperOptions({
+    clipperCompat,
+    clipperHost,
+    clipperAllowUnauthenticated,
+    clipperAdminPort,
+    clipperRpcPort,
+  });
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
-  const server = await startServer({ ...rest, clipper, token, runtime });
+  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
 }
@@ -112,11 +134,17 @@ async function start(options: StartOptions): Promise<void> {
 function clipperOptions(flags: {
   readonly [K in keyof ClipperFlags]: ClipperFlags[K] | undefined;
 }): ClipperOptions | undefined {
-  const { clipperCompat, clipperHost: host, clipperAdminPort: adminPort, clipperRpcPort: rpcPort } = flags;
-  if (clipperCompat === true) return { host, adminPort, rpcPort };
-  if (host === undefined && adminPort === undefined && rpcPort === undefined) return undefined;
+  const { clipperCompat, clipperHost, clipperAllowUnauthenticated, clipperAdminPort, clipperRpcPort } = flags;
+  const options: ClipperOptions = {
+    host: clipperHost,
+    allowUnauthenticated: clipperAllowUnauthenticated,
+    adminPort: clipperAdminPort,
+    rpcPort: clipperRpcPort,
+  };
+  if (clipperCompat === true) return options;
+  if (Object.values(options).every((value) => value === undefined)) return undefined;
   throw new InvalidOptionsError(
-    "--clipper-host, --clipper-admin-port and --clipper-rpc-port go with --clipper-compat; add it, or leave them out",
+    "the other --clipper options go with --clipper-compat; add it, or leave them out",
     { details: { option: "clipper-compat" } },
   );
 }
@@ -127,6 +155,7 @@ function banner(server: RunningServer, hasToken: boolean): string {
     "Windjammer is up. Ctrl-C stops it.",
     `  query API       ${server.queryUrl}`,
     `  management API  ${server.adminUrl}${hasToken ? "  (with the token)" : ""}`,
+    ...(server.grpcAddress === undefined ? [] : [`  gRPC            ${server.grpcAddress}`]),
     ...(clipper === undefined ? [] : [`  Clipper's API   ${clipper.adminUrl}  (no token)`]),
     ...(clipper?.rpcEndpoint === undefined ? [] : [`  its containers  ${clipper.rpcEndpoint}`]),
     `  state           ${server.stateDir}`,

@@ -150,7 +150,7 @@ export class Deployments {
     const what = `version ${version} is being deleted`;
     await this.#delete(model, what, async () => {
       await registry.deleteVersion(model, version);
-      await this.#stop(record);
+      await this.#forget(record);
     });
   }
 
@@ -160,7 +160,7 @@ export class Deployments {
     await this.#delete(model, "it is being deleted", async () => {
       const versions = registry.versions(model);
       await registry.deleteModel(model);
-      await Promise.all(versions.map((version) => this.#stop(version)));
+      await Promise.all(versions.map((version) => this.#forget(version)));
     });
   }
 
@@ -327,8 +327,8 @@ export class Deployments {
       throw new ShuttingDownError("the server is closing; nothing can be deployed any more");
   }
 
-  #stop({ model, version, settings }: Version): Promise<void> {
-    return this.#parts.serving.close(model, version, settings.batchTimeoutMs);
+  #forget({ model, version, settings }: Version): Promise<void> {
+    return this.#parts.serving.forget(model, version, settings.batchTimeoutMs);
   }
 
   #linkedApplication(model: string): string {

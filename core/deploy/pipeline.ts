@@ -71,6 +71,13 @@ export class Pipeline {
     }
   }
 
+  /** Of a version that was not there before, its series go as well. */
+  #closeAgain({ model, version }: Version): Promise<void> {
+    const { serving, registry } = this.#parts;
+    const isNew = registry.findVersion(model, version) === undefined;
+    return isNew ? serving.forget(model, version, 0) : serving.close(model, version, 0);
+  }
+
   async #check(deployment: Deployment): Promise<void> {
     const { kind, former, version, bundle, application } = this.#plan;
     const { model } = version;
@@ -122,7 +129,7 @@ export class Pipeline {
     });
     if (running !== undefined) return running;
     const served = serving.open(version, bundle, "");
-    this.#undo.push(() => serving.close(model, version.version, 0));
+    this.#undo.push(() => this.#closeAgain(version));
     return served;
   }
 
@@ -190,7 +197,7 @@ export class Pipeline {
       await serving.close(version.model, version.version, version.settings.batchTimeoutMs);
     if (!isDescribed(version.manifest)) return this.#openForeign(image);
     const served = serving.open(version, bundle, image);
-    this.#undo.push(() => serving.close(version.model, version.version, 0));
+    this.#undo.push(() => this.#closeAgain(version));
     return served;
   }
 
@@ -204,7 +211,7 @@ export class Pipeline {
     const version = { ...this.#plan.version, manifest: found.manifest };
     this.#plan = { ...this.#plan, version, publication: { ...this.#plan.publication, version } };
     const served = serving.open(version, bundle, image);
-    this.#undo.push(() => serving.close(version.model, version.version, 0));
+    this.#undo.push(() => this.#closeAgain(version));
     await unlessAborted(served.adopt(found.running), this.#parts.signal);
     await this.#sayReady(found.running.id, startedAt);
     for (const message of found.notes) await this.#say({ step: "ready", message });

@@ -189,7 +189,7 @@ export function linkRoutes({ registry }: AdminParts): Route[] {
   ];
 }
 
-export function modelRoutes({ registry, deployments, metrics }: AdminParts): Route[] {
+export function modelRoutes({ registry, deployments }: AdminParts): Route[] {
   const tag = "models";
   const one = { path: `${API}/models/{model}`, tag, params: modelParams } as const;
   return [
@@ -216,9 +216,7 @@ export function modelRoutes({ registry, deployments, metrics }: AdminParts): Rou
       summary: "Removes a model with all its versions; refused while an application is linked to it",
       status: 204,
       handle: async ({ params }) => {
-        const versions = registry.versions(params.model);
         await deployments.deleteModel(params.model);
-        for (const { model, version } of versions) metrics.removeVersion(model, version);
       },
     }),
     route({
@@ -236,7 +234,7 @@ export function modelRoutes({ registry, deployments, metrics }: AdminParts): Rou
   ];
 }
 
-export function versionRoutes({ registry, deployments, serving, metrics }: AdminParts): Route[] {
+export function versionRoutes({ registry, deployments, serving }: AdminParts): Route[] {
   const tag = "models";
   const path = `${API}/models/{model}/versions`;
   const one = { path: `${path}/{version}`, tag, params: versionParams } as const;
@@ -268,7 +266,6 @@ export function versionRoutes({ registry, deployments, serving, metrics }: Admin
       status: 204,
       handle: async ({ params }) => {
         await deployments.deleteVersion(params.model, params.version);
-        metrics.removeVersion(params.model, params.version);
       },
     }),
     route({

@@ -84,6 +84,12 @@ export class Serving {
     if (this.#served.get(key) === served) this.#served.delete(key);
   }
 
+  /** Closes a version that is no more, and takes its series out of the metrics. */
+  async forget(model: string, version: string, graceMs: number): Promise<void> {
+    await this.close(model, version, graceMs);
+    this.#parts.metrics.removeVersion(model, version);
+  }
+
   async closeAll(graceMs: number): Promise<void> {
     await Promise.all(this.all().map(({ version }) => this.close(version.model, version.version, graceMs)));
   }

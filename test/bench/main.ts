@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { measureBatching } from "./batching.ts";
+import { measureDialects } from "./dialects.ts";
 import { ALL_POLICIES, measureGoodput } from "./goodput.ts";
 import { measureIsolation } from "./isolation.ts";
 import { type Effort, type Lab, startLab, startPlain } from "./lab.ts";
@@ -16,7 +17,7 @@ import { secondsOf, soak } from "./soak.ts";
 
 const HELP = `npm run bench -- [options]
   --quick              less of everything, under a minute
-  --parts a,b          of path, model, batching, goodput, applications, replicas, start, isolation (which needs Docker);
+  --parts a,b          of path, dialects, model, batching, goodput, applications, replicas, start, isolation (which needs Docker);
                        default: all but isolation; with --quick: path, goodput
   --connections 1,64   of the part path
   --seconds 2          a sample
@@ -60,6 +61,7 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
     const connections = (flags.connections ?? (quick ? "1,64" : "1,16,64,256")).split(",").map(Number);
     return await inLab((lab) => measurePath({ lab, echo, ingress, models, peers, connections, effort }));
   },
+  dialects: () => inLab((lab) => measureDialects(lab, quick ? [64] : [1, 64], effort)),
   model: (models) => inLab((lab) => measureModels({ lab, models, effort })),
   batching: () => inLab((lab) => measureBatching(lab, effort)),
   goodput: () =>

@@ -57,6 +57,7 @@ const COMMAND = [
   "--token=0123456789abcdef",
   "--clipper-compat",
   "--clipper-host=0.0.0.0",
+  "--clipper-allow-unauthenticated",
 ];
 
 describe.skipIf(!hasEngine)("a frontend in a container that speaks Clipper", () => {

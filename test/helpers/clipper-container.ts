@@ -15,8 +15,12 @@ export interface TestContainerOptions {
   readonly pollMs?: number;
   /** Last part of its metadata; null: none, as older libraries. Default 3. */
   readonly rpcVersion?: number | null;
+  /** Default: one that ZeroMQ makes. */
+  readonly routingId?: string;
 }
 
+/** More would look like a leak in a long run. */
+const MAX_KEPT = 1000;
 const HEARTBEAT = 2;
 const CONTENT = 1;
 
@@ -26,13 +30,18 @@ export class TestContainer {
   readonly #ended: Promise<void>;
   #isClosed = false;
   #isPredicting = false;
-  /** Every message that came, as its parts. */
+  /** The first messages that came, as their parts. */
   readonly received: Buffer[][] = [];
   metadataSent = 0;
 
   constructor(options: TestContainerOptions) {
     this.#options = options;
-    this.#socket = new Dealer({ linger: 0, receiveTimeout: options.pollMs ?? 5000 });
+    const { pollMs: receiveTimeout = 5000, routingId } = options;
+    this.#socket = new Dealer({
+      linger: 0,
+      receiveTimeout,
+      ...(routingId === undefined ? {} : { routingId }),
+    });
     this.#socket.connect(options.endpoint);
     this.#ended = this.#run();
   }
@@ -73,7 +82,7 @@ export class TestContainer {
   }
 
   async #handle(frames: Buffer[]): Promise<void> {
-    this.received.push(frames);
+    if (this.received.length < MAX_KEPT) this.received.push(frames);
     const type = frames[2]?.readUInt32LE();
     if (type === HEARTBEAT && frames[3]?.readUInt32LE() === 1) await this.#sendMetadata();
     if (type === CONTENT) await this.#predict(frames);

@@ -25,7 +25,7 @@ interface CacheTally {
 export class ClipperMetrics {
   readonly #metrics: Metrics;
   readonly #startedAt: number;
-  readonly #meters = new Map<string, Meter>();
+  #meters: ReadonlyMap<string, Meter> = new Map();
 
   /** @param startedAt `performance.now()` when counting began */
   constructor(metrics: Metrics, startedAt: number) {
@@ -40,8 +40,12 @@ export class ClipperMetrics {
     const meters: Named[] = [];
     const histograms: Named[] = [];
     const caches = this.#caches();
-    const addThroughput = (name: string, total: number): void =>
-      void meters.push({ [name]: this.#meter(name).read(total, now) });
+    const kept = new Map<string, Meter>();
+    const addThroughput = (name: string, total: number): void => {
+      const meter = this.#meters.get(name) ?? new Meter(this.#startedAt);
+      kept.set(name, meter);
+      meters.push({ [name]: meter.read(total, now) });
+    };
     for (const name of applications) {
       const { answered, defaults, latency } = this.#application(name);
       counters.push(counter(`app:${name}:num_predictions`, answered));
@@ -70,6 +74,8 @@ export class ClipperMetrics {
     ratios.push(ratio("internal:prediction_cache_hit_ratio", cache.hits, cache.lookups));
     addThroughput("internal:aggregate_model_throughput", total);
     histograms.push({ "internal:rpc_request_queueing_delay": queueing.report("microseconds", 1e6) });
+    // Those of deleted applications and versions go.
+    this.#meters = kept;
     return `${JSON.stringify({ counters, ratio_counters: ratios, meters, histograms }, null, 4)}\n`;
   }
 
@@ -116,15 +122,6 @@ export class ClipperMetrics {
       if (labels["model"] === model && labels["version"] === version) names.add(labels["application"] ?? "");
     return sumOf([...names].flatMap((name) => caches.get(name) ?? []));
   }
-
-  #meter(name: string): Meter {
-    let meter = this.#meters.get(name);
-    if (meter === undefined) {
-      meter = new Meter(this.#startedAt);
-      this.#meters.set(name, meter);
-    }
-    return meter;
-  }
 }
 
 /** Rates as Clipper has them: over all time, and moving averages that are brought up to date when they are read. */
@@ -140,6 +137,8 @@ class Meter {
   }
 
   read(total: number, now: number): Report {
+    // Deleted and made again between two readings: it counts from zero.
+    if (total < this.#counted) this.#counted = 0;
     this.#tick(total, now);
     const seconds = Math.max(1e-3, (now - this.#startedAt) / 1000);
     const averages = MINUTES.map((minutes, index) => [

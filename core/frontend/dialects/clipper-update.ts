@@ -6,7 +6,7 @@ import type { Target } from "../../query/router.ts";
 import { decodeInput } from "../../query/rows.ts";
 import { ClipperJsonError, Fields } from "../clipper/fields.ts";
 import { jsonErrorText, UPDATE } from "../clipper/schemas.ts";
-import { applicationBefore } from "./clipper.ts";
+import { applicationBefore, manifestOf } from "./clipper.ts";
 import { problemOf } from "./clipper-errors.ts";
 import { errorReply } from "./clipper-reply.ts";
 import type { Dialect, Exchange, Reply } from "./dialect.ts";
@@ -32,7 +32,8 @@ function acknowledge(target: Target, { body }: Exchange): Reply {
     const fields = new Fields(body);
     fields.long("uid");
     const input = fields.value("input");
-    if (target.manifest !== undefined) decodeInput(target.manifest, input, "input");
+    const manifest = manifestOf(target);
+    if (manifest !== undefined) decodeInput(manifest, input, "input");
     fields.number("label");
     return { status: 200, body: "Feedback received? 1" };
   } catch (error) {

@@ -1,5 +1,6 @@
 // The Clipper dialect: POST /<application>/predict with {"input": …} or {"input_batch": […]}.
-import type { JsonValue, Manifest } from "../../../containers/protocol.ts";
+import type { InputType, JsonValue, Manifest } from "../../../containers/protocol.ts";
+import { manifest as completeManifest } from "../../deploy/deployer.ts";
 import {
   BatchTooLargeError,
   InvalidInputError,
@@ -78,7 +79,7 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
     throw form === "clipper" ? inClipperWords(error, exchange.body) : error;
   }
   const { isBatch, inputs, timeoutMs } = prediction;
-  const { manifest } = prediction.target;
+  const described = manifestOf(prediction.target);
   const request = {
     target: prediction.target,
     inputs,
@@ -87,7 +88,7 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
   };
   return predictor.predict(request, (outcomes, firstId) => {
     const worded = form === undefined ? {} : { form };
-    exchange.reply(() => clipperReply({ outcomes, firstId, manifest, isBatch, ...worded }));
+    exchange.reply(() => clipperReply({ outcomes, firstId, manifest: described, isBatch, ...worded }));
   });
 }
 
@@ -130,7 +131,7 @@ class Decoder {
     }
     const timeout = fields["timeout_ms"];
     const timeoutMs = timeout === undefined ? undefined : checkTimeout(timeout, "timeout_ms");
-    return { target, timeoutMs, ...this.#inputsOf(fields, target.manifest) };
+    return { target, timeoutMs, ...this.#inputsOf(fields, manifestOf(target)) };
   }
 
   #targetOf(current: Target, version: JsonValue | undefined): Target {
@@ -187,6 +188,19 @@ class Decoder {
     }
     return parser;
   }
+}
+
+/** By the input type alone; a tensor's contract is its model's. */
+const OF_TYPE: ReadonlyMap<InputType, Manifest> = new Map(
+  (["integers", "floats", "doubles", "bytes", "strings", "json"] as const).map((inputType) => [
+    inputType,
+    completeManifest({ deployer: "", loader: "", inputType }),
+  ]),
+);
+
+/** What inputs are held to: the version's manifest, and without a model the application's input type. */
+export function manifestOf({ manifest, application }: Target): Manifest | undefined {
+  return manifest ?? OF_TYPE.get(application.inputType);
 }
 
 /** One input's row, or its own error: a bad input fails alone. */

@@ -15,6 +15,8 @@ const PREDICT = 0;
 const U32 = 4;
 const U64 = 8;
 const EMPTY: Buffer = Buffer.alloc(0);
+/** Far more than a name or a version may have; what waits for its model is kept in memory. */
+const MAX_NAME_BYTES = 1024;
 
 /** What a container calls itself. */
 export interface ContainerMetadata {
@@ -50,6 +52,8 @@ export function readMessage(frames: readonly Buffer[]): ContainerMessage {
 function readMetadata([name, version, inputType, rpcVersion]: readonly Buffer[]): ContainerMessage {
   if (name === undefined || version === undefined || inputType === undefined)
     return { kind: "malformed", why: "its metadata are cut off" };
+  if (name.length > MAX_NAME_BYTES || version.length > MAX_NAME_BYTES)
+    return { kind: "malformed", why: `its name or version has more than ${MAX_NAME_BYTES} bytes` };
   const code = /^\d$/.test(inputType.toString("latin1")) ? Number(inputType.toString("latin1")) : -1;
   return {
     kind: "metadata",

@@ -4,6 +4,7 @@ import { InvalidOptionsError, isNodeError, PortInUseError } from "../../errors.t
 import type { Log } from "../../log.ts";
 import type { RunningReplica } from "../../runtimes/runtime.ts";
 import type { ReplicaTransport } from "../transport.ts";
+import { Complaints } from "./complaints.ts";
 import { RpcContainer } from "./container.ts";
 import {
   type ContainerMetadata,
@@ -40,16 +41,21 @@ export interface RpcServiceParts {
 }
 
 const SILENCE_MS = 30_000;
-/** A batch may hold so much. */
-const MAX_MESSAGE_BYTES = 2 ** 30;
+/** One output may hold so much: no reply has room for more. */
+const MAX_PART_BYTES = 2 ** 28;
 const MAX_CONTAINERS = 10_000;
-/** The socket learns of a closed connection a moment after it is told of it. */
-const PROBE_AFTER_MS = [0, 50, 500] as const;
+/** The socket learns of a closed connection a moment after it is told of it: pauses between the probes that look for it. */
+const PROBE_PAUSES_MS = [0, 50, 450] as const;
+/** Each probe asks every container: when many leave at once, one probe looks for all of them. */
+const MIN_PROBE_PAUSE_MS = 20;
 
 export class RpcService {
   readonly #parts: RpcServiceParts;
   readonly #containers = new Map<string, RpcContainer>();
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #complaints: Complaints;
+  #watch: NodeJS.Timeout | undefined;
+  #nextProbe: NodeJS.Timeout | undefined;
+  #probedAt: number = Number.NEGATIVE_INFINITY;
   #socket: Router | undefined;
   #address: { host: string; port: number } = { host: "", port: 0 };
   #stopListening: () => void = () => undefined;
@@ -58,6 +64,7 @@ export class RpcService {
 
   constructor(parts: RpcServiceParts) {
     this.#parts = parts;
+    this.#complaints = new Complaints(parts.log, () => performance.now());
   }
 
   /** @throws InvalidOptionsError when the package zeromq is missing or the host cannot be bound, PortInUseError */
@@ -69,7 +76,7 @@ export class RpcService {
       mandatory: true,
       sendTimeout: 0,
       linger: 0,
-      maxMessageSize: MAX_MESSAGE_BYTES,
+      maxMessageSize: MAX_PART_BYTES,
       // A host that dies without a word is noticed by the kernel, also while a batch keeps the container silent.
       tcpKeepalive: 1,
       tcpKeepaliveIdle: 30,
@@ -84,10 +91,9 @@ export class RpcService {
     }
     this.#socket = socket;
     this.#address = { host, port: Number(/:(\d+)$/.exec(socket.lastEndpoint ?? "")?.[1] ?? port) };
-    socket.events.on("disconnect", () => this.#probeSoon());
+    socket.events.on("disconnect", () => this.#probeIn(0));
     this.#received = this.#receive(socket);
-    const watch = setInterval(() => this.#dropSilent(silenceMs), Math.max(10, silenceMs / 6));
-    this.#timers.add(watch);
+    this.#watch = setInterval(() => this.#dropSilent(silenceMs), Math.max(10, silenceMs / 6));
     this.#stopListening = onChange(() => this.#placeWaiting());
     return `tcp://${host}:${this.#address.port}`;
   }
@@ -98,8 +104,8 @@ export class RpcService {
     if (socket === undefined) return;
     this.#socket = undefined;
     this.#stopListening();
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    clearInterval(this.#watch);
+    clearTimeout(this.#nextProbe);
     for (const container of this.#containers.values())
       container.end({ reason: "stopped", message: "stopped" });
     this.#containers.clear();
@@ -125,7 +131,7 @@ export class RpcService {
     const container = this.#containers.get(connection);
     const message = readMessage(frames);
     if (message.kind === "malformed")
-      this.#parts.log.warn(
+      this.#complaints.say(
         { connection, why: message.why },
         "a message of a Clipper container makes no sense",
       );
@@ -142,11 +148,10 @@ export class RpcService {
       rpcVersion,
     }: { readonly metadata: ContainerMetadata; readonly rpcVersion: number | undefined },
   ): void {
-    const { log } = this.#parts;
     const connection = identity.toString("hex");
     if (rpcVersion !== RPC_VERSION || this.#containers.size >= MAX_CONTAINERS) {
       const { size: containers } = this.#containers;
-      log.error(
+      this.#complaints.say(
         { connection, rpcVersion, containers },
         "a Clipper container is ignored: it does not speak RPC version 3, or there are too many",
       );
@@ -162,7 +167,7 @@ export class RpcService {
     this.#containers.set(connection, container);
     void this.#forget(container, connection);
     const place = this.#tryPlace(container);
-    if (place.kind === "none") log.warn({ connection }, `${container.label} waits: ${place.why}`);
+    if (place.kind === "none") this.#complaints.say({ connection }, `${container.label} waits: ${place.why}`);
   }
 
   async #forget(container: RpcContainer, connection: string): Promise<void> {
@@ -197,16 +202,23 @@ export class RpcService {
     }
   }
 
-  /** Some connection was closed, and the socket does not say whose: whoever cannot be sent a word has gone. */
-  #probeSoon(): void {
-    if (this.#socket === undefined) return;
-    for (const ms of PROBE_AFTER_MS) {
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer);
+  /**
+   * Some connection was closed, and the socket does not say whose: whoever cannot be sent a word has gone.
+   * @param step of the pauses; another connection that is closed meanwhile begins with the first again
+   */
+  #probeIn(step: number): void {
+    const pauseMs = PROBE_PAUSES_MS[step];
+    if (this.#socket === undefined || pauseMs === undefined) return;
+    clearTimeout(this.#nextProbe);
+    const sinceLast = performance.now() - this.#probedAt;
+    this.#nextProbe = setTimeout(
+      () => {
+        this.#probedAt = performance.now();
         this.#probe();
-      }, ms);
-      this.#timers.add(timer);
-    }
+        this.#probeIn(step + 1);
+      },
+      Math.max(pauseMs, MIN_PROBE_PAUSE_MS - sinceLast),
+    );
   }
 
   #probe(): void {

@@ -74,7 +74,7 @@ export class DockerRuntime implements Runtime {
       isolation: "container",
       hasGpu: all.some((one) => one.gpus !== undefined),
       survivesFrontend: true,
-      runs: ["node", "image", "dockerfile"],
+      runs: ["node", "python", "image", "dockerfile"],
       enforces: ["memory", "cpu", "pids", ...(isCutOff ? (["network"] as const) : [])],
     };
   }
@@ -241,13 +241,11 @@ export class DockerRuntime implements Runtime {
   }
 
   /**
-   * Whether sockets can be shared is tried with an image of ours: others need not have what the trial runs. For them the
+   * Whether sockets can be shared is tried with an image that has Node: others need not have what the trial runs. For them the
    * engine's address has to do.
    */
   async #transportOf(opened: Opened, bundle: BundleFolder, image: string): Promise<Transport> {
-    const { container } = bundle.manifest;
-    if (container?.kind !== "image" && container?.kind !== "dockerfile")
-      return this.#transportOn(opened, image);
+    if (bundle.manifest.container === undefined) return this.#transportOn(opened, image);
     if (portOf(bundle) !== undefined) return "port";
     if (this.#options.transport !== undefined && this.#options.transport !== "auto")
       return this.#options.transport;

@@ -11,7 +11,7 @@ import { modelFiles } from "../../../containers/tensorflow/model-json.ts";
 import { tensorflow, type TensorFlowOptions } from "../../../deployers/index.ts";
 import { hasTfjsNode, TFJS_NODE_FOLDER } from "../../helpers/tfjs-node.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const DIGITS = join(ROOT, "examples/digits");
 const ROWS = [1, 8, 64];
 const RUNS = 2000;

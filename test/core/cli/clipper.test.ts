@@ -45,7 +45,9 @@ describe("windjammer start --clipper-compat", () => {
 
   test.each([
     [["--clipper-rpc-port", "7001"], "go with --clipper-compat"],
+    [["--clipper-allow-unauthenticated"], "go with --clipper-compat"],
     [["--clipper-compat", "--clipper-rpc-port", "none"], "expected a port"],
+    [["--clipper-compat", "--clipper-host", "0.0.0.0"], "--clipper-allow-unauthenticated"],
   ])("%j is wrong usage", async (args, message) => {
     await expect(windjammer("start", ...args)).rejects.toMatchObject({
       code: 2,

@@ -110,6 +110,18 @@ describe("metrics as Clipper's JSON", () => {
     expect(Number(later?.["rate_1min"])).toBeCloseTo(10 * Math.exp(-1), 6);
     expect(Number(later?.["rate_15min"])).toBeCloseTo(10 * Math.exp(-1 / 15), 6);
   });
+
+  test("an application that was deleted and made again counts from zero, and no rate is negative", () => {
+    const metrics = new Metrics();
+    const clipper = new ClipperMetrics(metrics, 0);
+    const rate = (now: number): number =>
+      Number(named(read(metrics, now, clipper), "meters", "app:app:prediction_throughput")?.["rate_1min"]);
+    for (let count = 0; count < 100; count++) metrics.application("app").outcome("ok", "", 1);
+    expect(rate(10_000)).toBe(10);
+    metrics.removeApplication("app");
+    for (let count = 0; count < 50; count++) metrics.application("app").outcome("ok", "", 1);
+    expect(rate(15_000)).toBe(10);
+  });
 });
 
 describe("GET /metrics", () => {
@@ -124,7 +136,9 @@ describe("GET /metrics", () => {
   ])(
     "%s with Accept %s, of a server that speaks Clipper %s, is %s",
     async (...[query, accept, isOn, type]) => {
-      const clipper = isOn ? { clipper: { host: "127.0.0.1", adminPort: 0, rpcPort: null } } : {};
+      const clipper = isOn
+        ? { clipper: { host: "127.0.0.1", allowUnauthenticated: false, adminPort: 0, rpcPort: null } }
+        : {};
       await using server = await startTestServer(fakes(valueManifest("doubles")), clipper);
       const response = await fetch(`${server.url}/metrics${query}`, { headers: { accept } });
       expect(response.headers.get("content-type")).toContain(type);

@@ -57,6 +57,14 @@ describe("what a container says", () => {
     expect(readMessage(unknown)).toMatchObject({ metadata: { inputType: undefined } });
   });
 
+  test("a name of a megabyte is none: what waits for its model stays in memory", () => {
+    const frames = [EMPTY, word(0), Buffer.alloc(2 ** 20, "a"), Buffer.from("1"), Buffer.from("4"), word(3)];
+    expect(readMessage(frames)).toEqual({
+      kind: "malformed",
+      why: "its name or version has more than 1024 bytes",
+    });
+  });
+
   test("outputs, any bytes, empty ones too", () => {
     const header = Buffer.concat([long(2), long(3), long(0)]);
     const outputs = [Buffer.from([0xe2, 0x82, 0xac]), EMPTY];

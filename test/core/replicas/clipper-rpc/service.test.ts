@@ -1,8 +1,11 @@
 // Model containers of Clipper's at a whole server: they connect, serve, go and come back, over real sockets.
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { Dealer } from "zeromq";
 import { manifest } from "../../../../core/deploy/deployer.ts";
 import { createLog } from "../../../../core/log.ts";
 import { RpcService } from "../../../../core/replicas/clipper-rpc/service.ts";
@@ -65,9 +68,10 @@ test("rows of unequal length go out as they are, and outputs are embedded as JSO
 test("the first word is a heartbeat; metadata are asked for once, and heartbeats are answered from then on", async () => {
   const lab = await openClipper();
   await lab.register("app", "doubles");
-  const container = lab.container({ model: "app", inputType: 3, pollMs: 30 });
+  const container = lab.container({ model: "app", inputType: 3, pollMs: 60_000 });
   await lab.untilContainers(1);
-  await expect.poll(() => container.received.length).toBeGreaterThan(3);
+  for (let beats = 0; beats < 3; beats++) await container.heartbeat();
+  await expect.poll(() => container.received.length).toBe(4);
   const kinds = container.received.map((frames) => frames.map((frame) => frame.toString("hex")).join(" "));
   expect(kinds[0]).toBe(" 03000000 02000000 01000000");
   expect(new Set(kinds.slice(1))).toEqual(new Set([" 03000000 02000000 00000000"]));
@@ -254,13 +258,115 @@ test("one that stops to answer heartbeats is let go after a while, and taken in 
   await expect.poll(() => ends.at(-1)).toBe("stopped");
 });
 
+test("who is let in without a token, from other machines, has to be said", async () => {
+  await expect(start({ adminPort: 0, rpcPort: 0, host: "0.0.0.0" })).rejects.toMatchObject({
+    code: "INVALID_OPTIONS",
+    message: expect.stringContaining("--clipper-allow-unauthenticated"),
+  });
+  await using server = await start({
+    adminPort: 0,
+    rpcPort: 0,
+    host: "0.0.0.0",
+    allowUnauthenticated: true,
+  });
+  expect(server.clipper?.rpcEndpoint).toMatch(/^tcp:\/\/0\.0\.0\.0:/);
+});
+
+test("bytes that are no ZeroMQ, and messages that are no RPC, harm nobody", async () => {
+  const lab = await openClipper();
+  await lab.register("app", "doubles");
+  lab.container({ model: "app", inputType: 3 });
+  await lab.untilContainers(1);
+  const endpoint = lab.server.clipper?.rpcEndpoint ?? "";
+  const { port } = new URL(endpoint.replace("tcp:", "http:"));
+  const raw = connect(Number(port), "127.0.0.1");
+  raw.on("error", () => undefined).resume();
+  raw.end(Buffer.alloc(2 ** 20, "GET / HTTP/1.1\r\n"));
+  const stranger = new Dealer({ linger: 0 });
+  stranger.connect(endpoint);
+  for (let each = 0; each < 5000; each++)
+    await stranger.send(each % 2 === 0 ? Buffer.alloc(each % 64, each) : ["", word(each % 5), word(each)]);
+  if (!raw.destroyed) await once(raw, "close");
+  stranger.close();
+  expect(outputOf(await lab.query("/app/predict", { input: [1] }))).toBe("1");
+  expect(await lab.admin("get_all_containers", { verbose: false })).toBe('200 ["app:1:1"]');
+});
+
+test("a second container with the identity of the first does not get into its place", async () => {
+  const lab = await openClipper();
+  await lab.register("app", "doubles");
+  const routingId = "same";
+  lab.container({ model: "app", inputType: 3, routingId, predict: (all) => all.map(() => '"first"') });
+  await lab.untilContainers(1);
+  const other = lab.container({
+    model: "other",
+    inputType: 3,
+    routingId,
+    predict: (all) => all.map(() => '"?"'),
+  });
+  for (let beats = 0; beats < 3; beats++) await other.heartbeat();
+  for (let each = 0; each < 10; each++)
+    expect(outputOf(await lab.query("/app/predict", { input: [each] }))).toBe('"first"');
+  expect(other.received).toEqual([]);
+});
+
+test("a server that closes with a batch in flight answers it once, and within its time", async () => {
+  const lab = await openClipper({ drainTimeoutMs: 50 });
+  await lab.register("app", "doubles");
+  const taken = Promise.withResolvers<void>();
+  lab.container({
+    model: "app",
+    inputType: 3,
+    predict: () => {
+      taken.resolve();
+      return new Promise(() => undefined);
+    },
+  });
+  await lab.untilContainers(1);
+  const reply = lab.query("/app/predict", { input: [1] }).catch(() => "cut off");
+  await taken.promise;
+  await lab.server.close();
+  expect(await reply).toMatch(/cut off|"default":true/);
+});
+
+test("a hundred containers that come and go together are all let in, and all let go", async () => {
+  const lab = await openClipper();
+  await lab.register("app", "doubles");
+  const all = Array.from({ length: 100 }, () => lab.container({ model: "app", inputType: 3 }));
+  await lab.untilContainers(100);
+  await Promise.all(all.map((container) => container.close()));
+  await lab.untilContainers(0);
+  lab.container({ model: "app", inputType: 3 });
+  await lab.untilContainers(1);
+  expect(outputOf(await lab.query("/app/predict", { input: [1] }))).toBe("1");
+  expect(await lab.admin("get_all_containers", { verbose: false })).toBe('200 ["app:1:101"]');
+});
+
+test("a version that is deleted takes its series along", async () => {
+  const lab = await openClipper();
+  await lab.register("app", "doubles");
+  lab.container({ model: "app", inputType: 3 });
+  await lab.untilContainers(1);
+  await lab.query("/app/predict", { input: [1] });
+  const metrics = async (): Promise<string> => (await fetch(`${lab.server.adminUrl}/metrics`)).text();
+  expect(await metrics()).toContain('version="1"');
+  expect(await lab.admin("add_model", modelOf("app", "2", "doubles"))).toMatch(/^200 /);
+  const gone = { model_name: "app", model_version: "1" };
+  expect(await lab.admin("delete_versioned_model", gone)).toMatch(/^200 /);
+  const text = await metrics();
+  expect(text).toContain('version="2"');
+  expect(text).not.toContain('version="1"');
+});
+
 test("a port that is taken, and a host that is not ours, are said as such", async () => {
   const lab = await openClipper();
   const taken = Number(/\d+$/.exec(lab.server.clipper?.rpcEndpoint ?? "")?.[0]);
   await expect(start({ adminPort: 0, rpcPort: taken })).rejects.toMatchObject({ code: "PORT_IN_USE" });
-  await expect(start({ adminPort: 0, rpcPort: 0, host: "203.0.113.7" })).rejects.toMatchObject({
+  const host = "203.0.113.7";
+  const elsewhere = { adminPort: 0, rpcPort: 0, host };
+  await expect(start({ ...elsewhere, allowUnauthenticated: true })).rejects.toMatchObject({
     code: "INVALID_OPTIONS",
-    message: expect.stringContaining("203.0.113.7"),
+    message: expect.stringContaining(`cannot listen for Clipper's containers on ${host}`),
   });
 });
 
