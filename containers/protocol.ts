@@ -107,7 +107,12 @@ export type ContainerSource =
   /** A program that serves the Open Inference Protocol on the socket or port that it is given; run in the bundle's folder. */
   | (ForeignServer & { readonly kind: "command"; readonly command: readonly string[] })
   /** Servers that run elsewhere and are only called, one or more of the same model. */
-  | (ForeignServer & { readonly kind: "url"; readonly urls: readonly string[] })
+  | (ForeignServer & {
+      readonly kind: "url";
+      readonly urls: readonly string[];
+      /** Headers of every call, each by the variable of the frontend's environment that holds its value. */
+      readonly headersFrom?: Readonly<Record<string, string>>;
+    })
   /** Clipper's own model containers: they connect by themselves, over its ZeroMQ protocol. */
   | { readonly kind: "clipper-rpc" };
 
@@ -194,6 +199,9 @@ export const PATHS = {
   live: "/v2/health/live",
   ready: "/v2/health/ready",
   server: "/v2",
+  /** Lists of models, which some servers have. */
+  models: "/v2/models",
+  repositoryIndex: "/v2/repository/index",
   model: (name: string): string => `/v2/models/${encodeURIComponent(name)}`,
   modelReady: (name: string): string => `/v2/models/${encodeURIComponent(name)}/ready`,
   infer: (name: string): string => `/v2/models/${encodeURIComponent(name)}/infer`,

@@ -5,8 +5,8 @@ import type { InputType, JsonValue, Manifest } from "../containers/protocol.ts";
 export type ReplicaAddress =
   | { readonly socketPath: string }
   | { readonly host: string; readonly port: number }
-  /** A server elsewhere; its paths start at that of the URL. */
-  | { readonly url: string }
+  /** A server elsewhere; its paths start at that of the URL. `headersFrom`: variables of the headers it wants. */
+  | { readonly url: string; readonly headersFrom?: Readonly<Record<string, string>> }
   /** A program of which nobody knows where it will listen: the first of these that answers. */
   | { readonly anyOf: readonly ReplicaAddress[] };
 

@@ -3,11 +3,11 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isForeign, PATHS, type ContainerSource, type Manifest } from "../../containers/protocol.ts";
+import { PATHS, type ContainerSource, type Manifest } from "../../containers/protocol.ts";
 import { DECLARED_CONTRACT, hasContract, manifest } from "../deploy/deployer.ts";
 import { checkRuns } from "../deploy/container-kind.ts";
 import { describeServer } from "../replicas/foreign.ts";
-import { becomeReady } from "../replicas/readiness.ts";
+import { becomeReadyByAnyName } from "../replicas/readiness.ts";
 import { needsRuntime, replicaSource } from "../replicas/source.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { Report, RunningReplica, Runtime } from "../runtimes/runtime.ts";
@@ -124,14 +124,10 @@ class Attempt {
     const { readyTimeoutMs: timeoutMs, model, calls, contract: given } = this.#settings;
     const { manifest: content } = this.#bundle;
     const startedAt = performance.now();
-    await becomeReady(running, transport, {
-      manifest: content,
-      timeoutMs,
-      signal: new AbortController().signal,
-    });
+    const signal = new AbortController().signal;
+    const options = { manifest: content, timeoutMs, signal };
+    const name = (await becomeReadyByAnyName(running, transport, options)) ?? model;
     const tookMs = Math.round(performance.now() - startedAt);
-    const { container } = content;
-    const name = (isForeign(container) ? container.modelName : undefined) ?? model;
     const { contract = given, tensors } = await describeServer(transport, name);
     const known = given ?? contract;
     const subject: Subject = {
@@ -145,7 +141,8 @@ class Attempt {
       isElsewhere: !needsRuntime(content),
       calls,
     };
-    return [subject, `ready after ${tookMs} ms`];
+    const asWhat = name === model ? "" : `; its name for the model is ${name}`;
+    return [subject, `ready after ${tookMs} ms${asWhat}`];
   }
 
   async #checks(subject: Subject): Promise<void> {

@@ -7,7 +7,7 @@ import { elementCount } from "../../containers/tensors.ts";
 import { findDifference } from "../deploy/difference.ts";
 import type { InferCall, InferReply, ReplicaTransport } from "../replicas/transport.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
-import { refusalReason } from "../query/json-body.ts";
+import { refusalReason } from "../replicas/refusal.ts";
 import { binaryCall, jsonCall, rawCall, sampleTensors, send, statusText } from "./sample.ts";
 import type { CheckOutcome } from "./report.ts";
 

@@ -3,7 +3,7 @@ import { isForeign, type Contract, type ForeignSource, type Manifest } from "../
 import { ContractMismatchError, UnsupportedModelError } from "../errors.ts";
 import type { Serving } from "../query/serving.ts";
 import { describeServer, type Description } from "../replicas/foreign.ts";
-import { becomeReady } from "../replicas/readiness.ts";
+import { becomeReadyByAnyName } from "../replicas/readiness.ts";
 import { replicaSource } from "../replicas/source.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { Runtime, RunningReplica } from "../runtimes/runtime.ts";
@@ -51,15 +51,17 @@ export async function describeVersion(
   const running = await replicaSource(manifest, runtime).start(spec);
   const transport = transportTo(running.address);
   try {
-    await becomeReady(running, transport, { manifest, timeoutMs: settings.readyTimeoutMs, signal });
-    const { notes, ...found } = await askServer(
-      describeServer(transport, container.modelName ?? model),
-      running,
-    );
+    const options = { manifest, timeoutMs: settings.readyTimeoutMs, signal };
+    const modelName = await becomeReadyByAnyName(running, transport, options);
+    const { notes, ...found } = await askServer(describeServer(transport, modelName ?? model), running);
     const contract = hasContract(manifest) ? manifest.contract : declared(found.contract, manifest, running);
     const tensors = container.tensors ?? found.tensors;
     checkJson(contract, { ...container, tensors }, running);
     const told = hasContract(manifest) ? [] : notes;
+    const named =
+      modelName === container.modelName
+        ? []
+        : [`the server's only model is ${modelName}: queries go to that`];
     const wire =
       tensors === "json"
         ? [
@@ -68,8 +70,12 @@ export async function describeVersion(
         : [];
     return {
       running,
-      manifest: { ...manifest, contract, container: { ...container, tensors } },
-      notes: [...told, ...wire],
+      manifest: {
+        ...manifest,
+        contract,
+        container: { ...container, tensors, ...(modelName === undefined ? {} : { modelName }) },
+      },
+      notes: [...told, ...wire, ...named],
     };
   } catch (error) {
     await running.stop(0);

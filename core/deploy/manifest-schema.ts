@@ -27,6 +27,12 @@ const VARIABLE = /^[A-Z_][A-Z0-9_]*$/;
 /** Of an image, with registry, tag or digest; never a leading hyphen, which tools take for an option. */
 const IMAGE = /^[A-Za-z0-9][\w./:@-]*$/;
 const RESERVED_PREFIX = "WINDJAMMER_";
+/** Only these are given away: whoever deploys must not read the rest of the frontend's environment by it. */
+const SECRET_VARIABLE = /^WINDJAMMER_SECRET_[A-Z0-9_]{1,100}$/;
+const HEADER = /^[a-z][a-z0-9-]{0,99}$/;
+/** Headers that say what the message is. */
+const OWN_HEADERS =
+  /^(?:content-.*|transfer-encoding|connection|keep-alive|upgrade|host|expect|te|trailer|inference-.*|windjammer-.*)$/;
 /** Keys of `model` whose text names a file of the bundle: `file`, `files`, `weightsFile`, … */
 const FILE_KEY = /^(?:files?|.*Files?)$/;
 /** Of them only these numbers have a content type to travel in. */
@@ -99,6 +105,19 @@ const foreignServer = {
 };
 const imagePort = { port: z.int().min(1).max(65_535).exactOptional() };
 
+/** What else it held would be lost on the way, or be a secret that anybody may read. */
+const serverUrl = z
+  .url({ protocol: /^https?$/ })
+  .max(MAX_TEXT_LENGTH)
+  .refine((text) => /^[^@?#]*$/.test(text), "expected a URL without user, password, query and fragment");
+
+const headersFrom = entries(z.record(z.string(), z.string()), (name, variable, complain) => {
+  if (!HEADER.test(name) || OWN_HEADERS.test(name))
+    complain([name], 'expected the name of a header such as "authorization", in small letters');
+  if (!SECRET_VARIABLE.test(variable))
+    complain([name], "expected a variable of the server's environment, WINDJAMMER_SECRET_…");
+});
+
 const containerSource: z.ZodType<ContainerSource> = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("python") }),
   z.strictObject({
@@ -115,10 +134,8 @@ const containerSource: z.ZodType<ContainerSource> = z.discriminatedUnion("kind",
   }),
   z.strictObject({
     kind: z.literal("url"),
-    urls: z
-      .array(z.url({ protocol: /^https?$/ }).max(MAX_TEXT_LENGTH))
-      .min(1)
-      .max(MAX_URLS),
+    urls: z.array(serverUrl).min(1).max(MAX_URLS),
+    headersFrom: headersFrom.exactOptional(),
     ...foreignServer,
   }),
   z.strictObject({ kind: z.literal("clipper-rpc") }),

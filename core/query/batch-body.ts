@@ -27,8 +27,9 @@ import {
   ModelError,
   type WindjammerError,
 } from "../errors.ts";
+import { refusalReason } from "../replicas/refusal.ts";
 import type { InferReply } from "../replicas/transport.ts";
-import { jsonBody, packOutput, parseReply, refusalReason } from "./json-body.ts";
+import { jsonBody, packOutput, parseReply } from "./json-body.ts";
 import { BatchOutputs, type Row } from "./query.ts";
 import { SpareMemory } from "./spare-memory.ts";
 

@@ -1,4 +1,4 @@
-// Batches as plain JSON, for servers without the binary extension; and what servers say when they refuse one.
+// Batches as plain JSON, for servers without the binary extension.
 import { packJson, jsonText, parseJson } from "../../containers/json-data.ts";
 import { TensorFormatError, type Tensor, type TensorHeader } from "../../containers/tensors.ts";
 
@@ -42,27 +42,4 @@ export function packOutput({ name, datatype, shape, parameters, data }: TensorHe
     if (!(error instanceof TensorFormatError)) throw error;
     throw new TensorFormatError(`output ${name}: ${error.message}`);
   }
-}
-
-/** The reason in an error's body: `error` (the protocol's), `detail` (FastAPI's) or `message` (TorchServe's), else all of it. */
-export function refusalReason(text: string): string {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    // Plain text, which is the reason as it stands.
-  }
-  if (typeof parsed !== "object" || parsed === null) return text;
-  const { error, detail, message } = parsed as Readonly<Record<string, unknown>>;
-  const reason = error ?? detail ?? message;
-  if (typeof reason === "string") return reason;
-  if (Array.isArray(reason)) return reason.map(issueText).join("; ");
-  return reason === undefined ? text : JSON.stringify(reason);
-}
-
-/** `{ loc: ["body", "inputs", 0], msg: "field required" }` of FastAPI's validation. */
-function issueText(issue: unknown): string {
-  const { loc, msg } = (issue ?? {}) as { readonly loc?: unknown; readonly msg?: unknown };
-  if (typeof msg !== "string") return JSON.stringify(issue);
-  return Array.isArray(loc) ? `${loc.join(".")}: ${msg}` : msg;
 }

@@ -6,11 +6,20 @@ import {
   type Datatype,
   type TensorSpec,
 } from "../../containers/protocol.ts";
+import { refusalReason } from "./refusal.ts";
 import type { ReplicaTransport } from "./transport.ts";
 
 const PROBE_TIMEOUT_MS = 1_000;
+const MAX_SHOWN_MODELS = 20;
 /** A server that is busy loading may take a while to describe itself. */
 const DESCRIBE_TIMEOUT_MS = 10_000;
+/** Of certificates that nobody known has signed. */
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+]);
 /** Answers of servers that do not have a path at all. */
 const NO_SUCH_PATH: ReadonlySet<number> = new Set([404, 405, 501]);
 /** Extension of the protocol: tensors as bytes behind the JSON. */
@@ -28,25 +37,96 @@ interface Reply {
   readonly text: string;
 }
 
+/** How a server stands to a model. */
+export interface Readiness {
+  readonly isReady: boolean;
+  /** Why it is not ready: "GET /v2/health/ready answers 401: no token". */
+  readonly why?: string;
+  /** It is ready itself and has other models only: these. */
+  readonly others?: readonly string[];
+}
+
 /**
  * A server may be ready and this model not (a repository of many), or know readiness by one of the two paths only. The
  * status decides; a body that says `"ready": false` is believed, too.
  */
-export async function isForeignReady(transport: ReplicaTransport, model: string): Promise<boolean> {
+export async function foreignReadiness(transport: ReplicaTransport, model: string): Promise<Readiness> {
   const server = await ask(transport, PATHS.ready);
-  if (server === undefined) return false;
-  if (!NO_SUCH_PATH.has(server.statusCode) && !saysReady(server)) return false;
-  const own = await ask(transport, PATHS.modelReady(model));
-  if (own === undefined) return false;
-  return NO_SUCH_PATH.has(own.statusCode) ? saysReady(server) : saysReady(own);
+  if (server instanceof Error || (!isWithout(server) && !saysReady(server)))
+    return { isReady: false, why: shown(PATHS.ready, server) };
+  const path = PATHS.modelReady(model);
+  const own = await ask(transport, path);
+  if (own instanceof Error) return { isReady: false, why: shown(path, own) };
+  if (saysReady(own)) return { isReady: true };
+  if (own.statusCode === 400 || own.statusCode === 404) {
+    const others = await otherModels(transport, model);
+    if (others.length > 0) {
+      const why = `it has no model ${model}, but ${others.join(", ")}; give its name for the model by modelName`;
+      return { isReady: false, why, others };
+    }
+  }
+  return isWithout(own) && saysReady(server)
+    ? { isReady: true }
+    : { isReady: false, why: shown(path, isWithout(own) ? server : own) };
 }
 
-async function ask(transport: ReplicaTransport, path: string): Promise<Reply | undefined> {
-  return transport.get(path, PROBE_TIMEOUT_MS).catch(() => undefined);
+async function ask(transport: ReplicaTransport, path: string): Promise<Reply | Error> {
+  return transport.get(path, PROBE_TIMEOUT_MS).catch((error: Error) => error);
+}
+
+function isWithout({ statusCode }: Reply): boolean {
+  return NO_SUCH_PATH.has(statusCode);
 }
 
 function saysReady({ statusCode, text }: Reply): boolean {
   return statusCode === 200 && objectOf(text)["ready"] !== false;
+}
+
+function shown(path: string, reply: Reply | Error): string {
+  if (reply instanceof Error) return `GET ${path}: ${reply.message || String(reply)}${adviceOn(reply)}`;
+  const { statusCode, text } = reply;
+  const isElsewhere = statusCode >= 300 && statusCode < 400;
+  const reason = isElsewhere ? "redirects are not followed" : refusalReason(text).trim().slice(0, 200);
+  return `GET ${path} answers ${statusCode}${reason === "" ? "" : `: ${reason}`}`;
+}
+
+function adviceOn(error: Error): string {
+  const isUntrusted = "code" in error && UNTRUSTED.has(String(error.code));
+  return isUntrusted
+    ? "; name the file of its certificate's authority in NODE_EXTRA_CA_CERTS where windjammer runs"
+    : "";
+}
+
+/** Models of a server that does not know this one; none when it does, or does not say. */
+async function otherModels(transport: ReplicaTransport, model: string): Promise<readonly string[]> {
+  const metadata = await ask(transport, PATHS.model(model));
+  if (metadata instanceof Error || metadata.statusCode === 200) return [];
+  const index = await repositoryIndex(transport);
+  const entries: unknown = index ?? objectOf(await textOf(transport, PATHS.models))["models"];
+  if (!Array.isArray(entries)) return [];
+  const names = entries.flatMap((entry: unknown): string[] => {
+    const name: unknown = typeof entry === "object" && entry !== null && "name" in entry ? entry.name : entry;
+    return typeof name === "string" && name !== "" ? [name] : [];
+  });
+  return names.includes(model) ? [] : [...new Set(names)].slice(0, MAX_SHOWN_MODELS);
+}
+
+async function textOf(transport: ReplicaTransport, path: string): Promise<string> {
+  const reply = await ask(transport, path);
+  return reply instanceof Error || reply.statusCode !== 200 ? "" : reply.text;
+}
+
+/** Of Triton and MLServer. */
+function repositoryIndex(transport: ReplicaTransport): Promise<unknown> {
+  const call = { path: PATHS.repositoryIndex, headerLength: undefined, deadlineMs: PROBE_TIMEOUT_MS };
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, PROBE_TIMEOUT_MS);
+    transport.infer({ ...call, body: Buffer.from("{}") }, (_, reply) => {
+      clearTimeout(timer);
+      const isThere = reply?.statusCode === 200;
+      resolve(isThere ? parsed(Buffer.from(reply.body).toString("utf8")) : undefined);
+    });
+  });
 }
 
 /**
@@ -179,10 +259,15 @@ function isSize(value: unknown): boolean {
 }
 
 function objectOf(text: string): Readonly<Record<string, unknown>> {
+  const value = parsed(text);
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+/** Undefined for what is no JSON. */
+function parsed(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+    return JSON.parse(text) as unknown;
   } catch {
-    return {};
+    return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { isForeign, PATHS, type Manifest, type TensorSpec } from "../../containe
 import { ContractMismatchError, ReplicaStartError } from "../errors.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { ReplicaExit } from "../types.ts";
-import { checkForeignContract, isForeignReady } from "./foreign.ts";
+import { checkForeignContract, foreignReadiness, type Readiness } from "./foreign.ts";
 import type { ReplicaTransport } from "./transport.ts";
 
 /** Probes come this often at first, then less and less. */
@@ -32,31 +32,71 @@ export async function becomeReady(
   let exit: ReplicaExit | undefined;
   const exited = running.exited.then((value) => (exit = value));
   for (let pause = FIRST_PROBE_MS; ; pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)) {
-    const isUp = await isReady(transport, manifest, running.model);
+    const { isReady: isUp, why = "", others } = await readinessOf(transport, manifest, running.model);
     const metadata = isUp ? await metadataOf(transport, modelPath(manifest, running.model)) : undefined;
     if (metadata !== undefined) {
       compareContract(running, manifest, metadata);
       return metadata.text;
     }
     options.signal.throwIfAborted();
+    if (others !== undefined) throw startError(running, `cannot serve: ${why}`, { models: others });
     if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
     if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);
     if (Date.now() + pause >= deadline)
-      throw startError(running, `was not ready within ${options.timeoutMs} ms`);
+      throw startError(
+        running,
+        `was not ready within ${options.timeoutMs} ms${why === "" ? "" : ` (${why})`}`,
+      );
   }
+}
+
+/**
+ * `becomeReady`, also for a server that does not know our name for the model and has one only: that is taken then.
+ * @returns the server's name for the model, if it is another one than ours
+ */
+export async function becomeReadyByAnyName(
+  running: RunningReplica,
+  transport: ReplicaTransport,
+  options: ReadinessOptions,
+): Promise<string | undefined> {
+  const { container } = options.manifest;
+  const given = isForeign(container) ? container.modelName : undefined;
+  try {
+    await becomeReady(running, transport, options);
+    return given;
+  } catch (error) {
+    const [only, ...more] = otherModelsIn(error);
+    if (!isForeign(container) || given !== undefined || only === undefined || more.length > 0) throw error;
+    const manifest = { ...options.manifest, container: { ...container, modelName: only } };
+    await becomeReady(running, transport, { ...options, manifest });
+    return only;
+  }
+}
+
+function otherModelsIn(error: unknown): readonly string[] {
+  const models = error instanceof ReplicaStartError ? error.details["models"] : undefined;
+  return Array.isArray(models) ? (models as readonly string[]) : [];
 }
 
 /** @param model our name for it */
 export async function isReady(
   transport: ReplicaTransport,
-  { container }: Pick<Manifest, "container">,
+  manifest: Pick<Manifest, "container">,
   model: string,
 ): Promise<boolean> {
-  if (isForeign(container)) return isForeignReady(transport, container.modelName ?? model);
+  return (await readinessOf(transport, manifest, model)).isReady;
+}
+
+async function readinessOf(
+  transport: ReplicaTransport,
+  { container }: Pick<Manifest, "container">,
+  model: string,
+): Promise<Readiness> {
+  if (isForeign(container)) return foreignReadiness(transport, container.modelName ?? model);
   try {
-    return (await transport.get(PATHS.ready, PROBE_TIMEOUT_MS)).statusCode === 200;
+    return { isReady: (await transport.get(PATHS.ready, PROBE_TIMEOUT_MS)).statusCode === 200 };
   } catch {
-    return false;
+    return { isReady: false };
   }
 }
 
@@ -79,13 +119,17 @@ async function metadataOf(transport: ReplicaTransport, path: string): Promise<Me
   }
 }
 
-function startError(running: RunningReplica, what: string): ReplicaStartError {
+function startError(
+  running: RunningReplica,
+  what: string,
+  more: Readonly<Record<string, unknown>> = {},
+): ReplicaStartError {
   const logTail = running.tail(LOG_LINES).map((line) => line.text);
   const last = logTail.at(-1);
   return new ReplicaStartError(
     `replica ${running.id} of model ${running.model} version ${running.version} ${what}` +
-      (last === undefined ? "; it wrote no log" : `: ${last}`),
-    { details: { replica: running.id, model: running.model, version: running.version, logTail } },
+      (last === undefined ? ("url" in running.address ? "" : "; it wrote no log") : `: ${last}`),
+    { details: { replica: running.id, model: running.model, version: running.version, logTail, ...more } },
   );
 }
 

@@ -1,7 +1,8 @@
 // A replica that runs elsewhere: nothing starts or stops it; probes say whether it is there.
 import { setTimeout as delay } from "node:timers/promises";
-import { PATHS } from "../../containers/protocol.ts";
-import { ReplicaNotFoundError } from "../errors.ts";
+import { PATHS, type ContainerSource } from "../../containers/protocol.ts";
+import { processEnvironment } from "../config.ts";
+import { ReplicaNotFoundError, ReplicaStartError } from "../errors.ts";
 import type { LogOptions, ReplicaSpec, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaAddress, ReplicaExit } from "../types.ts";
 import type { ReplicaSource } from "./source.ts";
@@ -13,8 +14,10 @@ const PROBE_TIMEOUT_MS = 5_000;
 const MAX_MISSES = 3;
 const KEPT_LINES = 100;
 
+type UrlSource = Extract<ContainerSource, { readonly kind: "url" }>;
+
 /** Servers that run elsewhere; a new replica goes to the one that has the fewest. */
-export function remoteServers(urls: readonly string[]): ReplicaSource {
+export function remoteServers({ urls, headersFrom = {} }: UrlSource): ReplicaSource {
   const replicas = new Map<string, number>(urls.map((url) => [url, 0]));
   const countOf = (url: string): number => replicas.get(url) ?? 0;
   const take = ({ handle: url, exited }: RunningReplica): void => {
@@ -22,14 +25,32 @@ export function remoteServers(urls: readonly string[]): ReplicaSource {
     void exited.then(() => replicas.set(url, countOf(url) - 1));
   };
   return {
-    start(spec) {
+    async start(spec) {
       const [url = ""] = urls.toSorted((a, b) => countOf(a) - countOf(b));
-      const replica = new RemoteReplica(spec, url);
+      checkVariables(spec, headersFrom);
+      const replica = new RemoteReplica(spec, { url, headersFrom });
       take(replica);
-      return Promise.resolve(replica);
+      return replica;
     },
     adopt: take,
   };
+}
+
+/** @throws ReplicaStartError */
+function checkVariables(
+  { id, model, version }: ReplicaSpec,
+  headersFrom: Readonly<Record<string, string>>,
+): void {
+  const values = processEnvironment(Object.values(headersFrom));
+  for (const [header, variable] of Object.entries(headersFrom)) {
+    const value = values[variable] ?? "";
+    if (/^[\x20-\x7e]+$/.test(value)) continue;
+    throw new ReplicaStartError(
+      `replica ${id} of model ${model} version ${version} needs the header ${header} from ${variable}, which is ` +
+        `${value === "" ? "not set" : "no single line of ASCII"} in the environment of windjammer; set it there and start windjammer again`,
+      { details: { variable, logTail: [] } },
+    );
+  }
 }
 
 class RemoteReplica implements RunningReplica {
@@ -44,12 +65,15 @@ class RemoteReplica implements RunningReplica {
   readonly #stopping = new AbortController();
   readonly #lines: LogLine[] = [];
 
-  constructor({ id, model, version }: Pick<ReplicaSpec, "id" | "model" | "version">, url: string) {
+  constructor(
+    { id, model, version }: Pick<ReplicaSpec, "id" | "model" | "version">,
+    address: Extract<ReplicaAddress, { readonly url: string }>,
+  ) {
     this.id = id;
     this.model = model;
     this.version = version;
-    this.address = { url };
-    this.handle = url;
+    this.address = address;
+    this.handle = address.url;
     this.exited = this.#end.promise;
     void this.#watch();
   }
@@ -98,7 +122,8 @@ class RemoteReplica implements RunningReplica {
     for (let misses = 0; !signal.aborted && misses < MAX_MISSES;) {
       const miss = await missOf(transport);
       if (miss === undefined) wasThere = true;
-      if (miss !== undefined) this.#note(miss);
+      // Before that, whoever waits for it says why.
+      if (miss !== undefined && wasThere) this.#note(miss);
       misses = wasThere && miss !== undefined ? misses + 1 : 0;
       if (misses === MAX_MISSES)
         this.#leave({ reason: "exited", message: `is not there any more (${this.handle}): ${miss ?? ""}` });

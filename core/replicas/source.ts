@@ -17,5 +17,5 @@ export function needsRuntime({ container }: Pick<Manifest, "container">): boolea
 }
 
 export function replicaSource({ container }: Pick<Manifest, "container">, runtime: Runtime): ReplicaSource {
-  return container?.kind === "url" ? remoteServers(container.urls) : runtime;
+  return container?.kind === "url" ? remoteServers(container) : runtime;
 }

@@ -1,7 +1,13 @@
 // The way to one replica: Open Inference Protocol over HTTP/1.1, on a Unix socket or a TCP port.
 import { Pool, type Dispatcher } from "undici";
 import { HEADERS } from "../../containers/protocol.ts";
+import { processEnvironment } from "../config.ts";
 import type { ReplicaAddress } from "../types.ts";
+
+/** As much as our own containers take in one call. */
+const MAX_REPLY_BYTES = 2 ** 30;
+/** Of health and metadata. */
+const MAX_TEXT_BYTES = 16 * 2 ** 20;
 
 export interface InferCall {
   readonly path: string;
@@ -43,6 +49,7 @@ export function transportTo(address: ReplicaAddress): ReplicaTransport {
 /** Transport over undici's `dispatch`, which costs a third less than `request` on small messages. */
 function httpTransport(address: OneAddress): ReplicaTransport {
   const { origin, base } = partsOf(address);
+  const own = processHeaders(address);
   const pool = new Pool(origin, {
     connections: 2,
     pipelining: 1,
@@ -57,8 +64,9 @@ function httpTransport(address: OneAddress): ReplicaTransport {
       const deadlineMs = String(Math.max(1, Math.ceil(call.deadlineMs)));
       const headers =
         call.headerLength === undefined
-          ? { "content-type": "application/json", [HEADERS.deadlineMs]: deadlineMs }
+          ? { ...own, "content-type": "application/json", [HEADERS.deadlineMs]: deadlineMs }
           : {
+              ...own,
               "content-type": "application/octet-stream",
               [HEADERS.inferenceHeaderLength]: String(call.headerLength),
               [HEADERS.deadlineMs]: deadlineMs,
@@ -70,15 +78,38 @@ function httpTransport(address: OneAddress): ReplicaTransport {
       const reply = await pool.request({
         method: "GET",
         path: base + path,
+        headers: own,
         signal: AbortSignal.timeout(timeoutMs),
       });
-      return { statusCode: reply.statusCode, text: await reply.body.text() };
+      return { statusCode: reply.statusCode, text: await textOf(reply.body) };
     },
     close: () => pool.destroy(),
   };
 }
 
-/** Tries them all until one has answered a GET; calls go there from then on. */
+/** Values of the headers that an address wants; whoever started the replica has seen that they are there. */
+function processHeaders(address: OneAddress): Readonly<Record<string, string>> {
+  const named = "url" in address ? Object.entries(address.headersFrom ?? {}) : [];
+  const values = processEnvironment(named.map(([, variable]) => variable));
+  return Object.fromEntries(named.map(([header, variable]) => [header, values[variable] ?? ""]));
+}
+
+/** @throws Error when it is too long */
+async function textOf(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.byteLength;
+    if (length > MAX_TEXT_BYTES) throw new Error(`its answer is longer than ${MAX_TEXT_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/**
+ * Tries them all until one has answered a GET with 200; calls go there from then on. Another answer may come from
+ * somebody else who took the port.
+ */
 function firstThatAnswers(transports: readonly ReplicaTransport[]): ReplicaTransport {
   let found: ReplicaTransport | undefined;
   return {
@@ -86,16 +117,17 @@ function firstThatAnswers(transports: readonly ReplicaTransport[]): ReplicaTrans
       if (found === undefined) done(new Error("nothing listens yet"), undefined);
       else found.infer(call, done);
     },
-    get(path, timeoutMs) {
+    async get(path, timeoutMs) {
       if (found !== undefined) return found.get(path, timeoutMs);
-      const attempts = transports.map(async (transport) => {
-        const reply = await transport.get(path, timeoutMs);
-        found ??= transport;
+      const attempts = transports.map((transport) => transport.get(path, timeoutMs));
+      const successes = attempts.map(async (attempt, index) => {
+        const reply = await attempt;
+        if (reply.statusCode !== 200) throw new Error("not this one");
+        found ??= transports[index];
         return reply;
       });
-      return Promise.any(attempts).catch((error: unknown) => {
-        throw error instanceof AggregateError ? error.errors[0] : error;
-      });
+      // Of failures the answers say more than that nobody listens at the other place.
+      return Promise.any(successes).catch(() => Promise.any(attempts).catch(() => Promise.race(attempts)));
     },
     close: async () => {
       await Promise.all(transports.map((transport) => transport.close()));
@@ -132,7 +164,7 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   onRequestStart(): void {}
 
   onResponseStart(
-    _controller: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     statusCode: number,
     headers: Readonly<Record<string, string | string[] | undefined>>,
   ): void {
@@ -141,16 +173,16 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
     const computeUs = integerHeader(headers[HEADERS.computeUs]);
     this.#computeMs = computeUs === undefined ? undefined : computeUs / 1000;
     const length = integerHeader(headers["content-length"]);
-    if (length !== undefined) this.#body = new Uint8Array(length);
+    if (length === undefined) return;
+    if (length > MAX_REPLY_BYTES) controller.abort(tooLong());
+    else this.#body = new Uint8Array(length);
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#body === undefined) {
-      this.#chunks.push(chunk);
-      return;
-    }
-    this.#body.set(chunk, this.#filled);
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#body === undefined) this.#chunks.push(chunk);
+    else this.#body.set(chunk, this.#filled);
     this.#filled += chunk.byteLength;
+    if (this.#filled > MAX_REPLY_BYTES) controller.abort(tooLong());
   }
 
   onResponseEnd(): void {
@@ -165,6 +197,10 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     this.#done(error, undefined);
   }
+}
+
+function tooLong(): Error {
+  return new Error(`its answer is longer than ${MAX_REPLY_BYTES / 2 ** 30} GiB`);
 }
 
 function integerHeader(value: string | string[] | undefined): number | undefined {

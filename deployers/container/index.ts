@@ -34,11 +34,19 @@ export interface ContainerModelOptions extends PackageOptions {
   readonly folder?: string | URL | undefined;
   /** A server that runs elsewhere, or several of the same model: queries are spread over them. */
   readonly url?: string | readonly string[] | undefined;
+  /**
+   * Headers that a server elsewhere wants, each by the variable of Windjammer's own environment that holds its value:
+   * `{ authorization: "WINDJAMMER_SECRET_SPAM" }`. The value itself is never part of the deployment.
+   */
+  readonly headersFrom?: Readonly<Record<string, string>> | undefined;
   /** Inputs and outputs of the model. Default: as the server declares them when it is first ready. */
   readonly contract?: Contract | undefined;
   /** What one query holds. Default "tensor": the model's inputs, nested or flat. */
   readonly inputType?: InputTypeName | "tensor" | undefined;
-  /** The server's name for the model. Default: the name it is deployed by, which the server finds in WINDJAMMER_MODEL_NAME. */
+  /**
+   * The server's name for the model. Default: the name it is deployed by, which the server finds in
+   * WINDJAMMER_MODEL_NAME; of a server that does not know that name and has one model only, that one.
+   */
   readonly modelName?: string | undefined;
   /** TCP port that an image listens on whatever its environment says. Default: it follows WINDJAMMER_SOCKET or PORT. */
   readonly port?: number | undefined;
@@ -80,6 +88,8 @@ const contractSchema: z.ZodType<Contract> = z.strictObject({
 });
 const httpUrl = z.url({ protocol: /^https?$/, error: "expected a URL with http:// or https://" });
 
+const NO_VARIABLE = "expected the name of a variable of Windjammer's environment, WINDJAMMER_SECRET_…";
+
 /** Deploys a server of the Open Inference Protocol; `deployContainer` is its typed form. */
 export const container: Deployer<ContainerModelOptions> = {
   name: "container",
@@ -92,6 +102,9 @@ export const container: Deployer<ContainerModelOptions> = {
     command: z.array(z.string().min(1)).min(1).optional(),
     folder: locationSchema.optional(),
     url: z.union([httpUrl, z.array(httpUrl).min(1)]).optional(),
+    headersFrom: z
+      .record(z.string().min(1), z.string().regex(/^WINDJAMMER_SECRET_\w+$/, NO_VARIABLE))
+      .optional(),
     contract: contractSchema.optional(),
     inputType: z.enum([...INPUT_TYPE_NAMES, "tensor"], `expected "tensor", ${SHOWN_INPUT_TYPES}`).optional(),
     modelName: z.string().min(1).optional(),
@@ -132,11 +145,19 @@ function checkTogether(options: ContainerModelOptions): void {
       { details: { option: given[1] ?? SOURCES[0] } },
     );
   }
+  // The value is not shown: it may be a password.
+  if (urlsOf(options).some((url) => /[@?#]/.test(url))) {
+    throw new InvalidOptionsError(
+      "url: expected it without user, password, query and fragment; headersFrom names what proves who calls",
+      { details: { option: "url" } },
+    );
+  }
   const belongs: Readonly<Partial<Record<keyof ContainerModelOptions, readonly string[]>>> = {
     folder: ["command"],
     packages: ["command"],
     allowScripts: ["command"],
     port: ["image", "dockerfile"],
+    headersFrom: ["url"],
     environment: ["image", "dockerfile", "command"],
   };
   for (const [option, with_] of Object.entries(belongs)) {
@@ -146,6 +167,10 @@ function checkTogether(options: ContainerModelOptions): void {
       details: { option },
     });
   }
+}
+
+function urlsOf({ url = [] }: ContainerModelOptions): readonly string[] {
+  return typeof url === "string" ? [url] : url;
 }
 
 async function sourceOf(
@@ -160,9 +185,10 @@ async function sourceOf(
   };
   const reached = { ...foreign, ...(port === undefined ? {} : { port }) };
   if (url !== undefined) {
-    const urls = typeof url === "string" ? [url] : url;
+    const urls = urlsOf(options);
     report(`queries will go to ${urls.join(", ")}`);
-    return { kind: "url", urls, ...foreign };
+    const { headersFrom } = options;
+    return { kind: "url", urls, ...(headersFrom === undefined ? {} : { headersFrom }), ...foreign };
   }
   if (command !== undefined) {
     if (options.folder !== undefined) await copyFolder(toPath(options.folder), folder);

@@ -141,15 +141,23 @@ async function spawned({ spec, folder, command }: ChildParts): Promise<Spawned> 
     if (child.pid === undefined) await once(child, "spawn");
     return child as Spawned;
   } catch (error) {
-    const isMissing = isNodeError(error) && error.code === "ENOENT";
+    const cwd = command.cwd ?? folder.path;
     throw new ReplicaStartError(
-      `replica ${spec.id} of ${spec.model} version ${spec.version} could not be started: ` +
-        (isMissing
-          ? `no program ${command.file} in ${command.cwd ?? folder.path} or on the PATH (${command.environment["PATH"] ?? ""}); install it where windjammer runs, or correct the command`
-          : `${(error as Error).message}; check the limits of this user on processes, open files and memory`),
+      `replica ${spec.id} of model ${spec.model} version ${spec.version} could not be started: ${refusalOf(error as Error, command, cwd)}`,
       { cause: error, details: { logTail: [] } },
     );
   }
+}
+
+function refusalOf(error: Error, { file, environment }: Command, cwd: string): string {
+  const code = isNodeError(error) ? error.code : undefined;
+  if (code === "ENOENT") {
+    return `no program ${file} in ${cwd} or on the PATH (${environment["PATH"] ?? ""}); install it where windjammer runs, or correct the command`;
+  }
+  if (code === "EACCES") {
+    return `${file} is not executable; begin the command with what runs it ("python3", "node"), or chmod +x the file before it is deployed`;
+  }
+  return `${error.message}; check the limits of this user on processes, open files and memory`;
 }
 
 export interface ExitStatus {

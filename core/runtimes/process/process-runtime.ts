@@ -19,6 +19,7 @@ import type {
   RuntimeContext,
 } from "../runtime.ts";
 import { ChildReplica } from "./child.ts";
+import { guardProgram } from "./guard.ts";
 import { containerCommand, pythonEntry, type Command } from "./launch.ts";
 import { LogFile } from "../log-file.ts";
 import { PackageCache } from "./package-cache.ts";
@@ -67,6 +68,8 @@ export class ProcessRuntime implements Runtime {
   readonly #running = new Set<ChildReplica>();
   readonly #pending = new Set<Promise<unknown>>();
   readonly #oldLogs: ReplicaLog[] = [];
+  /** Given to programs, by their folders. */
+  readonly #ports = new Map<string, number>();
   /** By the one server that it may have in its life. */
   #isTaken = false;
   #opened: Opened | undefined;
@@ -121,7 +124,8 @@ export class ProcessRuntime implements Runtime {
   async #commandOf(spec: ReplicaSpec, folder: ReplicaFolder): Promise<Command> {
     const { entry, nodeArgs, python = DEFAULT_PYTHON } = this.#settings;
     const { container } = spec.bundle.manifest;
-    if (container?.kind === "command") return programCommand(spec, folder, container);
+    if (container?.kind === "command")
+      return programCommand(spec, folder, { ...container, ports: this.#ports });
     if (container?.kind !== "python")
       return containerCommand(spec, folder, { kind: "node", entry, nodeArgs });
     const prepared = (await preparedPython(spec.bundle)) ?? python;
@@ -171,6 +175,7 @@ export class ProcessRuntime implements Runtime {
     let replica: ChildReplica | undefined;
     const release = async (): Promise<void> => {
       if (replica !== undefined) this.#running.delete(replica);
+      this.#ports.delete(folder.name);
       await this.#keepLog(log);
       await runDir.release(folder).catch(() => {});
     };
@@ -182,9 +187,11 @@ export class ProcessRuntime implements Runtime {
       throw toWindjammerError(error);
     }
     this.#running.add(replica);
-    const { memoryMb } = spec.limits;
-    if (memoryMb !== undefined && spec.bundle.manifest.container?.kind === "command")
-      void watchMemory(replica, log, memoryMb);
+    if (spec.bundle.manifest.container?.kind === "command") {
+      const { memoryMb } = spec.limits;
+      guardProgram(replica);
+      if (memoryMb !== undefined) void watchMemory(replica, log, memoryMb);
+    }
     await this.#record(replica, folder, runDir);
     return replica;
   }

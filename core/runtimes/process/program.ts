@@ -12,14 +12,18 @@ const LOOPBACK = "127.0.0.1";
 /**
  * It is given a socket and a port; nobody knows which one it will listen on, so that replicas try both. Its working
  * folder is that of the bundle.
+ * @param ports of the replicas that run, by their folders: one that listens on its socket leaves its port open to others
  */
 export async function programCommand(
   spec: ReplicaSpec,
   folder: ReplicaFolder,
-  { command }: Extract<ContainerSource, { readonly kind: "command" }>,
+  {
+    command,
+    ports,
+  }: Extract<ContainerSource, { readonly kind: "command" }> & { readonly ports: Map<string, number> },
 ): Promise<Command> {
   const [file = "", ...args] = command;
-  const port = await freePort();
+  const port = await freePort(ports, folder.name);
   const { PATH = "", ...inherited } = processEnvironment(INHERITED_VARIABLES);
   return {
     file,
@@ -47,14 +51,16 @@ export async function programCommand(
   };
 }
 
-/** One that is free now; whoever takes it in between makes the program fail, and the next start gets another one. */
-async function freePort(): Promise<number> {
+/** One that is free now, and that no replica has; whoever takes it in between makes the program fail, and the next start gets another one. */
+async function freePort(ports: Map<string, number>, owner: string): Promise<number> {
   const server = createServer();
   const listening = Promise.withResolvers<void>();
   server.once("error", listening.reject);
   server.listen(0, LOOPBACK, listening.resolve);
   await listening.promise;
   const { port } = server.address() as AddressInfo;
+  const isFree = ![...ports.values()].includes(port);
+  if (isFree) ports.set(owner, port);
   await new Promise((resolve) => server.close(resolve));
-  return port;
+  return isFree ? port : freePort(ports, owner);
 }

@@ -1,5 +1,12 @@
 // Servers of others, reached by URL: what they answer differently, and what a caller sees of it.
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import type { RequestListener } from "node:http";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   ContractMismatchError,
   deployContainer,
@@ -25,6 +32,18 @@ beforeAll(async () => {
 });
 
 afterAll(() => wj.close());
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+async function selfSigned(): Promise<{ readonly key: Buffer; readonly cert: Buffer }> {
+  const folder = await tempFolder();
+  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const args = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2"];
+  await promisify(execFile)("openssl", [...args, "-subj", "/CN=127.0.0.1"]);
+  return { key: await readFile(key), cert: await readFile(cert) };
+}
 
 type Deployed = DeployedApplication;
 
@@ -428,5 +447,134 @@ describe("a server that runs elsewhere", () => {
     const failed = deploy(server.url, { readyTimeoutMs: 300 });
     await expect(failed).rejects.toThrow(ReplicaStartError);
     await expect(failed).rejects.toThrow(`connect ECONNREFUSED ${server.url.slice("http://".length)}`);
+  });
+
+  it.each<[string, ServerScript, string]>([
+    [
+      "that wants to know who calls",
+      { answers: { "GET /v2/health/ready": json({ error: "no token" }, 401) } },
+      "GET /v2/health/ready answers 401: no token",
+    ],
+    [
+      "that sends callers on",
+      {
+        answers: {
+          "GET /v2/health/ready": { status: 302, headers: { location: "http://127.0.0.1:9/" } },
+        },
+      },
+      "GET /v2/health/ready answers 302: redirects are not followed",
+    ],
+    [
+      "whose model does not come",
+      { answers: { "GET /v2/models/m/ready": json({ detail: "still loading" }, 503) } },
+      "GET /v2/models/m/ready answers 503: still loading",
+    ],
+  ])("%s is not ready, and the error says why", async (_, script, why) => {
+    const server = await foreignServer(script);
+    await expect(deploy(server.url, { readyTimeoutMs: 300 })).rejects.toThrow(
+      `was not ready within 300 ms (${why})`,
+    );
+  });
+
+  it("gets the headers it wants from the environment, on every call; the value is nowhere else", async () => {
+    vi.stubEnv("WINDJAMMER_SECRET_SPAM", "Bearer hunter2");
+    const server = await foreignServer();
+    const seen = new Set<unknown>();
+    server.server.on("request", ({ headers }) => seen.add(headers.authorization));
+    const app = await deploy(server.url, { headersFrom: { authorization: "WINDJAMMER_SECRET_SPAM" } });
+    await app.predict([1, 2]);
+    expect([...seen]).toEqual(["Bearer hunter2"]);
+    const told = [
+      await wj.replicas(),
+      await wj.models(),
+      await wj.versions(app.name),
+      await wj.deployments(),
+    ];
+    expect(JSON.stringify(told)).not.toContain("hunter2");
+  });
+
+  it.each([
+    ["is not set", ""],
+    ["is no single line", "Bearer a\r\nx-evil: 1"],
+  ])("is not called while a variable of its headers %s", async (_, value) => {
+    vi.stubEnv("WINDJAMMER_SECRET_SPAM", value);
+    const server = await foreignServer();
+    const failed = deploy(server.url, { headersFrom: { authorization: "WINDJAMMER_SECRET_SPAM" } });
+    await expect(failed).rejects.toThrow(ReplicaStartError);
+    await expect(failed).rejects.toThrow("needs the header authorization from WINDJAMMER_SECRET_SPAM");
+    expect(server.asked).toEqual([]);
+  });
+
+  it.each<[string, Partial<ContainerModelOptions>, string]>([
+    ["a password in its URL", { url: "http://user:hunter2@127.0.0.1:9" }, "without user, password"],
+    ["a query in its URL", { url: "http://127.0.0.1:9/?key=1" }, "without user, password, query"],
+    [
+      "a variable that is not meant for it",
+      { headersFrom: { authorization: "AWS_SECRET_ACCESS_KEY" } },
+      "WINDJAMMER_SECRET_",
+    ],
+    [
+      "a header that says what the message is",
+      { headersFrom: { "content-length": "WINDJAMMER_SECRET_A" } },
+      "expected the name of a header",
+    ],
+  ])("is refused with %s", async (_, options, message) => {
+    const failed = deploy("http://127.0.0.1:9", options);
+    await expect(failed).rejects.toThrow(message);
+    await expect(failed).rejects.not.toThrow("hunter2");
+  });
+
+  it("with a certificate that nobody has signed is refused, and the error says where to name its authority", async () => {
+    const { key, cert } = await selfSigned();
+    const server = createServer({ key, cert }, (_, response) => response.end());
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    const failed = deploy(`https://127.0.0.1:${port}`, { readyTimeoutMs: 300 });
+    await expect(failed).rejects.toThrow("NODE_EXTRA_CA_CERTS");
+  });
+});
+
+function listing(...names: readonly string[]): NonNullable<ServerScript["answers"]> {
+  return { "POST /v2/repository/index": json(names.map((name) => ({ name, version: "1", state: "READY" }))) };
+}
+
+describe("a server with another name for the model", () => {
+  const unknown = json({ error: "Request for unknown model: 'm' is not found" }, 400);
+
+  it("is asked by that, when it has one model only; the name stays with the version", async () => {
+    const server = await foreignServer({ model: "real", answers: listing("real") });
+    const app = await deploy(server.url, { modelName: undefined });
+    expect(await app.predict([1, 2])).toEqual([1, 2]);
+    expect((await wj.versions(app.name))[0]?.manifest.container).toMatchObject({ modelName: "real" });
+    expect(server.requests.map(({ path }) => path)).toContain("/v2/models/real/infer");
+  });
+
+  it.each<[string, NonNullable<ServerScript["answers"]>]>([
+    ["Triton and MLServer", { ...listing("spam", "eggs"), "GET /v2/models/m/ready": unknown }],
+    ["KServe", { "GET /v2/models": json({ models: ["spam", "eggs"] }) }],
+  ])("names those that it has, at once: %s", async (_, answers) => {
+    const server = await foreignServer({ model: "spam", answers });
+    const failed = deploy(server.url, { readyTimeoutMs: 60_000 });
+    await expect(failed).rejects.toThrow("it has no model m, but spam, eggs");
+  });
+});
+
+describe("an answer without end", () => {
+  it("is cut off by its length, and the server is asked again for the next query", async () => {
+    const server = await foreignServer();
+    const app = await deploy(server.url, { isRetryable: false });
+    const answer = server.server.listeners("request")[0] as RequestListener;
+    server.server.removeAllListeners("request");
+    server.server.on("request", (request, response) => {
+      if (request.method === "GET") return answer(request, response);
+      response.writeHead(200, { "content-length": String(2 ** 33) });
+      response.write("{");
+      return undefined;
+    });
+    await expect(app.predict([1, 2])).rejects.toThrow("longer than 1 GiB");
+    server.server.removeAllListeners("request");
+    server.server.on("request", answer);
+    expect(await app.predict([1, 2])).toEqual([1, 2]);
   });
 });

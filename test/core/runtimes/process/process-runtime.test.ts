@@ -36,8 +36,9 @@ afterEach(() => {
 
 /** Starts frontend.ts, and kills it when its two replicas are up. */
 async function killedFrontend(folder: string, script?: string): Promise<number[]> {
-  const entry = script === undefined ? [] : [join(folder, "entry.mjs")];
-  for (const path of entry) await writeFile(path, script ?? "");
+  const isCommand = script === "--command";
+  const entry = script === undefined ? [] : [isCommand ? script : join(folder, "entry.mjs")];
+  for (const path of isCommand ? [] : entry) await writeFile(path, script ?? "");
   const frontend = spawn(process.execPath, [FRONTEND, folder, ...entry], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -52,6 +53,14 @@ describe("the death of the frontend", () => {
     const folder = await mkdtemp(join(tmpdir(), "windjammer-killed-"));
     const pids = await killedFrontend(folder);
     expect(pids).toHaveLength(2);
+    await Promise.all(pids.map(gone));
+    await rm(folder, { recursive: true });
+  });
+
+  it("ends programs that look at neither standard input nor SIGTERM, with what they started", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "windjammer-deaf-"));
+    const pids = await killedFrontend(folder, "--command");
+    expect(pids).toHaveLength(4);
     await Promise.all(pids.map(gone));
     await rm(folder, { recursive: true });
   });
