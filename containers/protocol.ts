@@ -157,6 +157,8 @@ export interface Manifest {
   readonly schemas?: { readonly input?: JsonObject; readonly output?: JsonObject };
   /** Settings of the loader: file names relative to the bundle, session options, … */
   readonly model: JsonObject;
+  /** Whether calls may change what later calls give: then only inputs that somebody gave are sent to it. Default: no. */
+  readonly isStateful?: boolean;
   /** What a user should know, such as an output that is left out. */
   readonly notes: readonly string[];
 }

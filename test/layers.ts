@@ -20,7 +20,7 @@ const LEAVES = [
   "core/wait.ts",
 ];
 /** What deployers of models that run in Node share. */
-const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map(
+const NODE_MODELS = ["input-types", "location", "lockfile", "module-bundle", "packages"].map(
   (name) => `deployers/${name}.ts`,
 );
 /** What drivers of model containers share. */

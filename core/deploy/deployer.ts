@@ -80,14 +80,21 @@ export function manifest(fields: ManifestFields): Manifest {
     format: 1,
     deployer: fields.deployer,
     loader: fields.loader,
-    ...(fields.container === undefined ? {} : { container: fields.container }),
     inputType,
     contract: contract ?? valueContract(inputType === "tensor" ? "json" : inputType),
     packages: fields.packages ?? {},
     allowScripts: fields.allowScripts ?? {},
     environment: fields.environment ?? {},
-    ...(fields.schemas === undefined ? {} : { schemas: fields.schemas }),
     model: fields.model ?? {},
     notes: fields.notes ?? [],
+    ...optionalFields(fields),
+  };
+}
+
+function optionalFields({ container, schemas, isStateful }: ManifestFields): Partial<Manifest> {
+  return {
+    ...(container === undefined ? {} : { container }),
+    ...(schemas === undefined ? {} : { schemas }),
+    ...(isStateful === undefined ? {} : { isStateful }),
   };
 }

@@ -36,13 +36,19 @@ export interface GateRun {
 
 /**
  * Runs the examples: each alone, so that a failure names its example, then together, so that batches are tried too.
- * Without examples a made-up input is sent, of each task one; a model may refuse that one with an error, which becomes a warning.
+ * Without examples a made-up input is sent, of each task one; a model may refuse that one with an error, which becomes a
+ * warning. None is sent to a model that has a state: it is to start with the state that it was deployed with.
  * @throws GateFailedError naming the example and the difference
  */
 export async function runGate(run: GateRun): Promise<void> {
   if (run.settings.examples.length > 0) await runExamples(run);
+  else if (run.served.version.manifest.isStateful === true)
+    await run.say({ step: "gate", message: STATEFUL });
   else for (const made of madeUpInputs(run.served.version.manifest)) await tryMadeUpInput(run, made);
 }
+
+const STATEFUL =
+  "no examples given, and calls with made-up inputs would change the state that the model starts with; only the start was checked";
 
 /** The examples as rows. @throws InvalidInputError naming the example that does not fit the contract */
 export function decodeExamples(manifest: Manifest, examples: readonly Example[]): readonly Row[] {

@@ -198,6 +198,7 @@ export const manifestSchema: z.ZodType<Manifest> = z
       .strictObject({ input: jsonSchema.exactOptional(), output: jsonSchema.exactOptional() })
       .exactOptional(),
     model: modelSettings,
+    isStateful: z.boolean().exactOptional(),
     notes: z.array(z.string().max(MAX_TEXT_LENGTH)).max(MAX_ENTRIES),
   })
   .check(

@@ -1,9 +1,12 @@
 // Deployer of a function: a live one with what it holds, or a module's export with the files it imports.
+import { realpath } from "node:fs/promises";
+import { dirname } from "node:path";
 import { z } from "zod";
 import { manifest, type BundleReport, type Deployer, type Manifest } from "../../core/index.ts";
 import { INPUT_TYPE_NAMES, longInputType, SHOWN_INPUT_TYPES } from "../input-types.ts";
-import { locationSchema } from "../location.ts";
 import { bundleModule } from "../module-bundle.ts";
+import { writeLockfile } from "../lockfile.ts";
+import { locationSchema, toPath } from "../location.ts";
 import { checkExact, packageOptionsShape } from "../packages.ts";
 import type { FunctionOptions } from "./options.ts";
 import { wireSchema, zodSchema } from "./schema.ts";
@@ -62,12 +65,19 @@ async function bundleExport(
   report: BundleReport,
 ): Promise<Manifest> {
   const name = options.export ?? "predict";
+  const module = options.module ?? "";
   const { packages, notes } = await bundleModule(
-    { module: options.module ?? "", exports: [name], packages: options.packages },
+    { module, exports: [name], packages: options.packages },
     { folder, fileName: FILE },
     report,
   );
-  return functionManifest(options, { packages, notes, model: { file: FILE, export: name } });
+  const from = dirname(await realpath(toPath(module)));
+  const locked = await writeLockfile({ packages, importerOf: () => from }, folder, report);
+  return functionManifest(options, {
+    packages,
+    notes: [...notes, ...locked],
+    model: { file: FILE, export: name },
+  });
 }
 
 async function bundleLive(
@@ -78,9 +88,12 @@ async function bundleLive(
   await checkExact(options.packages ?? {}, process.cwd());
   const { serialize, CLOSURE_FILES } = await import("./closure/serialize.ts");
   const { fn, setup } = options;
-  const { packages, warnings, files } = serialize({ fn, setup, packages: options.packages }, folder);
+  const { projects, warnings, files, ...captured } = serialize(
+    { fn, setup, packages: options.packages },
+    folder,
+  );
   const bytes = Object.values(files).reduce((total, size) => total + size, 0);
-  const names = Object.entries(packages).map(([name, version]) => `${name} ${version}`);
+  const names = Object.entries(captured.packages).map(([name, version]) => `${name} ${version}`);
   report(
     `captured fn in ${bytes} bytes ${names.length === 0 ? "without packages" : `with ${names.join(", ")}`}`,
     {
@@ -88,16 +101,20 @@ async function bundleLive(
     },
   );
   for (const warning of warnings) report(`warning: ${warning}`);
+  const packages = { ...captured.packages, ...options.packages };
+  const importerOf = (name: string): string => projects[name] ?? process.cwd();
+  const locked = await writeLockfile({ packages, importerOf }, folder, report);
   return functionManifest(options, {
-    packages: { ...packages, ...options.packages },
-    notes: warnings,
+    packages,
+    notes: [...warnings, ...locked],
     model: { ...CLOSURE_FILES, isSingle: options.single === true },
+    isStateful: true,
   });
 }
 
 function functionManifest(
   { inputType = "json", input, output, allowScripts, environment }: FunctionOptions,
-  fields: Pick<Manifest, "packages" | "notes" | "model">,
+  fields: Pick<Manifest, "packages" | "notes" | "model" | "isStateful">,
 ): Manifest {
   const schemas = {
     ...(input === undefined ? {} : { input: wireSchema(input, "input") }),

@@ -1,5 +1,5 @@
 // Packages that a model declares and that are not installed: npm installs them, once, and everything that can go wrong.
-import { mkdtemp, readdir, readFile, readlink, realpath, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, readlink, realpath, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { processRuntime } from "../../core/runtimes/process/index.ts";
 import { processIdentity } from "../../core/runtimes/process/process-info.ts";
 import type { PrepareOptions, Runtime } from "../../core/runtimes/runtime.ts";
 import type { BundleFolder } from "../../core/types.ts";
+import { lockPackages } from "../../deployers/lockfile.ts";
 import { infer, ready, writeFunctionBundle } from "../conformance/replica-client.ts";
 import { localRegistry, type LocalRegistry, type MadeUpPackage } from "./local-registry.ts";
 
@@ -164,6 +165,30 @@ describe("installing", () => {
     const third = await bundleWith({ tiny: "1.0.0" });
     await writeFile(join(third.files, "package-lock.json"), text);
     await expect(runtime.prepare(third, listening)).rejects.toThrow("package-lock.json does not fit");
+  });
+
+  it("goes by the lockfile of the project that the function is deployed from", async () => {
+    const first = await bundleWith({ "wants-tiny": "1.0.0" });
+    const old = await bundleWith({ tiny: "1.0.0" });
+    for (const bundle of [first, old]) await runtime.prepare(bundle, listening);
+    const [lock, oldLock] = (await Promise.all(
+      [first, old].map(async ({ root }) =>
+        JSON.parse(await readFile(join(root, "package-lock.json"), "utf8")),
+      ),
+    )) as { packages: Record<string, unknown> }[];
+    const packages = { ...lock?.packages, "node_modules/tiny": oldLock?.packages["node_modules/tiny"] };
+    const project = join(folder, "project");
+    await mkdir(project);
+    await writeFile(join(project, "package-lock.json"), JSON.stringify({ ...lock, packages }));
+
+    const wanted = { packages: { "wants-tiny": "1.0.0" }, importerOf: () => project };
+    const { text = "", notes } = await lockPackages(wanted);
+    expect(notes).toEqual([]);
+    expect(text).not.toContain(registry.url);
+    const bundle = await bundleWith({ "wants-tiny": "1.0.0" });
+    await writeFile(join(bundle.files, "package-lock.json"), text);
+    await runtime.prepare(bundle, listening);
+    expect(load(bundle, "wants-tiny")).toBe("wants tiny 1.0.0");
   });
 
   it("runs the install scripts of named packages only", async () => {

@@ -1,5 +1,6 @@
 // Follows an import of the user's own files to the variable behind it, through re-exports.
 import { dirname, resolve } from "node:path";
+import { IMPORT, resolveFrom } from "./resolve.ts";
 import type { Script } from "./script.ts";
 
 /** A variable at the top level of a script. */
@@ -54,10 +55,9 @@ function localVariable(
 }
 
 function fileOf({ script, specifier }: Import, scripts: readonly Script[]): Script | undefined {
-  if (script.path === undefined || !/^[./]|^file:/.test(specifier)) return undefined;
-  const path = specifier.startsWith("file:")
-    ? decodeURIComponent(new URL(specifier).pathname)
-    : resolve(dirname(script.path), specifier.replace(/\?.*$/s, ""));
+  if (script.path === undefined) return undefined;
+  const path = pathOf(specifier, script.path);
+  if (path === undefined) return undefined;
   const names = new Set([
     ...EXTENSIONS.map((extension) => path + extension),
     path.replace(/\.js$/, ".ts"),
@@ -65,4 +65,14 @@ function fileOf({ script, specifier }: Import, scripts: readonly Script[]): Scri
   ]);
   // The last one: a file that was loaded again under a query is the one whose importer was loaded again.
   return scripts.findLast((each) => each.path !== undefined && names.has(each.path));
+}
+
+/** The file of a relative import, or of a package that is a link to the user's own files. */
+function pathOf(specifier: string, importer: string): string | undefined {
+  if (/^[./]/.test(specifier)) return resolve(dirname(importer), specifier.replace(/\?.*$/s, ""));
+  const url = specifier.startsWith("file:")
+    ? specifier
+    : (resolveFrom(importer, specifier, IMPORT) ?? resolveFrom(importer, specifier, undefined));
+  if (url?.startsWith("file:") !== true) return undefined;
+  return decodeURIComponent(new URL(url).pathname);
 }

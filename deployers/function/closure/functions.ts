@@ -52,6 +52,7 @@ function encodeBound(facts: FunctionFacts, path: string, walk: Walk): StateNode 
 /** What a text cannot take along, wherever it stands. */
 export function refuseSpecials(source: Source, path: string, walk: Walk): void {
   const { script, fn } = source;
+  refuseOurNames(source, path, walk);
   for (const special of specialsIn(script.scopes, fn)) refuseInText(special, { source, path, walk });
   if (fn.kind === "class") return;
   if (specialsIn(script.scopes, fn).some(({ use, owner }) => use === "super" && owner === fn.node.start))
@@ -59,10 +60,25 @@ export function refuseSpecials(source: Source, path: string, walk: Walk): void {
   for (const { use, start, owner } of freeSpecials(script.scopes, fn)) {
     const isModuleThis = use === "this" && owner === -1 && script.isModule;
     if (isModuleThis || IN_TEXT.has(use) || isOuterThis(use, fn)) continue;
-    const of = use === "private" ? "a private name of its class" : `the ${use} of the function around it`;
-    const at = lineOf(script, start);
-    walk.refuse(path, `uses ${of} (${at})`, "capture what it needs in a const, or pass it as an argument");
+    walk.refuse(path, `uses ${outerName(use)} (${lineOf(script, start)})`, outerHint(use));
   }
+}
+
+/** Names of the code file's own would hide the user's, or his them. */
+function refuseOurNames({ script, fn }: Source, path: string, walk: Walk): void {
+  const [name] = /\$wj_\w*/.exec(script.source.slice(fn.node.start, fn.end)) ?? [];
+  if (name !== undefined)
+    walk.refuse(path, `has ${name} in its text, a name that its code file needs`, "choose another name");
+}
+
+function outerName(use: Special["use"]): string {
+  return use === "private" ? "a private name of its class" : `the ${use} of the function around it`;
+}
+
+function outerHint(use: Special["use"]): string {
+  return use === "private"
+    ? "make it a method of the class (inc() { … } in place of inc = () => …), and call it on its object"
+    : "capture what it needs in a const, or pass it as an argument";
 }
 
 /** The `this` of an arrow function is a value like any other that it captures. */

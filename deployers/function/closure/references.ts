@@ -1,6 +1,7 @@
 // What is captured by reference: objects every Node has, and the exports of builtin modules and installed packages.
 import { readFileSync } from "node:fs";
-import { createRequire, isBuiltin } from "node:module";
+import { createRequire, isBuiltin, Module } from "node:module";
+import { dirname, join } from "node:path";
 import { types } from "node:util";
 import { closureRoots, OPAQUE_ROOTS } from "../../../containers/closure-format.ts";
 import { packageOfImport } from "../../packages.ts";
@@ -18,6 +19,8 @@ export interface FoundPackage {
   readonly version: string;
   /** The resolved file, for messages. */
   readonly file: string;
+  /** Why it cannot be installed by its name and version elsewhere. */
+  readonly problem: string | undefined;
 }
 
 /** How deep exports are looked through. */
@@ -27,11 +30,12 @@ export class References {
   readonly #places = new Map<unknown, Place>();
   readonly #packages = new Map<string, FoundPackage>();
   readonly #seen = new Set<Script>();
+  /** URLs of ES modules. */
   readonly #loaded: ReadonlySet<string>;
 
   /** Reads no getter and loads no module that is not loaded already. */
   constructor(scripts: readonly Script[]) {
-    this.#loaded = new Set(scripts.map(({ url }) => url));
+    this.#loaded = new Set(scripts.filter(({ isModule }) => isModule).map(({ url }) => url));
     for (const [name, value] of closureRoots()) this.#add(value, { kind: "global", path: [name] });
     for (const [name, value] of closureRoots())
       if (!OPAQUE_ROOTS.has(name)) this.#explore(value, { kind: "global", path: [name] }, 6);
@@ -50,8 +54,9 @@ export class References {
     if (known !== undefined) return known;
     for (const conditions of [IMPORT, undefined]) {
       const url = resolveFrom(script.path, specifier, conditions);
-      const found = url === undefined ? undefined : packageAt(url);
-      if (found === undefined) continue;
+      const at = url === undefined ? undefined : packageAt(url);
+      if (at === undefined) continue;
+      const found = { ...at, problem: installProblem(at.name, packageOfImport(specifier), script.path) };
       this.#packages.set(packageOfImport(specifier), found);
       return found;
     }
@@ -115,7 +120,7 @@ export class References {
     if (cached?.loaded === true) return { value: cached.exports };
     if (!this.#loaded.has(url)) return undefined;
     try {
-      return { value: require(path) as unknown };
+      return { value: loadedModule(path) };
     } catch {
       // A module with top-level await cannot be had at once; its exports are found through import bindings.
       return undefined;
@@ -151,6 +156,17 @@ export class References {
 
 function isLocal(symbol: symbol): boolean {
   return Symbol.keyFor(symbol) === undefined;
+}
+
+/**
+ * Exports of an ES module that is loaded. Not by `require`, where tsx makes another module of the same text, and runs it.
+ */
+function loadedModule(path: string): unknown {
+  const module = new Module(path) as Module & {
+    _compile(text: string, path: string, format: "module"): void;
+  };
+  module._compile(readFileSync(path, "utf8"), path, "module");
+  return module.exports as unknown;
 }
 
 /** What hangs on an object, without calling anything. */
@@ -210,7 +226,39 @@ function isRelative(specifier: string): boolean {
   return /^(?:\.{0,2}\/|file:|data:|#|\.{1,2}$)/.test(specifier);
 }
 
-function packageAt(url: string): FoundPackage | undefined {
+/** A package of this name and version that a registry has is another one, or none. */
+function installProblem(name: string, imported: string, importer: string): string | undefined {
+  if (name !== imported) return `is installed as ${imported}, another name than its own`;
+  const spec = specOf(name, importer);
+  return /^(?:file|link|portal):|^[./~]/.test(spec) ? `comes from ${spec}, which is only here` : undefined;
+}
+
+/** What the nearest package.json that knows the package says of it. */
+function specOf(name: string, importer: string): string {
+  for (let at = dirname(importer); ; at = dirname(at)) {
+    const { dependencies, devDependencies, optionalDependencies } = readProject(join(at, "package.json"));
+    const spec = dependencies?.[name] ?? devDependencies?.[name] ?? optionalDependencies?.[name];
+    if (typeof spec === "string") return spec;
+    if (dirname(at) === at) return "";
+  }
+}
+
+type Specs = Readonly<Record<string, unknown>>;
+interface Project {
+  readonly dependencies?: Specs;
+  readonly devDependencies?: Specs;
+  readonly optionalDependencies?: Specs;
+}
+
+function readProject(path: string): Project {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as Project;
+  } catch {
+    return {};
+  }
+}
+
+function packageAt(url: string): Omit<FoundPackage, "problem"> | undefined {
   if (!url.startsWith("file:")) return undefined;
   const file = decodeURIComponent(new URL(url).pathname);
   const [, root] = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//s.exec(file) ?? [];

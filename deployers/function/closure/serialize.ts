@@ -11,7 +11,7 @@ import { CodeFile, cellEdit, cellName } from "./emit.ts";
 import { capturedItems, type CapturedItem } from "./items.ts";
 import { encodeFunction } from "./functions.ts";
 import { Inspection } from "./inspect.ts";
-import { References } from "./references.ts";
+import { References, type FoundPackage } from "./references.ts";
 import { encodeMade } from "./made.ts";
 import { captureError } from "./refuse.ts";
 import { placePooled } from "./pooled.ts";
@@ -38,6 +38,8 @@ export const CLOSURE_FILES = {
 export interface Serialized {
   /** Packages by exact version. */
   readonly packages: Readonly<Record<string, string>>;
+  /** Folder of the project that has a package installed, by the package's name. */
+  readonly projects: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
   /** Sizes of the files, by name. */
   readonly files: Readonly<Record<string, number>>;
@@ -170,6 +172,7 @@ function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captur
   placePooled(walk);
   refuseUndecided(walk);
   refuseUntraced(walk);
+  refuseUninstallable(walk);
   for (const { members, id } of walk.namespaces) walk.nodes[id] = namespaceNode(walk, members);
   const code = new CodeFile();
   for (const draft of walk.drafts) if (walk.nodes[draft.id] === undefined) emit(draft, walk, code);
@@ -184,7 +187,7 @@ function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captur
   };
   const sizes = Object.entries(texts).map(([name, text]) => [name, Buffer.byteLength(text)] as const);
   return {
-    packages: packagesOf(walk),
+    ...packagesOf(walk),
     warnings: walk.secrets.warnings,
     files: { ...Object.fromEntries(sizes), [CLOSURE_FILES.dataFile]: walk.data.size },
     items: () => capturedItems(walk),
@@ -303,12 +306,34 @@ function packagesModule(modules: ReadonlySet<string>): string {
   );
 }
 
-function packagesOf(walk: Walk): Readonly<Record<string, string>> {
-  const found = new Map([...walk.packages.values()].map(({ name, version }) => [name, version]));
+function packagesOf(walk: Walk): Pick<Serialized, "packages" | "projects"> {
+  const sorted = foundPackages(walk).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return {
+    packages: Object.fromEntries(sorted.map(({ name, version }) => [name, version])),
+    projects: Object.fromEntries(sorted.map(({ name, file }) => [name, projectOf(file)])),
+  };
+}
+
+function refuseUninstallable(walk: Walk): void {
+  for (const { name, problem } of foundPackages(walk))
+    if (problem !== undefined && walk.declared?.includes(name) !== true)
+      walk.refuse(
+        `package ${name}`,
+        problem,
+        "import its files by their path, publish it, or name a version that a registry has in the option packages",
+      );
+}
+
+function foundPackages(walk: Walk): readonly FoundPackage[] {
+  const found = new Map([...walk.packages.values()].map((each) => [each.name, each]));
   for (const key of walk.modules) {
     const specifier = key.slice(key.indexOf(" ") + 1);
     const known = isBuiltin(specifier) ? undefined : walk.references.packageNamed(packageOfImport(specifier));
-    if (known !== undefined) found.set(known.name, known.version);
+    if (known !== undefined) found.set(known.name, known);
   }
-  return Object.fromEntries([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return [...found.values()];
+}
+
+function projectOf(file: string): string {
+  return file.slice(0, file.lastIndexOf("/node_modules/")) || "/";
 }

@@ -202,6 +202,22 @@ describe("a made-up input", () => {
     }
   });
 
+  it("is not sent to a model that has a state", async () => {
+    const calls: ScriptedCall[] = [];
+    const served = await serve((call) => {
+      calls.push(call);
+      return { outputs: call.inputs };
+    });
+    const { version } = served;
+    const stateful = { ...version, manifest: { ...version.manifest, isStateful: true } };
+    const { said, error } = await gate(
+      Object.assign(Object.create(served) as typeof served, { version: stateful }),
+    );
+    expect(error).toBeUndefined();
+    expect(calls).toEqual([]);
+    expect(said.at(-1)?.message).toContain("only the start was checked");
+  });
+
   it("has the contract's shape, with 1 for free dimensions, or is an empty value", () => {
     expect((["json", "strings", "bytes", "doubles"] as const).map(madeUpValue)).toEqual([{}, "", "", [0]]);
     expect(madeUpTensors([{ name: "x", datatype: "FP32", shape: [-1, 2] }])).toEqual([[0, 0]]);
