@@ -51,6 +51,8 @@ export interface ContainerState {
   readonly exitCode: number;
   readonly wasOutOfMemory: boolean;
   readonly startedAt: string;
+  /** Output of the last health check by the engine. */
+  readonly lastHealthCheck: string | undefined;
   /** Ports of the host by "8080/tcp". */
   readonly ports: Readonly<Record<string, number>>;
 }
@@ -362,6 +364,7 @@ function stateOf(found: Docker.ContainerInspectInfo): ContainerState {
     exitCode: found.State.ExitCode,
     wasOutOfMemory: found.State.OOMKilled,
     startedAt: found.State.StartedAt,
+    lastHealthCheck: found.State.Health?.Log?.at(-1)?.Output.trim(),
     ports,
   };
 }
