@@ -4,6 +4,7 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const PROCESS_TESTS = [
   "core/runtimes/process/*.test.ts",
   "test/containers/**/*.test.ts",
+  "test/core/check/*.test.ts",
   "test/core/cli/*.test.ts",
   "test/core/deploy/bundle-store.test.ts",
   "test/core/registry/sqlite-store.test.ts",
@@ -19,8 +20,8 @@ const config: ViteUserConfig = defineConfig({
   resolve: { conditions: ["windjammer-source", "node"] },
   ssr: { resolve: { conditions: ["windjammer-source", "node"] } },
   test: {
-    // Onnxruntime's telemetry stays off in every process that the tests start.
-    env: { ORT_DISABLE_TELEMETRY: "1" },
+    // Onnxruntime's telemetry stays off in every process that the tests start, and TensorFlow's log short.
+    env: { ORT_DISABLE_TELEMETRY: "1", TF_CPP_MIN_LOG_LEVEL: "3" },
     maxWorkers: 3,
     projects: [
       {

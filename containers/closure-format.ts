@@ -1,5 +1,6 @@
 // How a live function is written down: the node table of its captured state, and names for what every Node has.
 // Imports nothing of ours: both the deployer that writes it and the container that reads it use this one file.
+import { EventEmitter } from "node:events";
 
 /** A value: JSON's own, or a short list for what JSON lacks, or `["#", id]` for a node of the table. */
 export type Ref =
@@ -58,7 +59,16 @@ export type StateNode = Shape &
         readonly length?: number;
       }
     | { readonly kind: "url" | "parameters"; readonly text: string }
-    | { readonly kind: "promise"; readonly value: Ref }
+    | { readonly kind: "weakmap"; readonly entries: readonly (readonly [Ref, Ref])[] }
+    | { readonly kind: "weakset"; readonly entries: readonly Ref[] }
+    | {
+        /** Made anew by its constructor, from parameters that say all of it. */
+        readonly kind: "made";
+        readonly of: Ref;
+        readonly parameters: readonly Ref[];
+        /** Registry that is told of it, and what. */
+        readonly noted?: readonly [registry: Ref, text: Ref];
+      }
     | {
         readonly kind: "bound";
         readonly target: Ref;
@@ -97,6 +107,12 @@ export const ALIGNMENT = 8;
 function* generator(): Generator {}
 async function* asyncGenerator(): AsyncGenerator {}
 
+/** Keys of every event emitter that Node gives to nobody. */
+function emitterSymbols(): Readonly<Record<string, symbol>> {
+  const symbols = Object.getOwnPropertySymbols(new EventEmitter());
+  return Object.fromEntries(symbols.map((symbol) => [`%EventEmitter ${symbol.description}%`, symbol]));
+}
+
 /** Objects that every Node has and no global leads to, by the name that paths use. */
 function hiddenRoots(): Readonly<Record<string, unknown>> {
   const proto = Object.getPrototypeOf as (value: unknown) => object;
@@ -110,6 +126,7 @@ function hiddenRoots(): Readonly<Record<string, unknown>> {
     "%SetIteratorPrototype%": proto(new Set().values()),
     "%StringIteratorPrototype%": proto(""[Symbol.iterator]()),
     "%AsyncIteratorPrototype%": proto(proto(proto(asyncGenerator.prototype))),
+    ...emitterSymbols(),
   };
 }
 

@@ -45,3 +45,17 @@ function integer(
   if (Number.isInteger(value) && value >= bounds.least && value <= bounds.most) return value;
   throw new Error(`${name} is "${text}"; it takes a whole number from ${bounds.least} to ${bounds.most}`);
 }
+
+/**
+ * What native libraries read from the process's environment while they load. Each is to be set before the model's
+ * thread starts, unless it is set already: that thread's copy of the environment does not reach them.
+ */
+export function libraryVariables(threads: number): Readonly<Record<string, string>> {
+  return {
+    ORT_DISABLE_TELEMETRY: "1",
+    // By default TensorFlow takes every core it sees, twice over, for no gain.
+    TF_NUM_INTRAOP_THREADS: `${threads}`,
+    TF_NUM_INTEROP_THREADS: "1",
+    TF_CPP_MIN_LOG_LEVEL: "3",
+  };
+}

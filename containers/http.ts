@@ -1,12 +1,13 @@
 // The HTTP side of a model container: paths of the Open Inference Protocol, status codes, drain.
 import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { isMainThread } from "node:worker_threads";
+import type { Predicting } from "./call-queue.ts";
 import type { Environment } from "./environment.ts";
 import { readBody } from "./http-body.ts";
 import { type ReplyBody, ReplyWriter } from "./infer-reply.ts";
 import { RequestReader } from "./infer-request.ts";
 import { modelMetadata, serverMetadata } from "./metadata.ts";
-import type { ModelThread } from "./model-thread.ts";
 import { HEADERS, type Manifest, PATHS } from "./protocol.ts";
 import { badRequest, quoted, RequestError } from "./request-error.ts";
 
@@ -26,7 +27,11 @@ interface Route {
 export interface ContainerServerParts {
   readonly model: { readonly name: string; readonly version: string };
   readonly manifest: Manifest;
-  readonly thread: ModelThread;
+  readonly thread: Predicting;
+  /** Idle connections are closed after so long; 0: never. Default: ten minutes. */
+  readonly keepAliveMs?: number;
+  /** Of the socket on which the model's own thread takes infer calls, once there is one. */
+  readonly inferSocket?: () => string | undefined;
 }
 
 export class ContainerServer {
@@ -46,7 +51,7 @@ export class ContainerServer {
     this.#writer = new ReplyWriter(parts.model, parts.manifest.contract);
     this.#server = createServer(
       {
-        keepAliveTimeout: KEEP_ALIVE_MS,
+        keepAliveTimeout: parts.keepAliveMs ?? KEEP_ALIVE_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
       },
@@ -99,6 +104,11 @@ export class ContainerServer {
   #listenOnSocket(path: string): void {
     // A killed container leaves its socket behind; anything else of that name is not ours to remove.
     if (lstatSync(path, { throwIfNoEntry: false })?.isSocket()) rmSync(path);
+    if (!isMainThread) {
+      // A worker cannot set the mask; the usual one keeps others from connecting in the meantime.
+      this.#server.listen(path, () => chmodSync(path, 0o660));
+      return;
+    }
     // Binding happens inside listen(), so that nobody else can connect at any moment.
     const umask = process.umask(0o117);
     try {
@@ -122,7 +132,7 @@ export class ContainerServer {
     );
     const versioned = `${PATHS.model(model.name)}/versions/${encodeURIComponent(model.version)}`;
     for (const path of [PATHS.model(model.name), versioned]) {
-      get(path, () => [200, modelMetadata(model, manifest)]);
+      get(path, () => [200, modelMetadata(model, manifest, this.#parts.inferSocket?.())]);
       get(`${path}/ready`, () => [
         this.#isReady ? 200 : 503,
         { name: model.name, ready: this.#isReady, ...(this.#isReady ? {} : this.#notReady()) },

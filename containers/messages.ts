@@ -1,5 +1,5 @@
 // What the main thread and the model's worker thread say to each other.
-import type { BatchResult } from "./loader.ts";
+import type { Prediction } from "./call-queue.ts";
 import type { Manifest } from "./protocol.ts";
 import type { Tensor } from "./tensors.ts";
 
@@ -22,6 +22,9 @@ export interface WorkerSettings {
   readonly modelDir: string;
   readonly manifest: Manifest;
   readonly threads: number;
+  readonly model: { readonly name: string; readonly version: string };
+  /** Path of the socket on which the worker itself takes infer calls; undefined: none. */
+  readonly inferSocket: string | undefined;
 }
 
 export type ToWorker =
@@ -30,20 +33,19 @@ export type ToWorker =
       readonly id: number;
       readonly count: number;
       readonly inputs: readonly Tensor[];
-      /** Until nobody waits for the answer any more. */
-      readonly remainingMs: number | undefined;
+      /** When nobody waits any more, ms since the epoch, on which both threads agree; Infinity: never. */
+      readonly deadlineAt: number;
     }
   | { readonly kind: "cancel"; readonly id: number }
+  /** No new connections; answer what has arrived. */
+  | { readonly kind: "drain" }
   | { readonly kind: "close" };
 
 export type FromWorker =
-  | { readonly kind: "ready" }
+  | { readonly kind: "ready"; readonly hasInferSocket: boolean }
   | { readonly kind: "load-failed"; readonly message: string }
-  | {
-      readonly kind: "result";
-      readonly id: number;
-      readonly result: BatchResult;
-      /** Microseconds in the loader. */
-      readonly computeUs: number;
-    }
+  | ({ readonly kind: "result"; readonly id: number } & Prediction)
+  /** The deadline passed while it waited behind calls of the infer socket. */
+  | { readonly kind: "refused"; readonly id: number; readonly statusCode: number; readonly message: string }
+  | { readonly kind: "drained" }
   | { readonly kind: "closed" };

@@ -1,5 +1,6 @@
 // Server and model metadata in the form of the Open Inference Protocol.
-import type { Contract, Manifest, TensorSpec } from "./protocol.ts";
+import { basename } from "node:path";
+import { type Contract, INFER_SOCKET, type Manifest, type TensorSpec } from "./protocol.ts";
 
 /** Version of what this server speaks beside the protocol: headers, content types, the error tensor. */
 const SERVER_VERSION = "1";
@@ -21,6 +22,7 @@ export function serverMetadata(): object {
 export function modelMetadata(
   model: { readonly name: string; readonly version: string },
   manifest: Manifest,
+  inferSocket?: string,
 ): object {
   const { contract, loader } = manifest;
   return {
@@ -29,6 +31,7 @@ export function modelMetadata(
     platform: PLATFORMS[loader] ?? `windjammer_${loader}`,
     inputs: contract.inputs.map((spec) => tensorMetadata(spec, contract)),
     outputs: contract.outputs.map((spec) => tensorMetadata(spec, contract)),
+    ...(inferSocket === undefined ? {} : { parameters: { [INFER_SOCKET]: basename(inferSocket) } }),
   };
 }
 

@@ -1,10 +1,10 @@
 // The main thread's side of the model: gives batches to the worker thread, one after the other.
+import { rmSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import type { BatchResult } from "./loader.ts";
+import { type Call, CallQueue, type Predicting } from "./call-queue.ts";
 import { heapLimits } from "./memory.ts";
 import { type FromWorker, type ToWorker, transferOf, type WorkerSettings } from "./messages.ts";
 import { RequestError } from "./request-error.ts";
-import type { Tensor } from "./tensors.ts";
 
 /** How the worker ended on its own: a throw outside a predict call, or an exit code the model chose. */
 export interface ThreadEnd {
@@ -12,40 +12,21 @@ export interface ThreadEnd {
   readonly error: Error | undefined;
 }
 
-export interface Prediction {
-  readonly result: BatchResult;
-  readonly computeUs: number;
-}
-
-/** One infer call on its way to the worker. */
-export interface Call {
-  readonly count: number;
-  readonly inputs: readonly Tensor[];
-  /** `performance.now()` ms at which nobody waits any more; Infinity: never. */
-  readonly deadlineAt: number;
-}
-
-interface Waiting {
-  readonly id: number;
-  readonly call: Call;
-  readonly resolve: (prediction: Prediction) => void;
-  readonly reject: (error: Error) => void;
-}
-
 const CLOSE_WAIT_MS = 2000;
 
-export class ModelThread {
+export class ModelThread implements Predicting {
   /** Resolves when the model is loaded and warm; rejects with the loader's message. */
   readonly ready: Promise<void>;
   /** Settles when the worker ends without having been asked to. */
   readonly ended: Promise<ThreadEnd>;
   readonly #worker: Worker;
-  readonly #queue: Waiting[] = [];
-  #running: Waiting | undefined;
+  readonly #calls: CallQueue;
+  readonly #inferSocket: string | undefined;
+  #hasInferSocket = false;
   #isReady = false;
   #isClosing = false;
-  #sequence = 0;
   readonly #loaded: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly #drained: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #closed: PromiseWithResolvers<void> = Promise.withResolvers();
 
   constructor(settings: WorkerSettings, memoryLimitMb: number | undefined) {
@@ -54,6 +35,11 @@ export class ModelThread {
       name: "model",
       workerData: settings,
       resourceLimits: heapLimits(memoryLimitMb),
+    });
+    this.#inferSocket = settings.inferSocket;
+    this.#calls = new CallQueue({
+      start: (id, call) => this.#start(id, call),
+      cancel: (id) => this.#send({ kind: "cancel", id }, []),
     });
     this.ready = this.#loaded.promise;
     const ended = Promise.withResolvers<ThreadEnd>();
@@ -64,6 +50,7 @@ export class ModelThread {
       failure = error;
     });
     this.#worker.on("exit", (exitCode) => {
+      this.#drained.resolve();
       this.#closed.resolve();
       if (!this.#isClosing) ended.resolve({ exitCode, error: failure });
     });
@@ -73,77 +60,61 @@ export class ModelThread {
     return this.#isReady && !this.#isClosing;
   }
 
-  /**
-   * Queues a batch; its buffers are given away or copied. The returned function says that nobody waits any more.
-   * @throws RequestError (504) through the promise when the deadline passes before its turn
-   */
-  predict(call: Call): { readonly prediction: Promise<Prediction>; readonly cancel: () => void } {
-    this.#sequence += 1;
-    const id = this.#sequence;
-    const { promise, resolve, reject } = Promise.withResolvers<Prediction>();
-    this.#queue.push({ id, call, resolve, reject });
-    this.#next();
-    return { prediction: promise, cancel: () => this.#cancel(id) };
+  /** Path of the socket on which the worker takes infer calls; undefined: it has none. */
+  get inferSocket(): string | undefined {
+    return this.#hasInferSocket ? this.#inferSocket : undefined;
+  }
+
+  predict(call: Call): ReturnType<Predicting["predict"]> {
+    return this.#calls.predict(call);
+  }
+
+  /** Resolves when the calls of the infer socket are answered and its connections closed. */
+  async drain(): Promise<void> {
+    if (!this.#hasInferSocket) return;
+    this.#send({ kind: "drain" }, []);
+    await this.#drained.promise;
   }
 
   /** Lets the model close, then ends the worker; true when it has ended within two seconds. */
   async close(): Promise<boolean> {
     this.#isClosing = true;
-    if (this.#isReady && this.#running === undefined) {
+    if (this.#isReady && !this.#calls.isRunning) {
       this.#send({ kind: "close" }, []);
       await within(CLOSE_WAIT_MS / 2, this.#closed.promise);
     }
-    return within(CLOSE_WAIT_MS / 2, this.#worker.terminate());
+    const hasEnded = await within(CLOSE_WAIT_MS / 2, this.#worker.terminate());
+    if (this.#inferSocket !== undefined) rmSync(this.#inferSocket, { force: true });
+    return hasEnded;
   }
 
-  #next(): void {
-    while (this.#running === undefined && this.#isReady) {
-      const next = this.#queue.shift();
-      if (next === undefined) return;
-      const remainingMs = next.call.deadlineAt - performance.now();
-      if (remainingMs <= 0) {
-        next.reject(new RequestError(504, "the deadline passed before the model could start"));
-        continue;
-      }
-      this.#running = next;
-      const { count, inputs } = next.call;
-      this.#send(
-        {
-          kind: "predict",
-          id: next.id,
-          count,
-          inputs,
-          remainingMs: remainingMs === Number.POSITIVE_INFINITY ? undefined : remainingMs,
-        },
-        transferOf(inputs),
-      );
-    }
+  #start(id: number, { count, inputs, deadlineAt }: Call): void {
+    const message: ToWorker = {
+      kind: "predict",
+      id,
+      count,
+      inputs,
+      deadlineAt: performance.timeOrigin + deadlineAt,
+    };
+    this.#send(message, transferOf(inputs));
   }
 
   #receive(message: FromWorker): void {
     if (message.kind === "result") {
-      const done = this.#running;
-      this.#running = undefined;
-      done?.resolve(message);
-      this.#next();
+      this.#calls.finish(message);
+    } else if (message.kind === "refused") {
+      this.#calls.finish(new RequestError(message.statusCode, message.message));
     } else if (message.kind === "ready") {
       this.#isReady = true;
+      this.#hasInferSocket = message.hasInferSocket;
       this.#loaded.resolve();
-      this.#next();
+      this.#calls.open();
     } else if (message.kind === "load-failed") {
       this.#loaded.reject(new Error(message.message));
+    } else if (message.kind === "drained") {
+      this.#drained.resolve();
     } else {
       this.#closed.resolve();
-    }
-  }
-
-  #cancel(id: number): void {
-    const index = this.#queue.findIndex((waiting) => waiting.id === id);
-    if (index !== -1) {
-      const [waiting] = this.#queue.splice(index, 1);
-      waiting?.reject(new RequestError(499, "the caller has gone"));
-    } else if (this.#running?.id === id) {
-      this.#send({ kind: "cancel", id }, []);
     }
   }
 

@@ -53,6 +53,8 @@ export interface TensorSpec {
    * else as BYTES [n], one element a row, whose content type names the element type.
    */
   readonly isRagged?: boolean;
+  /** Of an output: nobody knows its shape before the model runs. `shape` is [-1], and rows of any shape are taken. */
+  readonly hasUnknownShape?: boolean;
 }
 
 /** Named, typed, shaped inputs and outputs of a version. */
@@ -80,20 +82,46 @@ export type JsonValue =
   | { readonly [key: string]: JsonValue };
 export type JsonObject = { readonly [key: string]: JsonValue };
 
+/** How a server that is not ours is spoken to. */
+interface ForeignServer {
+  /** Its name for the model, if other than ours. */
+  readonly modelName?: string;
+  /** How tensors travel. Default: in binary if the server announces that extension, else as JSON. */
+  readonly tensors?: "binary" | "json";
+}
+
+/** How an image is reached. */
+interface ImagePort {
+  /** TCP port it listens on whatever its environment says. Default: it listens where WINDJAMMER_SOCKET or PORT says. */
+  readonly port?: number;
+}
+
 /** What runs in a bundle's model container instead of our Node server. */
 export type ContainerSource =
   /** Our Python server (containers/python/) with the bundle's `predict.py`, `inference.py` or `model.bin`. */
   | { readonly kind: "python" }
   /** An image that serves the Open Inference Protocol. */
-  | { readonly kind: "image"; readonly image: string }
+  | (ForeignServer & ImagePort & { readonly kind: "image"; readonly image: string })
   /** The image that the bundle's own Dockerfile makes; the bundle's files are its build context. */
-  | { readonly kind: "dockerfile" }
+  | (ForeignServer & ImagePort & { readonly kind: "dockerfile" })
   /** A program that serves the Open Inference Protocol on the socket or port that it is given; run in the bundle's folder. */
-  | { readonly kind: "command"; readonly command: readonly string[] }
-  /** A server that runs elsewhere and is only called. `modelName`: its name for the model, if other than ours. */
-  | { readonly kind: "url"; readonly url: string; readonly modelName?: string }
+  | (ForeignServer & { readonly kind: "command"; readonly command: readonly string[] })
+  /** Servers that run elsewhere and are only called, one or more of the same model. */
+  | (ForeignServer & { readonly kind: "url"; readonly urls: readonly string[] })
   /** Clipper's own model containers: they connect by themselves, over its ZeroMQ protocol. */
   | { readonly kind: "clipper-rpc" };
+
+/** What runs is a server that may be anybody's, not one of this package. */
+export type ForeignSource = Extract<
+  ContainerSource,
+  { readonly kind: "image" | "dockerfile" | "command" | "url" }
+>;
+
+const FOREIGN_KINDS: ReadonlySet<string> = new Set(["image", "dockerfile", "command", "url"]);
+
+export function isForeign(container: ContainerSource | undefined): container is ForeignSource {
+  return container !== undefined && FOREIGN_KINDS.has(container.kind);
+}
 
 /**
  * `manifest.json` at the root of a bundle: all that a runtime and a model container need to know of it. It holds
@@ -109,6 +137,10 @@ export interface Manifest {
   readonly container?: ContainerSource;
   /** What queries hold. */
   readonly inputType: InputType;
+  /**
+   * Without inputs and outputs (only with a `container` that is not ours): as the container itself declares it. It is
+   * read when the first replica is ready, and stays with the version.
+   */
   readonly contract: Contract;
   /** Packages the model needs, by exact version. */
   readonly packages: Readonly<Record<string, string>>;
@@ -161,8 +193,12 @@ export const PATHS = {
   ready: "/v2/health/ready",
   server: "/v2",
   model: (name: string): string => `/v2/models/${encodeURIComponent(name)}`,
+  modelReady: (name: string): string => `/v2/models/${encodeURIComponent(name)}/ready`,
   infer: (name: string): string => `/v2/models/${encodeURIComponent(name)}/infer`,
 } as const;
+
+/** Model metadata `parameters`: name of the socket, beside the container's own, on which the model's thread takes infer calls. */
+export const INFER_SOCKET = "infer_socket";
 
 /** Name of the BYTES [n] output that carries per-item errors (`content_type: "error"`); an empty element is none. */
 export const ERROR_TENSOR = "windjammer_errors";

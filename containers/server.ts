@@ -1,6 +1,6 @@
 // The process in every model container: serves one version of one model over HTTP, and ends cleanly.
 import { writeSync } from "node:fs";
-import { type Environment, readEnvironment } from "./environment.ts";
+import { type Environment, libraryVariables, readEnvironment } from "./environment.ts";
 import { ContainerServer } from "./http.ts";
 import { findLoader, readManifest } from "./manifest.ts";
 import { heapExceededMessage, watchMemory } from "./memory.ts";
@@ -9,6 +9,16 @@ import { EXIT_OUT_OF_MEMORY } from "./protocol.ts";
 
 /** A drain that takes longer is cut short. */
 const DRAIN_LIMIT_MS = 30_000;
+
+/** Longest path a Unix socket may have everywhere. */
+const MAX_SOCKET_PATH_BYTES = 103;
+
+/** Beside the container's own socket; undefined where there is none, or no room in the path. */
+function inferSocketOf({ address }: Environment): string | undefined {
+  if (!("socketPath" in address)) return undefined;
+  const path = `${address.socketPath}i`;
+  return Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES ? path : undefined;
+}
 
 /** Written at once, since the process may end right after. */
 function say(message: string): void {
@@ -30,15 +40,14 @@ class Container {
     const { modelDir, modelName, modelVersion, threads, memoryLimitMb } = environment;
     const manifest = readManifest(modelDir);
     this.#environment = environment;
-    this.#thread = new ModelThread(
-      { loaderUrl: findLoader(manifest.loader), modelDir, manifest, threads },
+    const model = { name: modelName, version: modelVersion };
+    const inferSocket = inferSocketOf(environment);
+    const thread = new ModelThread(
+      { loaderUrl: findLoader(manifest.loader), modelDir, manifest, threads, model, inferSocket },
       memoryLimitMb,
     );
-    this.#server = new ContainerServer({
-      model: { name: modelName, version: modelVersion },
-      manifest,
-      thread: this.#thread,
-    });
+    this.#thread = thread;
+    this.#server = new ContainerServer({ model, manifest, thread, inferSocket: () => thread.inferSocket });
   }
 
   async run(): Promise<void> {
@@ -70,7 +79,7 @@ class Container {
     const stopNow = (): void => void this.#end(1, "stopped before its calls were finished");
     process.on("SIGTERM", stopNow).on("SIGINT", stopNow);
     setTimeout(stopNow, DRAIN_LIMIT_MS).unref();
-    await this.#server.drain();
+    await Promise.all([this.#server.drain(), this.#thread.drain()]);
     await this.#end(0);
   }
 
@@ -95,11 +104,11 @@ class Container {
   }
 }
 
-/** A worker's copy of the environment comes too late for onnxruntime, which reads the process's. */
-process.env["ORT_DISABLE_TELEMETRY"] = "1";
-
 try {
-  await new Container(readEnvironment(process.env)).run();
+  const environment = readEnvironment(process.env);
+  for (const [name, value] of Object.entries(libraryVariables(environment.threads)))
+    process.env[name] ??= value;
+  await new Container(environment).run();
 } catch (error) {
   say(error instanceof Error ? error.message : String(error));
   process.exit(1);

@@ -1,10 +1,13 @@
 // The model's worker thread: loads it, warms it up, and predicts one batch after the other.
 import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
+import { type Call, CallQueue, type Predicting } from "./call-queue.ts";
 import { CallSignal } from "./call-signal.ts";
+import { ContainerServer } from "./http.ts";
 import type { BatchResult, LoadedModel, Loader } from "./loader.ts";
 import { type FromWorker, type ToWorker, transferOf, type WorkerSettings } from "./messages.ts";
 import type { Contract, ItemError } from "./protocol.ts";
+import type { RequestError } from "./request-error.ts";
 import { emptyTensor, type Tensor } from "./tensors.ts";
 import { errorText, logError, modelError } from "./user-function.ts";
 
@@ -40,40 +43,82 @@ function writeAll(fd: number, bytes: Uint8Array): void {
   }
 }
 
-interface RunningCall {
-  readonly id: number;
-  readonly signal: CallSignal;
-}
+type PredictMessage = Extract<ToWorker, { kind: "predict" }>;
 
-class ModelWorker {
+class ModelWorker implements Predicting {
+  readonly isReady = true;
   readonly #model: LoadedModel;
   readonly #contract: Contract;
-  readonly #post: (message: FromWorker, transfer: ArrayBuffer[]) => void;
-  #running: RunningCall | undefined;
+  readonly #post: Post;
+  readonly #calls: CallQueue;
+  /** Of the call that runs. */
+  #signal: CallSignal | undefined;
+  /** Calls of the main thread, by its number: it sends one at a time. */
+  readonly #cancels = new Map<number, () => void>();
+  #server: ContainerServer | undefined;
 
-  constructor(
-    model: LoadedModel,
-    contract: Contract,
-    post: (message: FromWorker, transfer: ArrayBuffer[]) => void,
-  ) {
+  constructor(model: LoadedModel, contract: Contract, post: Post) {
     this.#model = model;
     this.#contract = contract;
     this.#post = post;
+    this.#calls = new CallQueue({
+      start: (_id, call) => void this.#run(call),
+      cancel: () => this.#signal?.cancel(),
+    });
+    this.#calls.open();
+  }
+
+  predict(call: Call): ReturnType<Predicting["predict"]> {
+    return this.#calls.predict(call);
+  }
+
+  /** Takes infer calls itself, which spares each the way through the main thread. False when it cannot listen. */
+  async listen({ model, manifest, inferSocket }: WorkerSettings): Promise<boolean> {
+    if (inferSocket === undefined) return false;
+    const server = new ContainerServer({ model, manifest, thread: this, keepAliveMs: 0 });
+    try {
+      await server.listen({ socketPath: inferSocket });
+    } catch (error) {
+      console.error(`windjammer: infer calls go through the main thread: ${(error as Error).message}`);
+      return false;
+    }
+    this.#server = server;
+    return true;
   }
 
   async handle(message: ToWorker): Promise<void> {
-    if (message.kind === "predict") return this.#predict(message);
-    if (message.kind === "cancel") {
-      if (this.#running?.id === message.id) this.#running.signal.cancel();
-      return;
+    if (message.kind === "predict") return this.#predictFor(message);
+    if (message.kind === "cancel") return this.#cancels.get(message.id)?.();
+    if (message.kind === "drain") {
+      // What came while the model kept this thread busy is not even accepted yet.
+      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+      await this.#server?.drain();
+      return this.#post({ kind: "drained" }, []);
     }
     await this.#model.close?.();
     this.#post({ kind: "closed" }, []);
   }
 
-  async #predict({ id, count, inputs, remainingMs }: ToWorker & { kind: "predict" }): Promise<void> {
-    const signal = new CallSignal(remainingMs);
-    this.#running = { id, signal };
+  /** A call that came through the main thread. */
+  async #predictFor({ id, count, inputs, deadlineAt }: PredictMessage): Promise<void> {
+    const call = { count, inputs, deadlineAt: deadlineAt - performance.timeOrigin };
+    const { prediction, cancel } = this.predict(call);
+    this.#cancels.set(id, cancel);
+    try {
+      const { result, computeUs } = await prediction;
+      const outputs = result.outputs.map(ownBuffer);
+      this.#post({ kind: "result", id, result: { ...result, outputs }, computeUs }, transferOf(outputs));
+    } catch (error) {
+      const { statusCode, message } = error as RequestError;
+      this.#post({ kind: "refused", id, statusCode, message }, []);
+    } finally {
+      this.#cancels.delete(id);
+    }
+  }
+
+  async #run({ count, inputs, deadlineAt }: Call): Promise<void> {
+    const signal = new CallSignal(deadlineAt === Infinity ? undefined : deadlineAt - performance.now());
+    this.#signal = signal;
     const batch = {
       count,
       inputs,
@@ -92,9 +137,8 @@ class ModelWorker {
     }
     const computeUs = Math.round((performance.now() - startedAt) * 1000);
     signal.end();
-    this.#running = undefined;
-    const outputs = result.outputs.map(ownBuffer);
-    this.#post({ kind: "result", id, result: { ...result, outputs }, computeUs }, transferOf(outputs));
+    this.#signal = undefined;
+    this.#calls.finish({ result, computeUs });
   }
 }
 
@@ -123,6 +167,8 @@ function failedBatch(contract: Contract, count: number, error: ItemError): Batch
   };
 }
 
+type Post = (message: FromWorker, transfer: ArrayBuffer[]) => void;
+
 async function loadModel(settings: WorkerSettings): Promise<LoadedModel> {
   const { loader } = (await import(settings.loaderUrl)) as { loader: Loader };
   const model = await loader.load(settings);
@@ -141,7 +187,7 @@ async function run(): Promise<void> {
   writeThrough(process.stdout, 1);
   writeThrough(process.stderr, 2);
   process.setSourceMapsEnabled(true);
-  const post = (message: FromWorker, transfer: ArrayBuffer[]): void => port.postMessage(message, transfer);
+  const post: Post = (message, transfer) => port.postMessage(message, transfer);
   const settings = workerData as WorkerSettings;
   let model: LoadedModel;
   try {
@@ -155,7 +201,7 @@ async function run(): Promise<void> {
   }
   const worker = new ModelWorker(model, settings.manifest.contract, post);
   port.on("message", (message: ToWorker) => void worker.handle(message));
-  post({ kind: "ready" }, []);
+  post({ kind: "ready", hasInferSocket: await worker.listen(settings) }, []);
 }
 
 await run();

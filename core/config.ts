@@ -33,18 +33,46 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** On close, running queries get this many ms to finish. Default 5,000. */
   readonly drainTimeoutMs?: number | undefined;
+  /**
+   * Speaks Clipper beside our own API: its management API and its model containers, both without a token, and errors of
+   * predictions in Clipper's shape. Default: off. `true`: on, with defaults.
+   */
+  readonly clipper?: boolean | ClipperOptions | undefined;
   /** Default "silent" when embedded; `windjammer start` sets "info". */
   readonly logLevel?: LogLevel | undefined;
 }
 
+/** Where a server speaks Clipper. */
+export interface ClipperOptions {
+  /** Address of both ports. Neither asks for a token, as Clipper's clients know none. Default 127.0.0.1. */
+  readonly host?: string | undefined;
+  /** Port of Clipper's management API; 0 picks a free one. Default 1339, since 1338 is our own. */
+  readonly adminPort?: number | undefined;
+  /** Port that Clipper's model containers connect to (ZeroMQ; needs the package zeromq); null: none. Default 7000. */
+  readonly rpcPort?: number | null | undefined;
+}
+
+/** `ClipperOptions` with its defaults filled in. */
+export type ClipperConfig = {
+  readonly [K in keyof ClipperOptions]-?: Exclude<ClipperOptions[K], undefined>;
+};
+
+type Optional = "stateDir" | "token" | "clipper";
+
 /** `ServerOptions` with its defaults filled in. */
 export type ServerConfig = {
-  readonly [K in Exclude<keyof ServerOptions, "stateDir" | "token">]-?: Exclude<ServerOptions[K], undefined>;
-} & Pick<ServerOptions, "stateDir" | "token">;
+  readonly [K in Exclude<keyof ServerOptions, Optional>]-?: Exclude<ServerOptions[K], undefined>;
+} & Pick<ServerOptions, "stateDir" | "token"> & { readonly clipper?: ClipperConfig | undefined };
 
 const port = z.int().min(0).max(65_535);
 /** What can be sent as a bearer token, in one header. */
 const TOKEN_PATTERN = /^[\x21-\x7e]{16,}$/;
+
+const clipperOptions = z.strictObject({
+  host: z.string().min(1).default("127.0.0.1"),
+  adminPort: port.default(1339),
+  rpcPort: port.nullable().default(7000),
+});
 
 export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.strictObject({
   host: z.string().min(1).default("127.0.0.1"),
@@ -77,6 +105,10 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
   maxQueueLength: z.int().min(1).max(1_000_000).default(10_000),
   requestTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
   drainTimeoutMs: z.int().min(0).max(600_000).default(5_000),
+  clipper: z
+    .union([z.boolean().transform((isOn) => (isOn ? {} : undefined)), clipperOptions])
+    .optional()
+    .transform((options) => (options === undefined ? undefined : clipperOptions.parse(options))),
   logLevel: z.enum(["debug", "info", "warn", "error", "silent"]).default("silent"),
 });
 

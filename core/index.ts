@@ -18,8 +18,10 @@ export type {
   ServerInfo,
   Windjammer,
 } from "./client/interface.ts";
-export type { ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
+export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
 export {
+  DECLARED_CONTRACT,
   manifest,
   valueContract,
   type BundleReport,
@@ -38,7 +40,14 @@ export type {
   TensorSpec,
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
+export { nearest } from "./nearest.ts";
 export { isExactVersion, isPackageName } from "./package-names.ts";
+export {
+  packageKey,
+  parseRequirements,
+  type ParsedRequirements,
+  type Requirement,
+} from "./python-requirements.ts";
 export type {
   PrepareOptions,
   ReplicaSpec,

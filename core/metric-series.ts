@@ -46,6 +46,11 @@ abstract class Family<Series> {
     return entry.series;
   }
 
+  /** Every series there is. */
+  entries(): Iterable<{ readonly labels: Labels; readonly series: Series }> {
+    return this.#series.values();
+  }
+
   /** Forgets every series that has all of these labels. */
   remove(labels: Labels): void {
     const wanted = Object.entries(labels);
@@ -94,6 +99,11 @@ export class Distribution {
     while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket += 1;
     this.#counts[bucket] = (this.#counts[bucket] as number) + 1;
     this.#sum += value;
+  }
+
+  /** How many values were at most each bound and above the one before it, the last ones above them all. */
+  read(): { readonly bounds: readonly number[]; readonly counts: Float64Array; readonly sum: number } {
+    return { bounds: this.#bounds, counts: this.#counts, sum: this.#sum };
   }
 
   *samples(name: string, labels: Labels): Iterable<Sample> {

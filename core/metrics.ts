@@ -43,7 +43,8 @@ export interface VersionGauges {
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
 const SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] as const;
 
-interface Families {
+/** Every metric that this server counts. */
+export interface Families {
   readonly queries: Counters;
   readonly queryDuration: Distributions;
   readonly cache: Counters;
@@ -237,6 +238,11 @@ export class Metrics {
   /** Where replicas and queue lengths are read from at each scrape. */
   setGauges(read: () => Iterable<VersionGauges>): void {
     this.#readGauges = read;
+  }
+
+  /** The series by family, for other forms than Prometheus text. Read only. */
+  get series(): Families {
+    return this.#families;
   }
 
   /** All metrics as Prometheus text. */

@@ -4,7 +4,11 @@ import type { InputType, JsonValue, Manifest } from "../containers/protocol.ts";
 /** Where a replica listens. */
 export type ReplicaAddress =
   | { readonly socketPath: string }
-  | { readonly host: string; readonly port: number };
+  | { readonly host: string; readonly port: number }
+  /** A server elsewhere; its paths start at that of the URL. */
+  | { readonly url: string }
+  /** A program of which nobody knows where it will listen: the first of these that answers. */
+  | { readonly anyOf: readonly ReplicaAddress[] };
 
 /** How an application treats its queries. */
 export interface Application {
@@ -14,6 +18,11 @@ export interface Application {
   readonly latencyObjectiveMs?: number;
   /** Given in place of a prediction that cannot be had in time. Undefined: such a query gets an error. */
   readonly defaultOutput?: JsonValue;
+  /**
+   * JSON text of the default output as its owner wrote it (`-1.0`), which the value alone does not tell. Counts only as
+   * long as it says the same value.
+   */
+  readonly defaultOutputText?: string;
   /** Prediction cache; undefined: off. */
   readonly cache?: { readonly maxBytes: number; readonly ttlMs: number };
 }

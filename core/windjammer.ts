@@ -11,6 +11,7 @@ import { Deployments, type DeploymentListener } from "./deploy/deployments.ts";
 import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
 import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
 import { AdminServer } from "./frontend/admin-server.ts";
+import { type ClipperAddresses, ClipperCompat, type ClipperCompatParts } from "./frontend/clipper/compat.ts";
 import { QueryServer } from "./frontend/server.ts";
 import { createLog, type Log } from "./log.ts";
 import { Metrics, type VersionGauges } from "./metrics.ts";
@@ -46,6 +47,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly queryUrl: string;
   /** Base URL of the management API. */
   readonly adminUrl: string;
+  /** Where it speaks Clipper; undefined: it does not. */
+  readonly clipper: ClipperAddresses | undefined;
   readonly stateDir: string;
   readonly deployments: Deployments;
   /** Takes nothing new, lets running queries finish for `drainTimeoutMs`, then stops everything. Idempotent. */
@@ -108,17 +111,21 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   });
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
-  const { deployments, query, admin, urls } = compose({ ...state, config, log, runtime: used }, started);
+  const { deployments, query, admin, compat, urls } = compose(
+    { ...state, config, log, runtime: used },
+    started,
+  );
   if (onEvent !== undefined) deployments.onEvent(onEvent);
   await deployments.recover();
   urls.query = await query.listen();
   urls.admin = await admin.listen();
+  const clipper = await compat?.listen();
   const { query: queryUrl, admin: adminUrl } = urls;
-  log.info({ queryUrl, adminUrl, stateDir }, "server started");
+  log.info({ queryUrl, adminUrl, ...(clipper === undefined ? {} : { clipper }), stateDir }, "server started");
   const running = started.move();
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= running.disposeAsync());
-  return { queryUrl, adminUrl, stateDir, deployments, close, [Symbol.asyncDispose]: close };
+  return { queryUrl, adminUrl, clipper, stateDir, deployments, close, [Symbol.asyncDispose]: close };
 }
 
 interface OpenState {
@@ -158,6 +165,7 @@ interface Composed {
   readonly deployments: Deployments;
   readonly query: QueryServer;
   readonly admin: AdminServer;
+  readonly compat: ClipperCompat | undefined;
   /** Filled in when the ports are known. */
   readonly urls: { query: string; admin: string };
 }
@@ -178,12 +186,26 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const info = (): ServerInfo => ({ version, queryUrl: urls.query, runtime: runtime.name, startedAt });
   const admin = new AdminServer({ registry, bundles, deployments, serving, metrics, config, info, log });
   started.defer(() => admin.close(ADMIN_GRACE_MS));
+  const compat = clipperOf({ registry, bundles, deployments, serving, config, log });
+  started.defer(() => compat?.close(ADMIN_GRACE_MS));
   const predictor = new Predictor({ router });
   const query = new QueryServer({ predictor, router, metrics, config, log, adminUrl: () => urls.admin });
   started.defer(async () => {
     await Promise.all([query.close(config.drainTimeoutMs), deployments.close()]);
   });
-  return { deployments, query, admin, urls };
+  return { deployments, query, admin, compat, urls };
+}
+
+function clipperOf({
+  config,
+  ...parts
+}: Omit<ClipperCompatParts, "config" | "requestTimeoutMs"> & {
+  readonly config: ServerConfig;
+}): ClipperCompat | undefined {
+  const { clipper, requestTimeoutMs } = config;
+  return clipper === undefined
+    ? undefined
+    : new ClipperCompat({ ...parts, config: clipper, requestTimeoutMs });
 }
 
 function* gauges(serving: Serving): Iterable<VersionGauges> {

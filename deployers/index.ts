@@ -1,12 +1,18 @@
 // The root of the package: core's public API and the standard deployers.
 export * from "../core/index.ts";
+export { container, deployContainer, type ContainerModelOptions } from "./container/index.ts";
 export {
   deployFunction,
+  dryRun,
   functionDeployer,
+  inspect,
   type CallContext,
+  type DryRun,
   type FunctionOptions,
+  type FunctionReport,
   type InputOf,
   type InputTypeName,
+  type InspectOptions,
   type LiveOptions,
   type ModuleFunctionOptions,
   type NumberList,
@@ -16,6 +22,13 @@ export {
 } from "./function/index.ts";
 export { deployOnnxModel, onnx, type OnnxOptions, type OnnxSessionOptions } from "./onnx/index.ts";
 export type { PackageOptions } from "./packages.ts";
+export {
+  deployTensorFlowModel,
+  tensorflow,
+  type LiveTfjsModel,
+  type TensorFlowBackend,
+  type TensorFlowOptions,
+} from "./tensorflow/index.ts";
 export type { BatchAxis } from "./tensor-model/batch-axis.ts";
 export type { TensorModelOptions } from "./tensor-model/options.ts";
 export type { Processing } from "./tensor-model/processing.ts";
@@ -32,3 +45,10 @@ export type {
   TensorOutput,
   TensorValue,
 } from "./tensor-model/values.ts";
+export {
+  deployPython,
+  python,
+  type ContractOptions,
+  type PythonOptions,
+  type PythonTensor,
+} from "./python/index.ts";

@@ -70,6 +70,11 @@ export async function checkExact(packages: Readonly<Record<string, string>>, fro
   }
 }
 
+/** By name, so that equal sets give equal manifests. */
+export function sortedPackages(packages: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(packages).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 /** Version of a package as an import from `folder` finds it; undefined when there is none. */
 export async function installedVersion(name: string, folder: string): Promise<string | undefined> {
   for (let at = folder; ; at = dirname(at)) {

@@ -42,14 +42,19 @@ export class WireFile {
 
   /** Fields of a message, in the order of the file. @throws WireError */
   *fields(message: Span): Generator<Field, void, undefined> {
+    for (const { field } of this.entries(message)) yield field;
+  }
+
+  /** Fields with all of their bytes, tag and length included. @throws WireError */
+  *entries(message: Span): Generator<{ readonly field: Field; readonly whole: Span }, void, undefined> {
     let at = message.start;
     while (at < message.end) {
       const tag = this.#varint(at, message.end);
       const number = Math.floor(tag.value / 8);
       if (number === 0) throw new WireError(`byte ${at} is no field`);
-      const field = this.#field({ number, wireType: tag.value % 8 }, tag.next, message.end);
-      yield field.field;
-      at = field.next;
+      const { field, next } = this.#field({ number, wireType: tag.value % 8 }, tag.next, message.end);
+      yield { field, whole: { start: at, end: next } };
+      at = next;
     }
   }
 
@@ -58,7 +63,7 @@ export class WireFile {
     if (span.end - span.start > LONGEST_TEXT) {
       throw new WireError(`a text at byte ${span.start} is ${span.end - span.start} bytes long`);
     }
-    return Buffer.from(this.#bytes(span)).toString("utf8");
+    return Buffer.from(this.bytes(span)).toString("utf8");
   }
 
   /** Numbers of a packed repeated field. @throws WireError */
@@ -70,6 +75,20 @@ export class WireFile {
       at = next;
     }
     return values;
+  }
+
+  /** The bytes themselves; a view that holds until the next call where they are few. @throws WireError */
+  bytes({ start, end }: Span): Uint8Array {
+    if (start >= this.#windowStart && end <= this.#windowEnd) {
+      return this.#window.subarray(start - this.#windowStart, end - this.#windowStart);
+    }
+    const bytes = new Uint8Array(end - start);
+    for (let filled = 0; filled < bytes.length;) {
+      const count = readSync(this.#fd, bytes, filled, bytes.length - filled, start + filled);
+      if (count === 0) throw new WireError(`the file ends at byte ${start + filled}, while it is read`);
+      filled += count;
+    }
+    return bytes;
   }
 
   #field(
@@ -117,17 +136,16 @@ export class WireFile {
     this.#windowStart = at;
     this.#windowEnd = at + count;
   }
+}
 
-  #bytes({ start, end }: Span): Uint8Array {
-    if (start >= this.#windowStart && end <= this.#windowEnd) {
-      return this.#window.subarray(start - this.#windowStart, end - this.#windowStart);
-    }
-    const bytes = new Uint8Array(end - start);
-    for (let filled = 0; filled < bytes.length;) {
-      const count = readSync(this.#fd, bytes, filled, bytes.length - filled, start + filled);
-      if (count === 0) throw new WireError(`the file ends at byte ${start + filled}, while it is read`);
-      filled += count;
-    }
-    return bytes;
-  }
+/** A field that has to be length-delimited. @throws WireError */
+export function bytesOf(field: Field): Span {
+  if (field.kind !== "bytes") throw new WireError(`field ${field.number} is no message`);
+  return field;
+}
+
+/** A field that has to be a number. @throws WireError */
+export function numberOf(field: Field): number {
+  if (field.kind !== "varint") throw new WireError(`field ${field.number} is no number`);
+  return field.value;
 }

@@ -14,6 +14,7 @@ const LEAVES = [
   "core/metric",
   "core/nearest.ts",
   "core/package-names.ts",
+  "core/python-requirements.ts",
   "core/types.ts",
   "core/version.ts",
   "core/wait.ts",
@@ -23,12 +24,12 @@ const NODE_MODELS = ["input-types", "location", "module-bundle", "packages"].map
   (name) => `deployers/${name}.ts`,
 );
 /** What drivers of model containers share. */
-const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors"].map(
+const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors", "pip-errors"].map(
   (name) => `core/runtimes/${name}.ts`,
 );
 /** What deployers of models of tensors share. */
 const TENSOR_MODELS = ["deployers/tensor-model/", "deployers/wire.ts"];
-const WIRE = ["containers/protocol.ts", "containers/tensors.ts"];
+const WIRE = ["protocol", "tensors", "json-data", "typed-arrays"].map((name) => `containers/${name}.ts`);
 
 /** The first rule that fits a file counts. */
 export const LAYERS: readonly LayerRule[] = [
@@ -71,19 +72,30 @@ export const LAYERS: readonly LayerRule[] = [
     ],
   },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
-  { from: "core/cli/", may: ["core/"] },
+  { from: "core/check/", may: ["core/", ...WIRE] },
+  { from: "core/cli/", may: ["core/", ...WIRE] },
   { from: "core/windjammer.ts", may: ["core/", ...WIRE] },
   { from: "core/index.ts", may: ["core/", ...WIRE] },
   { from: "core/", may: [...LEAVES, ...WIRE] },
-  { from: "deployers/function/", may: ["core/index.ts", "containers/closure-format.ts", ...NODE_MODELS] },
+  {
+    from: "deployers/function/",
+    may: ["core/index.ts", "containers/closure-format.ts", "containers/json-schema.ts", ...NODE_MODELS],
+  },
+  { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
+  { from: "deployers/tensorflow/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
+  {
+    from: "deployers/python/",
+    may: ["core/index.ts", ...["input-types", "location", "packages"].map((name) => `deployers/${name}.ts`)],
+  },
   { from: "deployers/index.ts", may: ["core/index.ts", "deployers/"] },
   { from: "deployers/", may: ["core/index.ts"] },
 ];
 
 /** Packages that only these files may import. */
 export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
+  zeromq: ["core/replicas/clipper-rpc/"],
   undici: ["core/replicas/transport.ts", "core/client/"],
   express: ["core/frontend/"],
   "node:sqlite": ["core/registry/"],
@@ -98,4 +110,5 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "tar-stream": ["core/deploy/", "core/runtimes/docker/", "core/runtimes/engine-messages.ts"],
   dockerode: ["core/runtimes/engine.ts"],
   commander: ["core/cli/"],
+  yauzl: ["deployers/python/"],
 };

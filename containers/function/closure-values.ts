@@ -37,6 +37,8 @@ const SHELLS: Shells = {
   numbers: ({ at, length }, values) => Array.from(new Float64Array(values.bytes(at, length * 8))),
   map: () => new Map(),
   set: () => new Set(),
+  weakmap: () => new WeakMap(),
+  weakset: () => new WeakSet(),
   date: ({ time }, values) => new Date(values.value(time) as number),
   regexp: ({ source, flags }) => new RegExp(source, flags),
   error: () => bare(new Error("made by the loader")),
@@ -88,26 +90,48 @@ export function fillKind(value: unknown, node: StateNode, values: Values): void 
   for (const property of node.properties ?? []) define(value as object, property, values);
 }
 
+type Fills = {
+  readonly [K in StateNode["kind"]]?: (
+    value: object,
+    node: StateNode & { readonly kind: K },
+    values: Values,
+  ) => void;
+};
+
+/** The built-in methods themselves: a subclass may have its own. */
+const FILLS: Fills = {
+  array: (value, { items = [] }, values) => {
+    for (const item of items) (value as unknown[]).push(values.value(item));
+  },
+  map: (value, { entries }, values) => {
+    for (const [key, each] of entries) Map.prototype.set.call(value, values.value(key), values.value(each));
+  },
+  set: (value, { entries }, values) => {
+    for (const each of entries) Set.prototype.add.call(value, values.value(each));
+  },
+  weakmap: (value, { entries }, values) => {
+    for (const [key, each] of entries)
+      WeakMap.prototype.set.call(value, values.value(key) as WeakKey, values.value(each));
+  },
+  weakset: (value, { entries }, values) => {
+    for (const each of entries) WeakSet.prototype.add.call(value, values.value(each) as WeakKey);
+  },
+  made: note,
+  cell: (value, { value: held }, values) => {
+    Reflect.set(value, "v", values.value(held));
+  },
+  namespace: fillNamespace,
+};
+
 function fillContents(value: object, node: StateNode, values: Values): void {
-  switch (node.kind) {
-    case "array":
-      for (const item of node.items ?? []) (value as unknown[]).push(values.value(item));
-      break;
-    case "map":
-      for (const [key, each] of node.entries)
-        Map.prototype.set.call(value, values.value(key), values.value(each));
-      break;
-    case "set":
-      for (const each of node.entries) Set.prototype.add.call(value, values.value(each));
-      break;
-    case "cell":
-      Reflect.set(value, "v", values.value(node.value));
-      break;
-    case "namespace":
-      fillNamespace(value, node, values);
-      break;
-    default:
-  }
+  const fill = FILLS[node.kind] as ((of: object, each: StateNode, from: Values) => void) | undefined;
+  fill?.(value, node, values);
+}
+
+function note(value: object, node: StateNode & { readonly kind: "made" }, values: Values): void {
+  if (node.noted === undefined) return;
+  const [registry, text] = node.noted.map((each) => values.value(each));
+  (registry as { add(of: object, text: unknown): void }).add(value, text);
 }
 
 /** What a function or prototype has by itself goes, where the original had it no more. */
@@ -143,6 +167,23 @@ function define(value: object, [key, flags, first, second]: Property, values: Va
           set: values.value(second) as (each: unknown) => void,
         };
   Object.defineProperty(value, values.value(key) as PropertyKey, descriptor);
+}
+
+const CONTAINERS: ReadonlySet<string> = new Set(["object", "array", "map", "set"]);
+
+/** Whether it is plain data that holds other values. */
+export function hasContents(node: StateNode): boolean {
+  return CONTAINERS.has(node.kind) && node.privates === undefined;
+}
+
+/** The values in plain data. */
+export function contentsOf(node: StateNode): readonly Ref[] {
+  const inside = node.kind === "array" ? (node.items ?? []) : node.kind === "set" ? node.entries : [];
+  const pairs = node.kind === "map" ? node.entries.flat() : [];
+  const properties = (node.properties ?? []).flatMap(([, , first, second]) =>
+    second === undefined ? [first] : [],
+  );
+  return [...inside, ...pairs, ...properties];
 }
 
 /** Takes the loader's own help off classes, and closes what was closed. */

@@ -11,7 +11,15 @@ import {
   type Ref,
   type StateNode,
 } from "../closure-format.ts";
-import { fillKind, finish, newObject, plainShell, type Values } from "./closure-values.ts";
+import {
+  contentsOf,
+  fillKind,
+  finish,
+  hasContents,
+  newObject,
+  plainShell,
+  type Values,
+} from "./closure-values.ts";
 
 export interface ClosureFiles {
   readonly codeFile: string;
@@ -54,6 +62,30 @@ export async function loadClosure(modelDir: string, files: ClosureFiles): Promis
   }
 }
 
+type Constructor = new (...parameters: readonly unknown[]) => object;
+
+/**
+ * Puts the private fields of a class on an object, or on a new one. What `super` makes is what the class above gives,
+ * so for this moment that is a function that gives the object; a class without one makes the object itself.
+ */
+function constructOn(owner: Constructor, made: object | undefined, shell: () => object): object {
+  const base = Object.getPrototypeOf(owner) as object | null;
+  if (made === undefined && base === Function.prototype) return Reflect.construct(owner, []);
+  const object = made ?? shell();
+  function Given(): object {
+    return object;
+  }
+  Object.setPrototypeOf(owner, Given);
+  try {
+    return Reflect.construct(owner, []);
+  } catch {
+    // A package's constructor runs on without parameters; what counts has happened when its `super` was done.
+    return object;
+  } finally {
+    Object.setPrototypeOf(owner, base);
+  }
+}
+
 interface Parts {
   readonly packages: PackagesModule;
   readonly factories: Readonly<Record<string, Factory>>;
@@ -69,6 +101,7 @@ class Decoder implements Values {
   readonly #values: unknown[];
   readonly #setters = new Map<number, (late: object) => void>();
   readonly #blank = { on: false };
+  readonly #filled = new Set<number>();
 
   constructor(nodes: readonly StateNode[], parts: Parts) {
     this.#nodes = nodes;
@@ -121,6 +154,8 @@ class Decoder implements Values {
         return followPath(this.#roots.get(node.path[0] ?? ""), node.path.slice(1));
       case "package":
         return this.#exported(node.module, node.path);
+      case "made":
+        return this.#madeAnew(node);
       case "require":
         return this.#parts.packages.require;
       case "function":
@@ -170,21 +205,46 @@ class Decoder implements Values {
     return found;
   }
 
-  /** Private fields exist only on what their class has constructed, so it does, but nothing of its code runs. */
+  /** Private fields exist only on what their class has constructed, so it does, but nobody's constructor runs. */
   #blankInstance(node: StateNode): unknown {
-    const [owner] = node.privates?.at(-1) ?? [];
-    const constructor = this.#make(owner ?? -1) as () => void;
+    const owners = new Set((node.privates ?? []).map(([owner]) => this.#make(owner) as Constructor));
     this.#blank.on = true;
     try {
-      const made = Reflect.construct(constructor, []) as object;
-      for (const key of Reflect.ownKeys(made)) Reflect.deleteProperty(made, key);
+      let made: object | undefined;
+      for (const owner of owners) made = constructOn(owner, made, () => plainShell(node, this) as object);
+      for (const key of Reflect.ownKeys(made ?? {})) Reflect.deleteProperty(made ?? {}, key);
       return made;
     } finally {
       this.#blank.on = false;
     }
   }
 
+  /** What a constructor that makes an object anew reads of its parameters has to be there. */
+  #madeAnew({ of, parameters }: StateNode & { readonly kind: "made" }): unknown {
+    this.#settle(parameters);
+    return Reflect.construct(
+      this.value(of) as Constructor,
+      parameters.map((each) => this.value(each)),
+    );
+  }
+
+  /** Fills plain data before its turn. */
+  #settle(refs: readonly Ref[]): void {
+    const open = [...refs];
+    for (let ref = open.pop(); ref !== undefined; ref = open.pop()) {
+      if (!Array.isArray(ref) || ref[0] !== "#") continue;
+      const id = ref[1] as number;
+      const node = this.#nodes[id];
+      if (node === undefined || this.#filled.has(id) || !hasContents(node)) continue;
+      this.#make(id);
+      this.#fill(id, node);
+      open.push(...contentsOf(node));
+    }
+  }
+
   #fill(id: number, node: StateNode): void {
+    if (this.#filled.has(id)) return;
+    this.#filled.add(id);
     if (node.kind === "function" || node.kind === "class") {
       this.#setters.get(id)?.(this.#captures(node.late));
     }

@@ -2,7 +2,8 @@
 import { callForRows } from "../call-rows.ts";
 import type { Batch, BatchResult, LoadContext, LoadedModel, Loader } from "../loader.ts";
 import { encodeOutput, invalidOutput, jsonResult, type RowResult } from "../json-output.ts";
-import type { ItemError } from "../protocol.ts";
+import { schemaProblem } from "../json-schema.ts";
+import type { ItemError, JsonObject, JsonValue } from "../protocol.ts";
 import { importFunctions } from "../user-function.ts";
 import { decodeRows } from "../values.ts";
 import { loadClosure, type ClosureFiles } from "./closure.ts";
@@ -29,6 +30,10 @@ interface Callable {
   call(input: unknown, context: { readonly signal: AbortSignal }): unknown;
 }
 
+interface HeldCallable extends Callable {
+  readonly held: (text: Encoded) => Encoded;
+}
+
 export const loader: Loader = {
   async load({ modelDir, manifest }: LoadContext): Promise<LoadedModel> {
     const [output, ...others] = manifest.contract.outputs;
@@ -39,7 +44,8 @@ export const loader: Loader = {
       settings.codeFile === undefined
         ? await loadExport(modelDir, settings)
         : await loadLive(modelDir, settings as LiveSettings);
-    return { predict: (batch) => predict(fn, output.name, batch) };
+    const held = holdTo(manifest.schemas?.output, fn.name);
+    return { predict: (batch) => predict({ ...fn, held }, output.name, batch) };
   },
 };
 
@@ -64,15 +70,31 @@ async function loadLive(modelDir: string, settings: LiveSettings): Promise<Calla
   };
 }
 
-async function predict(fn: Callable, outputName: string, batch: Batch): Promise<BatchResult> {
+type Encoded = Uint8Array | ItemError;
+
+/** Makes the text of an output an error where it does not fit the schema that the model's author gave. */
+function holdTo(schema: JsonObject | undefined, name: string): (text: Encoded) => Encoded {
+  if (schema === undefined) return (text) => text;
+  const decoder = new TextDecoder();
+  return (text) => {
+    if (!(text instanceof Uint8Array)) return text;
+    const problem = schemaProblem(schema, JSON.parse(decoder.decode(text)) as JsonValue);
+    if (problem === undefined) return text;
+    return invalidOutput(
+      `${name} returned an output that does not fit the schema output: output${problem.place} ${problem.reason}`,
+    );
+  };
+}
+
+async function predict(fn: HeldCallable, outputName: string, batch: Batch): Promise<BatchResult> {
   const { values, errors } = decodeRows(batch);
   const rows = Array.from(values.keys()).filter((row) => errors?.[row] === undefined);
   const results = await callRows(fn, rows, { values, batch });
-  const texts: (Uint8Array | ItemError)[] = values.map((_, row) => errors?.[row] ?? NO_OUTPUT);
+  const texts: Encoded[] = values.map((_, row) => errors?.[row] ?? NO_OUTPUT);
   for (const [index, row] of rows.entries()) {
     const result = results[index];
     if (result !== undefined)
-      texts[row] = "error" in result ? result.error : encodeOutput(result.value, fn.name);
+      texts[row] = "error" in result ? result.error : fn.held(encodeOutput(result.value, fn.name));
   }
   return jsonResult(outputName, texts);
 }

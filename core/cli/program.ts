@@ -2,6 +2,9 @@
 import { Command, CommanderError } from "commander";
 import { InvalidOptionsError, toWindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
+import { checkContainerCommand } from "./check-container.ts";
+import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { initCommand } from "./init.ts";
 import { startCommand } from "./start.ts";
 
 /** Exit code for a command line that is not understood. */
@@ -41,6 +44,7 @@ function createProgram(): Command {
     .showHelpAfterError("(windjammer --help, or windjammer help COMMAND, lists what there is)")
     .exitOverride();
   // Commands made apart do not inherit how this one ends and prints.
-  for (const command of [startCommand()]) program.addCommand(command.copyInheritedSettings(program));
+  for (const command of [startCommand(), checkContainerCommand(), initCommand(), clipperLabelsCommand()])
+    program.addCommand(command.copyInheritedSettings(program));
   return program;
 }

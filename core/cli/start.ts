@@ -1,6 +1,6 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, InvalidArgumentError, Option } from "commander";
-import { defaultStateDir, type ServerOptions, tokenFromEnvironment } from "../config.ts";
+import { type ClipperOptions, defaultStateDir, type ServerOptions, tokenFromEnvironment } from "../config.ts";
 import { InvalidOptionsError } from "../errors.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
@@ -25,7 +25,15 @@ const RUNTIMES: Readonly<Record<RuntimeName, (choices: RuntimeChoices) => Promis
   docker: async ({ baseImage }) => (await import("../runtimes/docker/index.ts")).docker({ baseImage }),
 };
 
-interface StartOptions extends ServerOptions, RuntimeChoices {
+/** Set by one flag each; any of them but the first needs that one. */
+interface ClipperFlags {
+  readonly clipperCompat?: true;
+  readonly clipperHost?: string;
+  readonly clipperAdminPort?: number;
+  readonly clipperRpcPort?: number | null;
+}
+
+interface StartOptions extends Omit<ServerOptions, "clipper">, RuntimeChoices, ClipperFlags {
   readonly runtime: RuntimeName;
 }
 
@@ -72,27 +80,63 @@ export function startCommand(): Command {
       "--base-image <image>",
       "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
     )
+    .option(
+      "--clipper-compat",
+      "speak Clipper, too: its management API, its model containers, its shape of errors; without a token",
+    )
+    .option("--clipper-admin-port <port>", "port of Clipper's management API (default: 1339)", parsePort)
+    .option(
+      "--clipper-rpc-port <port>",
+      "port that Clipper's model containers connect to, or off (default: 7000)",
+      (text) => (text === "off" ? null : parsePort(text)),
+    )
+    .option("--clipper-host <address>", "address of both of these ports (default: 127.0.0.1)")
     .action(start);
   for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
   return command;
 }
 
 async function start(options: StartOptions): Promise<void> {
-  const { runtime: name, baseImage, ...rest } = options;
+  const {
+    runtime: name,
+    baseImage,
+    clipperCompat,
+    clipperHost,
+    clipperAdminPort,
+    clipperRpcPort,
+    ...rest
+  } = options;
+  const clipper = clipperOptions({ clipperCompat, clipperHost, clipperAdminPort, clipperRpcPort });
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
-  const server = await startServer({ ...rest, token, runtime });
+  const server = await startServer({ ...rest, clipper, token, runtime });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
 }
 
+/** @throws InvalidOptionsError when its settings come without --clipper-compat */
+function clipperOptions(flags: {
+  readonly [K in keyof ClipperFlags]: ClipperFlags[K] | undefined;
+}): ClipperOptions | undefined {
+  const { clipperCompat, clipperHost: host, clipperAdminPort: adminPort, clipperRpcPort: rpcPort } = flags;
+  if (clipperCompat === true) return { host, adminPort, rpcPort };
+  if (host === undefined && adminPort === undefined && rpcPort === undefined) return undefined;
+  throw new InvalidOptionsError(
+    "--clipper-host, --clipper-admin-port and --clipper-rpc-port go with --clipper-compat; add it, or leave them out",
+    { details: { option: "clipper-compat" } },
+  );
+}
+
 function banner(server: RunningServer, hasToken: boolean): string {
+  const { clipper } = server;
   const lines = [
     "Windjammer is up. Ctrl-C stops it.",
     `  query API       ${server.queryUrl}`,
     `  management API  ${server.adminUrl}${hasToken ? "  (with the token)" : ""}`,
+    ...(clipper === undefined ? [] : [`  Clipper's API   ${clipper.adminUrl}  (no token)`]),
+    ...(clipper?.rpcEndpoint === undefined ? [] : [`  its containers  ${clipper.rpcEndpoint}`]),
     `  state           ${server.stateDir}`,
     `  try it          curl ${server.adminUrl}/health/ready`,
   ];
@@ -121,7 +165,7 @@ function parseWhole(text: string): number {
   return Number(text);
 }
 
-function parsePort(text: string): number {
+export function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d{1,5}$/.test(text) || port > 65_535)
     throw new InvalidArgumentError("expected a port, 0 to 65535.");

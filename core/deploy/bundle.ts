@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { pack } from "tar-fs";
+import { pack as packStream } from "tar-stream";
 import { MANIFEST_FILE, type Manifest } from "../../containers/protocol.ts";
 import { MAX_JSON_DEPTH } from "../config.ts";
 import { InvalidBundleError, isNodeError, toWindjammerError } from "../errors.ts";
@@ -44,6 +45,14 @@ export async function hashFolder(folder: string): Promise<string> {
  */
 export function packFolder(folder: string): Readable {
   return Readable.from(tarChunks(folder), { objectMode: false });
+}
+
+/** The tar stream of a bundle that is its manifest and nothing else: of a model whose files are not ours. */
+export function packManifest(manifest: Manifest): Readable {
+  const tar = packStream();
+  tar.entry({ name: MANIFEST_FILE, mode: 0o644, mtime: new Date(0) }, JSON.stringify(manifest));
+  tar.finalize();
+  return Readable.from(tar as AsyncIterable<Buffer>, { objectMode: false });
 }
 
 async function* tarChunks(folder: string): AsyncGenerator<Buffer> {

@@ -1,10 +1,8 @@
 // What runs a bundle's model container, and whether the server's runtime can.
 import type { Manifest } from "../../containers/protocol.ts";
 import { UnsupportedModelError } from "../errors.ts";
+import { needsRuntime } from "../replicas/source.ts";
 import type { Runtime, RuntimeKind } from "../runtimes/runtime.ts";
-
-/** Kinds that no runtime starts: they run elsewhere, and replicas only reach them. */
-const RUNS_ELSEWHERE: ReadonlySet<RuntimeKind> = new Set(["url", "clipper-rpc"]);
 
 /** What a kind needs, and who has it. */
 const NEEDS: Readonly<Record<RuntimeKind, string>> = {
@@ -25,10 +23,15 @@ function containerKind({ container }: Pick<Manifest, "container">): RuntimeKind 
 export function checkRuns(runtime: Pick<Runtime, "name" | "abilities">, manifest: Manifest): void {
   const kind = containerKind(manifest);
   const { runs } = runtime.abilities;
-  if (RUNS_ELSEWHERE.has(kind) || runs.includes(kind)) return;
+  if (!needsRuntime(manifest) || runs.includes(kind)) return;
   throw new UnsupportedModelError(
     `the ${runtime.name} runtime of this server cannot run this model: its container is ${NEEDS[kind]} (kind ${kind}), ` +
       `and the ${runtime.name} runtime runs ${runs.join(", ")}; start the server with the runtime that can, or deploy the model in another form`,
     { details: { kind, runtime: runtime.name, runs } },
   );
+}
+
+/** Its containers come by themselves: nothing of it is prepared, started, tried or stopped here. */
+export function connectsByItself(manifest: Pick<Manifest, "container">): boolean {
+  return containerKind(manifest) === "clipper-rpc";
 }

@@ -60,6 +60,17 @@ export function valueContract(inputType: Exclude<InputType, "tensor">): Manifest
   };
 }
 
+/**
+ * Contract that is left to the model container: what it declares when it is first ready. For containers that are not
+ * ours: kinds image, dockerfile, command and url.
+ */
+export const DECLARED_CONTRACT: Manifest["contract"] = { inputs: [], outputs: [], isBatched: true };
+
+/** False while the contract is left to the container, and no replica has been ready yet. */
+export function hasContract({ contract }: Pick<Manifest, "contract">): boolean {
+  return contract.inputs.length > 0;
+}
+
 /** Completes a manifest. Without a contract, `inputType` gives it (not possible for "tensor"). */
 export function manifest(fields: ManifestFields): Manifest {
   const { inputType, contract } = fields;

@@ -20,6 +20,7 @@ import type {
   Version,
 } from "../types.ts";
 import type { BundleStore } from "./bundle-store.ts";
+import { connectsByItself } from "./container-kind.ts";
 import { Journal } from "./journal.ts";
 import { ModelLocks, type Work } from "./model-locks.ts";
 import { Pipeline } from "./pipeline.ts";
@@ -177,6 +178,7 @@ export class Deployments {
     const orphans = new Set(await runtime.list());
     serving.reserveIds(Array.from(orphans, ({ id }) => id));
     for (const version of registry.versions()) {
+      if (connectsByItself(version.manifest)) await this.#openForGuests(version);
       if (version.desiredReplicas === 0) continue;
       const found = [...orphans].filter(
         (running) => running.model === version.model && running.version === version.version,
@@ -226,6 +228,17 @@ export class Deployments {
       // The bundle stays for a while: it may be another caller's, and this one may try again.
       this.#locks.release(name, work);
       throw error;
+    }
+  }
+
+  /** Its containers come back by themselves, to whatever version they belong to. */
+  async #openForGuests(version: Version): Promise<void> {
+    const { bundles, serving, log } = this.#parts;
+    try {
+      serving.open(version, await bundles.get(version.bundle), "");
+    } catch (error) {
+      const { model, version: name } = version;
+      log.error({ model, version: name, err: error }, "a version could not be reopened for its containers");
     }
   }
 

@@ -5,6 +5,7 @@ import {
   DATATYPE_BYTES,
   ENV,
   ERROR_TENSOR,
+  isForeign,
   type ContainerSource,
   type Contract,
   type Datatype,
@@ -20,8 +21,11 @@ const MAX_RANK = 32;
 const MAX_NAME_LENGTH = 1_000;
 const MAX_ENTRIES = 1_000;
 const MAX_TEXT_LENGTH = 100_000;
+const MAX_URLS = 100;
 
 const VARIABLE = /^[A-Z_][A-Z0-9_]*$/;
+/** Of an image, with registry, tag or digest; never a leading hyphen, which tools take for an option. */
+const IMAGE = /^[A-Za-z0-9][\w./:@-]*$/;
 const RESERVED_PREFIX = "WINDJAMMER_";
 /** Keys of `model` whose text names a file of the bundle: `file`, `files`, `weightsFile`, … */
 const FILE_KEY = /^(?:files?|.*Files?)$/;
@@ -55,6 +59,7 @@ const tensorSpec: z.ZodType<TensorSpec> = z
     shape: z.array(z.int().min(-1)).max(MAX_RANK),
     contentType: z.enum(["json", "str", "bytes", "int32", "fp32", "fp64"]).exactOptional(),
     isRagged: z.boolean().exactOptional(),
+    hasUnknownShape: z.boolean().exactOptional(),
   })
   .check(
     complaints<TensorSpec>((spec, complain) => {
@@ -69,7 +74,6 @@ const tensorSpec: z.ZodType<TensorSpec> = z
 
 const tensors = z
   .array(tensorSpec)
-  .min(1)
   .max(MAX_TENSORS)
   .check(
     complaints<readonly TensorSpec[]>((specs, complain) => {
@@ -82,24 +86,40 @@ const tensors = z
   );
 
 const contract: z.ZodType<Contract> = z.strictObject({
+  // Whether there may be none, the whole manifest says.
   inputs: tensors,
   outputs: tensors,
   isBatched: z.boolean(),
   maxBatchSize: z.int().min(1).exactOptional(),
 });
 
+const foreignServer = {
+  modelName: z.string().min(1).max(MAX_NAME_LENGTH).exactOptional(),
+  tensors: z.enum(["binary", "json"]).exactOptional(),
+};
+const imagePort = { port: z.int().min(1).max(65_535).exactOptional() };
+
 const containerSource: z.ZodType<ContainerSource> = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("python") }),
-  z.strictObject({ kind: z.literal("image"), image: z.string().min(1).max(MAX_NAME_LENGTH) }),
-  z.strictObject({ kind: z.literal("dockerfile") }),
+  z.strictObject({
+    kind: z.literal("image"),
+    image: z.string().max(MAX_NAME_LENGTH).regex(IMAGE, "expected the name of an image"),
+    ...foreignServer,
+    ...imagePort,
+  }),
+  z.strictObject({ kind: z.literal("dockerfile"), ...foreignServer, ...imagePort }),
   z.strictObject({
     kind: z.literal("command"),
     command: z.array(z.string().min(1).max(MAX_TEXT_LENGTH)).min(1).max(MAX_ENTRIES),
+    ...foreignServer,
   }),
   z.strictObject({
     kind: z.literal("url"),
-    url: z.url({ protocol: /^https?$/ }),
-    modelName: z.string().min(1).max(MAX_NAME_LENGTH).exactOptional(),
+    urls: z
+      .array(z.url({ protocol: /^https?$/ }).max(MAX_TEXT_LENGTH))
+      .min(1)
+      .max(MAX_URLS),
+    ...foreignServer,
   }),
   z.strictObject({ kind: z.literal("clipper-rpc") }),
 ]);
@@ -146,22 +166,31 @@ const jsonSchema = z.record(z.string(), jsonValueSchema).check(
  * command lines and paths afterwards. In `model`, text under a key that is or ends in file or files (`file`,
  * `weightsFiles`) names files of the bundle; the schema holds them inside it.
  */
-export const manifestSchema: z.ZodType<Manifest> = z.strictObject({
-  format: z.literal(1, "expected 1; a bundle of another format needs another release of Windjammer"),
-  deployer: z.string().min(1).max(100),
-  loader: z.string().regex(/^[a-z0-9][-a-z0-9]{0,63}$/, "expected a loader's name (a-z, 0-9 and -)"),
-  container: containerSource.exactOptional(),
-  inputType: z.enum(["integers", "floats", "doubles", "bytes", "strings", "json", "tensor"]),
-  contract,
-  packages,
-  allowScripts,
-  environment,
-  schemas: z
-    .strictObject({ input: jsonSchema.exactOptional(), output: jsonSchema.exactOptional() })
-    .exactOptional(),
-  model: modelSettings,
-  notes: z.array(z.string().max(MAX_TEXT_LENGTH)).max(MAX_ENTRIES),
-});
+export const manifestSchema: z.ZodType<Manifest> = z
+  .strictObject({
+    format: z.literal(1, "expected 1; a bundle of another format needs another release of Windjammer"),
+    deployer: z.string().min(1).max(100),
+    loader: z.string().regex(/^[a-z0-9][-a-z0-9]{0,63}$/, "expected a loader's name (a-z, 0-9 and -)"),
+    container: containerSource.exactOptional(),
+    inputType: z.enum(["integers", "floats", "doubles", "bytes", "strings", "json", "tensor"]),
+    contract,
+    packages,
+    allowScripts,
+    environment,
+    schemas: z
+      .strictObject({ input: jsonSchema.exactOptional(), output: jsonSchema.exactOptional() })
+      .exactOptional(),
+    model: modelSettings,
+    notes: z.array(z.string().max(MAX_TEXT_LENGTH)).max(MAX_ENTRIES),
+  })
+  .check(
+    complaints<Manifest>(({ container, contract: { inputs, outputs } }, complain) => {
+      const isLeftToServer = isForeign(container) && inputs.length + outputs.length === 0;
+      if (isLeftToServer) return;
+      if (inputs.length === 0) complain(["contract", "inputs"], "expected at least one");
+      if (outputs.length === 0) complain(["contract", "outputs"], "expected at least one");
+    }),
+  );
 
 function entries<V>(
   record: z.ZodRecord<z.ZodString, z.ZodType<V>>,

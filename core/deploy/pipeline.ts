@@ -5,8 +5,12 @@ import type { ServedVersion } from "../query/served-version.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { Deployment, DeploymentStep, Version } from "../types.ts";
+import { needsRuntime } from "../replicas/source.ts";
 import { unlessAborted } from "../wait.ts";
+import { hasContract } from "./deployer.ts";
+import { describeVersion, isDescribed } from "./describe.ts";
 import { runGate } from "./gate.ts";
+import { connectsByItself } from "./container-kind.ts";
 import type { Journal, Remark } from "./journal.ts";
 import type { Plan } from "./plan.ts";
 import { prepareWithin } from "./prepare.ts";
@@ -34,7 +38,7 @@ export interface PipelineParts {
 /** Runs one plan. */
 export class Pipeline {
   readonly #parts: PipelineParts;
-  readonly #plan: Plan;
+  #plan: Plan;
   readonly #undo: (() => Promise<void>)[] = [];
   #step: DeploymentStep = "receive";
 
@@ -52,7 +56,7 @@ export class Pipeline {
   async run(deployment: Deployment): Promise<Exclude<Deployment["result"], undefined>> {
     await this.#check(deployment);
     if (this.#plan.kind === "unchanged") return "unchanged";
-    const served = await (this.#plan.kind === "settings" ? this.#changeSettings() : this.#rollOut());
+    const served = await this.#makeReady(this.#plan.kind);
     await this.#switch(deployment);
     await this.#afterSwitch(served);
     return "deployed";
@@ -100,11 +104,33 @@ export class Pipeline {
     });
   }
 
+  #makeReady(kind: Exclude<Plan["kind"], "unchanged">): Promise<ServedVersion | undefined> {
+    if (kind === "settings") return this.#changeSettings();
+    return kind === "registration" ? this.#register() : this.#rollOut();
+  }
+
+  /** With no replicas yet, or with those that came before: its containers connect by themselves. */
+  async #register(): Promise<ServedVersion> {
+    const { serving } = this.#parts;
+    const { version, bundle } = this.#plan;
+    const { model } = version;
+    const running = serving.find(model, version.version);
+    const count = replicas(running?.readyCount ?? 0);
+    await this.#say({
+      step: "start",
+      message: `its containers come by themselves, as of now ${count}; nothing is started or tried here`,
+    });
+    if (running !== undefined) return running;
+    const served = serving.open(version, bundle, "");
+    this.#undo.push(() => serving.close(model, version.version, 0));
+    return served;
+  }
+
   /** All replicas are ready before the switch, so that capacity never dips; for that while both versions run. */
   async #rollOut(): Promise<ServedVersion> {
     const { version } = this.#plan;
     const served = await this.#open();
-    await this.#startFirst(served);
+    if (served.readyCount === 0) await this.#startFirst(served);
     const { signal } = this.#parts;
     await runGate({ served, settings: version.settings, signal, say: (remark) => this.#say(remark) });
     await this.#scale(served);
@@ -162,8 +188,26 @@ export class Pipeline {
     });
     if (running !== undefined)
       await serving.close(version.model, version.version, version.settings.batchTimeoutMs);
+    if (!isDescribed(version.manifest)) return this.#openForeign(image);
     const served = serving.open(version, bundle, image);
     this.#undo.push(() => serving.close(version.model, version.version, 0));
+    return served;
+  }
+
+  /** What a server that is not ours speaks, and often its contract, is only known once one runs: it becomes the first replica. */
+  async #openForeign(image: string): Promise<ServedVersion> {
+    const { serving } = this.#parts;
+    const { bundle } = this.#plan;
+    await this.#sayStart();
+    const startedAt = performance.now();
+    const found = await describeVersion(this.#parts, this.#plan, image);
+    const version = { ...this.#plan.version, manifest: found.manifest };
+    this.#plan = { ...this.#plan, version, publication: { ...this.#plan.publication, version } };
+    const served = serving.open(version, bundle, image);
+    this.#undo.push(() => serving.close(version.model, version.version, 0));
+    await unlessAborted(served.adopt(found.running), this.#parts.signal);
+    await this.#sayReady(found.running.id, startedAt);
+    for (const message of found.notes) await this.#say({ step: "ready", message });
     return served;
   }
 
@@ -183,19 +227,28 @@ export class Pipeline {
   }
 
   async #startFirst(served: ServedVersion): Promise<void> {
-    if (served.readyCount > 0) return;
-    const { readyTimeoutMs } = this.#plan.version.settings;
-    await this.#say({
-      step: "start",
-      message: `starting a replica, which has ${readyTimeoutMs} ms to become ready`,
-    });
+    await this.#sayStart();
     const startedAt = performance.now();
     const replica = await served.startReplica(this.#parts.signal);
+    await this.#sayReady(replica.id, startedAt);
+  }
+
+  async #sayStart(): Promise<void> {
+    const { settings, manifest } = this.#plan.version;
+    const what = needsRuntime(manifest) ? "starting a replica" : "asking the server";
+    await this.#say({
+      step: "start",
+      message: `${what}, which has ${settings.readyTimeoutMs} ms to become ready`,
+    });
+  }
+
+  async #sayReady(replica: string, startedAt: number): Promise<void> {
     const tookMs = Math.round(performance.now() - startedAt);
+    const whose = hasContract(this.#plan.bundle.manifest) ? "of its bundle" : "that it declares";
     await this.#say({
       step: "ready",
-      message: `replica ${replica.id} is ready after ${tookMs} ms, with the contract of its bundle`,
-      details: { replica: replica.id, tookMs },
+      message: `replica ${replica} is ready after ${tookMs} ms, with the contract ${whose}`,
+      details: { replica, tookMs },
     });
   }
 
@@ -249,7 +302,16 @@ export class Pipeline {
       step: "switch",
       message: `version ${version.version} serves model ${model}${callers}`,
     });
-    const count = this.#parts.registry.version(model, version.version).desiredReplicas;
+    if (!connectsByItself(version.manifest)) await this.#settleReplicas(served);
+    const retired = this.#retired();
+    if (retired !== undefined && !connectsByItself(retired.manifest)) await this.#drain(retired);
+    await this.#tell({ step: "done", message: `model ${model} version ${version.version} is deployed` });
+  }
+
+  /** As many as the version has by now: it may have been scaled during the deployment. */
+  async #settleReplicas(served: ServedVersion | undefined): Promise<void> {
+    const { model, version } = this.#plan.version;
+    const count = this.#parts.registry.version(model, version).desiredReplicas;
     const running = served?.replicas().length ?? count;
     if (served !== undefined && running !== count) {
       const how = running > count ? "stopping replicas down" : "starting replicas up";
@@ -260,9 +322,6 @@ export class Pipeline {
       const message = `model ${model} is scaled to 0 replicas: queries get no prediction until it is scaled up`;
       await this.#tell({ step: "scale", level: "warning", message });
     }
-    const retired = this.#retired();
-    if (retired !== undefined) await this.#drain(retired);
-    await this.#tell({ step: "done", message: `model ${model} version ${version.version} is deployed` });
   }
 
   async #drain({ model, version, settings }: Version): Promise<void> {

@@ -6,7 +6,8 @@ import type { Registry } from "../registry/registry.ts";
 import type { Publication } from "../registry/rules.ts";
 import type { Application, BundleFolder, DeploymentRequest, Version } from "../types.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
-import { checkRuns } from "./container-kind.ts";
+import { checkRuns, connectsByItself } from "./container-kind.ts";
+import { hasContract } from "./deployer.ts";
 import { decodeExamples } from "./gate.ts";
 import {
   changedRunSettings,
@@ -25,9 +26,10 @@ export interface PlanParts {
 export interface Plan {
   /**
    * rollout: replicas of the version are started, pass the gate and take over. settings: the version is current and
-   * runs; only its application, replica count or examples change. unchanged: there is nothing to do.
+   * runs; only its application, replica count or examples change. registration: it takes over as it is, since its
+   * containers come by themselves. unchanged: there is nothing to do.
    */
-  readonly kind: "rollout" | "settings" | "unchanged";
+  readonly kind: "rollout" | "settings" | "registration" | "unchanged";
   readonly bundle: BundleFolder;
   /** The record as it will be, but for a replica count that it keeps: that one counts as it is at the switch. */
   readonly version: Version;
@@ -50,9 +52,10 @@ export interface Plan {
  * @throws UnsupportedModelError, VersionExistsError, InUseError, InvalidRequestError, InvalidOptionsError,
  * InvalidInputError (of an example)
  */
-export function planDeployment(parts: PlanParts, request: DeploymentRequest, bundle: BundleFolder): Plan {
+export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundle: BundleFolder): Plan {
   const { registry } = parts;
   checkRuns(parts.runtime, bundle.manifest);
+  const request = { ...asked, ...replicasOf(asked, bundle) };
   const existing = registry.findVersion(request.name, request.version);
   const former = currentVersion(registry, request.name);
   const application = requestedApplication(request, bundle.manifest.inputType);
@@ -61,15 +64,23 @@ export function planDeployment(parts: PlanParts, request: DeploymentRequest, bun
     version,
     application,
     isKnownApplication: application !== undefined && registry.findApplication(application.name) !== undefined,
-    keepsReplicas: request.replicas === undefined,
+    keepsReplicas: request.replicas === undefined && !comesOrCame(version, former),
     retire: former !== undefined && former.version !== version.version,
   };
   // What the switch would refuse is refused now, before anything is started.
   registry.checkPublish(publication);
-  decodeExamples(bundle.manifest, version.settings.examples);
+  if (hasContract(version.manifest)) decodeExamples(version.manifest, version.settings.examples);
   const prepareTimeoutMs = request.prepareTimeoutMs ?? DEFAULT_PREPARE_TIMEOUT_MS;
   const plan = { bundle, version, existing, former, application, publication, prepareTimeoutMs };
   return { kind: kindOf(parts, plan), ...plan };
+}
+
+/** Of servers that run elsewhere there is one replica each, unless the request names another count. */
+function replicasOf(
+  { replicas }: DeploymentRequest,
+  { manifest: { container } }: BundleFolder,
+): Pick<DeploymentRequest, "replicas"> {
+  return replicas === undefined && container?.kind === "url" ? { replicas: container.urls.length } : {};
 }
 
 function currentVersion(registry: Registry, name: string): Version | undefined {
@@ -82,21 +93,38 @@ function recordOf(
   bundle: BundleFolder,
   { existing, former }: Pick<Plan, "existing" | "former">,
 ): Version {
-  const replicas = request.replicas ?? former?.desiredReplicas ?? DEFAULT_SETTINGS.replicas;
+  const replicas = countOf(request, bundle, { existing, former });
   return {
     model: request.name,
     version: request.version,
     bundle: bundle.hash,
-    manifest: bundle.manifest,
+    // What was learned of a foreign server at its first deployment stays with the version.
+    manifest: existing?.bundle === bundle.hash ? existing.manifest : bundle.manifest,
     settings: resolveSettings(request, existing?.settings ?? DEFAULT_SETTINGS, replicas),
     desiredReplicas: replicas,
     createdAt: existing?.createdAt ?? new Date().toISOString(),
   };
 }
 
+/** One of the two has containers that come by themselves: the other's count says nothing of it. */
+function comesOrCame(version: Version, former: Version | undefined): boolean {
+  return connectsByItself(version.manifest) || (former !== undefined && connectsByItself(former.manifest));
+}
+
+function countOf(
+  request: DeploymentRequest,
+  { manifest }: BundleFolder,
+  { existing, former }: Pick<Plan, "existing" | "former">,
+): number {
+  if (connectsByItself(manifest)) return 0;
+  const base =
+    former !== undefined && connectsByItself(former.manifest) ? undefined : former?.desiredReplicas;
+  return request.replicas ?? base ?? existing?.settings.replicas ?? DEFAULT_SETTINGS.replicas;
+}
+
 function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Plan["kind"] {
   const { version, existing, former, application } = plan;
-  if (existing === undefined || former?.version !== existing.version) return "rollout";
+  if (existing === undefined || former?.version !== existing.version) return arrival(version);
   const readyCount = serving.find(version.model, version.version)?.readyCount ?? 0;
   const shouldRun = existing.desiredReplicas > 0 || version.desiredReplicas > 0;
   if (readyCount === 0 && shouldRun) return "rollout";
@@ -104,6 +132,10 @@ function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Pla
   const asItRuns = { ...existing, settings: { ...existing.settings, replicas: existing.desiredReplicas } };
   const isSame = application === undefined || isSetUp(registry, application, version.model);
   return isSame && isDeepStrictEqual(version, asItRuns) ? "unchanged" : "settings";
+}
+
+function arrival({ manifest }: Version): Plan["kind"] {
+  return connectsByItself(manifest) ? "registration" : "rollout";
 }
 
 function isSetUp(registry: Registry, application: Application, model: string): boolean {

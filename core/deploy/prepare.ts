@@ -2,6 +2,7 @@
 import { ImageBuildError, PackageInstallError } from "../errors.ts";
 import type { PrepareOptions, Runtime } from "../runtimes/runtime.ts";
 import type { BundleFolder, Version } from "../types.ts";
+import { needsRuntime } from "../replicas/source.ts";
 import { unlessAborted } from "../wait.ts";
 
 export interface PrepareWithin extends PrepareOptions {
@@ -14,6 +15,7 @@ export async function prepareWithin(
   { version, bundle }: { readonly version: Version; readonly bundle: BundleFolder },
   { report, signal, timeoutMs }: PrepareWithin,
 ): Promise<string> {
+  if (!needsRuntime(bundle.manifest)) return "elsewhere";
   const limit = new AbortController();
   const [Failure, instead] =
     runtime.abilities.isolation === "container"

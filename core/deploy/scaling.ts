@@ -5,6 +5,7 @@ import type { ServedVersion } from "../query/served-version.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Version } from "../types.ts";
 import { unlessAborted } from "../wait.ts";
+import { connectsByItself } from "./container-kind.ts";
 import type { ModelLocks, Work } from "./model-locks.ts";
 import { replicasSchema } from "./options.ts";
 import type { Reopening } from "./reopening.ts";
@@ -33,7 +34,9 @@ export class Scaling {
       });
     }
     const { reopening, serving } = this.#parts;
-    await reopening.take(this.#find(model, wanted));
+    const found = this.#find(model, wanted);
+    refuseOwnWill(found);
+    await reopening.take(found);
     // Again, since another version may have become the current one.
     const version = this.#find(model, wanted);
     const served = serving.find(model, version.version);
@@ -101,6 +104,15 @@ export class Scaling {
   #isIdle({ model, version }: Version, replicas: number): boolean {
     return replicas === 0 && this.#parts.registry.model(model).currentVersion !== version;
   }
+}
+
+/** @throws InvalidOptionsError for a version whose containers nobody here starts */
+function refuseOwnWill({ model, version, manifest }: Version): void {
+  if (!connectsByItself(manifest)) return;
+  throw new InvalidOptionsError(
+    `model ${model} version ${version} cannot be scaled: its containers are Clipper's and come by themselves; start or stop those`,
+    { details: { field: "replicas", model, version } },
+  );
 }
 
 function wishOf({ version, bundle }: Version): Omit<Work, "isSwitching"> {

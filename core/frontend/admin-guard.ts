@@ -43,7 +43,12 @@ function localOnly(request: IncomingMessage): void {
       { details: { header: "host", value: host } },
     );
   }
-  const { origin } = request.headers;
+  refuseOtherPages(request);
+}
+
+/** Refuses what a web page of another origin sends; programs send no Origin. */
+export function refuseOtherPages(request: IncomingMessage): void {
+  const { origin, host = "" } = request.headers;
   if (origin !== undefined && !isSameHost(origin, host)) {
     throw new InvalidRequestError(
       `Origin ${JSON.stringify(origin)} is not this server; without a token the management API does not answer to other web pages`,

@@ -26,6 +26,8 @@ interface Connection {
 export class Connections {
   readonly #connections = new WeakMap<Duplex, Connection>();
   readonly #open = new Set<Socket>();
+  /** Connections of plain requests on which an answer is due. */
+  readonly #plainDue = new Set<Socket>();
   #isClosing = false;
 
   opened(socket: Socket): void {
@@ -37,8 +39,23 @@ export class Connections {
   close(): void {
     this.#isClosing = true;
     for (const socket of this.#open) {
-      if ((this.#connections.get(socket)?.due ?? 0) === 0) socket.destroySoon();
+      const isDue = (this.#connections.get(socket)?.due ?? 0) > 0 || this.#plainDue.has(socket);
+      if (!isDue) socket.destroySoon();
     }
+  }
+
+  /** Cuts them all, whatever is due. */
+  cut(): void {
+    for (const socket of this.#open) socket.destroy();
+  }
+
+  /** An answer is due on a connection that node:http knows nothing of. */
+  beginPlain(socket: Socket): void {
+    this.#plainDue.add(socket);
+  }
+
+  endPlain(socket: Socket): void {
+    if (this.#plainDue.delete(socket) && this.#isClosing) socket.destroySoon();
   }
 
   /** An answer is due on this connection. */

@@ -11,12 +11,16 @@ import {
 } from "../errors.ts";
 import type { Metrics } from "../metrics.ts";
 import type { Router, Target } from "../query/router.ts";
+import { ClipperMetrics } from "./clipper/metrics.ts";
 
 export type QueryRoutes = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface QueryRouteParts {
   readonly router: Router;
   readonly metrics: Metrics;
+  /** When the server began to count, `performance.now()` ms. */
+  readonly startedAt: number;
+  readonly speaksClipper: boolean;
   readonly adminUrl: () => string | undefined;
   readonly isReady: () => boolean;
   /** The path takes predictions, by POST only. */
@@ -31,16 +35,12 @@ export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
   app.disable("x-powered-by");
   app.disable("etag");
   mountHealth(app, parts);
+  mountMetrics(app, parts);
   app.get("/", (_request, response) => {
     response.json(index(parts));
   });
   app.get("/:application", (request, response) => {
     response.json(describe(parts.router.resolve(request.params.application)));
-  });
-  app.post("/:application/update", (request) => {
-    throw new RouteNotFoundError(
-      `${request.path}: feedback is not taken yet; predictions go to POST /${request.params.application}/predict`,
-    );
   });
   app.use((request: Request, response: Response) => {
     throw unknown(request, response, parts);
@@ -58,7 +58,8 @@ export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
   return app;
 }
 
-function mountHealth(app: Express, { metrics, isReady }: QueryRouteParts): void {
+function mountHealth(app: Express, parts: QueryRouteParts): void {
+  const { isReady } = parts;
   app.get("/health/live", (_request, response) => {
     response.json({ live: true });
   });
@@ -66,9 +67,31 @@ function mountHealth(app: Express, { metrics, isReady }: QueryRouteParts): void 
     const ready = isReady();
     response.status(ready ? 200 : 503).json({ ready });
   });
-  app.get("/metrics", async (_request, response) => {
-    response.type(metrics.contentType).send(await metrics.text());
-  });
+}
+
+/** Prometheus text, or Clipper's JSON for who asks for it, or takes anything from a server that speaks Clipper. */
+function mountMetrics(app: Express, parts: QueryRouteParts): void {
+  const { metrics, router, startedAt, speaksClipper } = parts;
+  const clipper = new ClipperMetrics(metrics, startedAt);
+  const send = async (request: Request, response: Response): Promise<void> => {
+    if (wantsClipper(request, speaksClipper)) {
+      const applications = router.applications().map(({ name }) => name);
+      response.type("application/json").send(clipper.text(applications, performance.now()));
+    } else {
+      response.type(metrics.contentType).send(await metrics.text());
+    }
+  };
+  app.get("/metrics", (request, response) => send(request, response));
+  // Clipper's Python library calls it at the address of its Prometheus, which our labels say is this one.
+  if (speaksClipper) app.post("/-/reload", (_request, response) => void response.status(200).end());
+}
+
+function wantsClipper(request: Request, isDefault: boolean): boolean {
+  const { format } = request.query;
+  if (format !== undefined) return format === "clipper";
+  const text = ["text/plain", "application/openmetrics-text"];
+  const order = isDefault ? ["application/json", ...text] : [...text, "application/json"];
+  return request.accepts(order) === "application/json";
 }
 
 function isBadPath(error: unknown): boolean {

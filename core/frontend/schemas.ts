@@ -130,6 +130,7 @@ export const applicationSchema: z.ZodType<Application> = z.strictObject({
   inputType,
   latencyObjectiveMs: latencyObjectiveMs.exactOptional(),
   defaultOutput: jsonValue.exactOptional(),
+  defaultOutputText: z.string().exactOptional(),
   cache: cache.exactOptional(),
 });
 

@@ -1,5 +1,5 @@
-// The query server: takes predictions straight from node:http and leaves every other path to express, which would cost a
-// prediction 4 to 8 times its CPU.
+// The query server: takes predictions before node:http or straight from it, and leaves every other path to express, which
+// would cost a prediction 4 to 8 times its CPU.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, Server as NetServer } from "node:net";
 import type { ServerConfig } from "../config.ts";
@@ -18,14 +18,19 @@ import type { Router } from "../query/router.ts";
 import { checkHeaders, readBody } from "./body.ts";
 import { Connections, LINGER_MS } from "./connections.ts";
 import { clipperDialect } from "./dialects/clipper.ts";
+import { clipperUpdateDialect } from "./dialects/clipper-update.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
+import { PlainRequests } from "./plain-requests.ts";
 import type { QueryRoutes } from "./query-routes.ts";
 
 export interface QueryServerParts {
   readonly predictor: Predictor;
   readonly router: Router;
   readonly metrics: Metrics;
-  readonly config: Pick<ServerConfig, "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs">;
+  readonly config: Pick<
+    ServerConfig,
+    "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs" | "clipper"
+  >;
   readonly log: Log;
   /** Base URL of the management API, for the index page. */
   readonly adminUrl?: () => string | undefined;
@@ -55,15 +60,21 @@ export class QueryServer {
   readonly #server: Server;
   readonly #dialects: readonly [Dialect, ...Dialect[]];
   readonly #connections = new Connections();
+  readonly #startedAt = performance.now();
   #routes: Promise<QueryRoutes> | undefined;
   #isClosing = false;
   #closed: Promise<void> | undefined;
-  #watch: NodeJS.Timeout | undefined;
+  readonly #plain: PlainRequests;
+  #watches: readonly NodeJS.Timeout[] = [];
 
   constructor(parts: QueryServerParts) {
     const { predictor, config } = parts;
     this.#parts = parts;
-    this.#dialects = [clipperDialect({ predictor, maxInputs: config.maxInputs })];
+    const form = config.clipper === undefined ? "windjammer" : "clipper";
+    this.#dialects = [
+      clipperDialect({ predictor, maxInputs: config.maxInputs, form }),
+      clipperUpdateDialect({ predictor }),
+    ];
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: config.requestTimeoutMs,
@@ -73,7 +84,7 @@ export class QueryServer {
       // Node would refuse a request without Host in a shape that is not ours, and nothing here reads it.
       requireHostHeader: false,
     });
-    this.#server.on("connection", (socket) => this.#connections.opened(socket));
+    this.#plain = this.#readPlain();
     this.#server.on("request", (request, response) => this.#handle(request, response));
     this.#server.on("checkContinue", (request, response) => this.#handleExpecting(request, response));
     this.#server.on("clientError", (error, socket) => this.#connections.failed(error, socket));
@@ -82,14 +93,15 @@ export class QueryServer {
 
   /** Starts to listen; resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
   listen(): Promise<string> {
-    const { host, port } = this.#parts.config;
+    const { config } = this.#parts;
+    const { host, port } = config;
     return new Promise((resolve, reject) => {
       const refuse = (error: Error): void => reject(listenError(error, host, port));
       this.#server.once("error", refuse);
       this.#server.listen({ host, port, backlog: BACKLOG }, () => {
         this.#server.off("error", refuse);
         this.#server.on("error", (error) => this.#parts.log.error({ err: error }, "query server failed"));
-        this.#watch = this.#connections.watch(this.#parts.config.requestTimeoutMs);
+        this.#watches = [this.#connections.watch(config.requestTimeoutMs), this.#plain.watch()];
         resolve(urlOf(host, this.#server.address() as AddressInfo));
       });
     });
@@ -106,16 +118,41 @@ export class QueryServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    const cut = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    const cut = setTimeout(() => this.#connections.cut(), graceMs);
     await new Promise<void>((resolve) => {
       // Not http's own close(): it takes a connection for idle, and cuts it, while its client still reads a reply.
       NetServer.prototype.close.call(this.#server, () => resolve());
       this.#connections.close();
     });
     clearTimeout(cut);
-    clearInterval(this.#watch);
+    for (const watch of this.#watches) clearInterval(watch);
     // Stops Node's timer that looks for late requests.
     this.#server.close();
+  }
+
+  /** Plain requests are read before node:http sees them; what is anything else goes on to its own listeners. */
+  #readPlain(): PlainRequests {
+    const server = this.#server;
+    const ofNode = server.listeners("connection");
+    server.removeAllListeners("connection");
+    const { maxBodyBytes, requestTimeoutMs } = this.#parts.config;
+    const plain = new PlainRequests({
+      dialects: this.#dialects.filter((dialect) => dialect.isPlain === true),
+      connections: this.#connections,
+      maxBodyBytes,
+      requestTimeoutMs,
+      keepAliveMs: KEEP_ALIVE_MS,
+      isClosing: () => this.#isClosing,
+      onError: (error) => this.#known(error),
+      handOver: (socket) => {
+        for (const listener of ofNode) listener.call(server, socket);
+      },
+    });
+    server.on("connection", (socket) => {
+      this.#connections.opened(socket);
+      plain.take(socket);
+    });
+    return plain;
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
@@ -220,11 +257,13 @@ export class QueryServer {
 
   /** Loaded by the first request that is no prediction. */
   async #loadRoutes(): Promise<QueryRoutes> {
-    const { router, metrics, adminUrl, isReady } = this.#parts;
+    const { router, metrics, adminUrl, isReady, config } = this.#parts;
     const { queryRoutes } = await import("./query-routes.ts");
     return queryRoutes({
       router,
       metrics,
+      startedAt: this.#startedAt,
+      speaksClipper: config.clipper !== undefined,
       adminUrl: () => adminUrl?.(),
       isReady: () => !this.#isClosing && (isReady?.() ?? true),
       isPrediction: (path) => this.#dialects.some((dialect) => dialect.match(path) !== undefined),

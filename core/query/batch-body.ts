@@ -1,11 +1,13 @@
 // The body of one batch: rows into one Open Inference Protocol request, and its reply back into outputs.
 import {
   ERROR_TENSOR,
+  isForeign,
   PATHS,
   type Contract,
   type ContentType,
   type Datatype,
   type ItemError,
+  type Manifest,
   type TensorSpec,
 } from "../../containers/protocol.ts";
 import {
@@ -26,6 +28,7 @@ import {
   type WindjammerError,
 } from "../errors.ts";
 import type { InferReply } from "../replicas/transport.ts";
+import { jsonBody, packOutput, parseReply, refusalReason } from "./json-body.ts";
 import { BatchOutputs, type Row } from "./query.ts";
 
 /** Headers kept per version; one stands for one shape and batch size, so real traffic needs few. */
@@ -38,7 +41,8 @@ const RAGGED: Partial<Record<Datatype, ContentType>> = { INT32: "int32", FP32: "
 
 export interface BatchBody {
   readonly body: Uint8Array;
-  readonly headerLength: number;
+  /** undefined: all JSON. */
+  readonly headerLength: number | undefined;
 }
 
 type RowErrors = readonly (WindjammerError | undefined)[] | undefined;
@@ -56,16 +60,27 @@ export type BatchReply =
 export class BatchCodec {
   readonly path: string;
   readonly #contract: Contract;
+  /** The server takes JSON only. */
+  readonly #isJson: boolean;
+  /** Its answers may hold 64-bit integers. */
+  readonly #isExact: boolean;
   readonly #hasRaggedInput: boolean;
   readonly #label: string;
   readonly #requestHeaders = new Map<string, Uint8Array>();
   readonly #replyHeaders = new Map<string, readonly TensorHeader[]>();
 
-  constructor(contract: Contract, model: string, version: string) {
+  constructor(
+    { contract, container }: Pick<Manifest, "contract" | "container">,
+    model: string,
+    version: string,
+  ) {
+    const foreign = isForeign(container) ? container : undefined;
     this.#contract = contract;
+    this.#isJson = foreign?.tensors === "json";
+    this.#isExact = contract.outputs.some(({ datatype }) => datatype === "INT64" || datatype === "UINT64");
     this.#hasRaggedInput = contract.inputs.some((input) => input.isRagged === true);
     this.#label = `model ${model} version ${version}`;
-    this.path = PATHS.infer(model);
+    this.path = PATHS.infer(foreign?.modelName ?? model);
   }
 
   /** One request for `rows`, which share a key. */
@@ -74,8 +89,9 @@ export class BatchCodec {
     if (first === undefined) throw new RangeError("a batch has at least one row");
     const isRagged = this.#hasRaggedInput && rows.some((row) => !hasEqualShapes(row, first));
     const isFixedSize = !isRagged && this.#contract.inputs.every((input) => input.datatype !== "BYTES");
-    if (isFixedSize) return this.#encodeFixed(rows, first);
-    return encodeWhole(this.#contract.inputs.map((input, index) => this.#tensor(input, index, rows)));
+    if (isFixedSize && !this.#isJson) return this.#encodeFixed(rows, first);
+    const tensors = this.#contract.inputs.map((input, index) => this.#tensor(input, index, rows));
+    return this.#isJson ? { body: jsonBody(tensors), headerLength: undefined } : encodeWhole(tensors);
   }
 
   /** Rows are written straight behind a header that is kept per shape and batch size. */
@@ -185,23 +201,30 @@ export class BatchCodec {
   }
 
   #replyTensors(reply: InferReply): readonly Tensor[] {
-    if (reply.headerLength === undefined || reply.headerLength > reply.body.byteLength) {
-      throw new TensorFormatError("it has no binary tensors");
-    }
-    const text = Buffer.from(reply.body.buffer, reply.body.byteOffset, reply.headerLength).toString("latin1");
+    const { headerLength } = reply;
+    if (headerLength === undefined) return this.#jsonTensors(reply.body);
+    if (headerLength > reply.body.byteLength) throw new TensorFormatError("its JSON is cut off");
+    const text = Buffer.from(reply.body.buffer, reply.body.byteOffset, headerLength).toString("latin1");
     let headers = this.#replyHeaders.get(text);
     if (headers === undefined) {
-      headers = parseReplyHeader(Buffer.from(text, "latin1").toString("utf8"));
+      headers = headersOf(this.#parse(Buffer.from(text, "latin1").toString("utf8")));
       if (text.length <= MAX_KEPT_HEADER_BYTES) keep(this.#replyHeaders, text, headers);
     }
-    const slices = sliceBinary(headers, reply.body, reply.headerLength);
+    const slices = sliceBinary(headers, reply.body, headerLength);
     return headers.flatMap((header): Tensor[] => {
-      const data = slices.get(header.name);
-      if (data === undefined) return [];
-      const contentType = header.parameters?.["content_type"];
-      const { name, datatype, shape } = header;
-      return [{ name, datatype, shape, data, ...(typeof contentType === "string" ? { contentType } : {}) }];
+      const data = slices.get(header.name) ?? (header.data === undefined ? undefined : packOutput(header));
+      return data === undefined ? [] : [tensorOf(header, data)];
     });
+  }
+
+  /** Of a server that speaks JSON, or that answered in it though it was asked for binary tensors. */
+  #jsonTensors(body: Uint8Array): readonly Tensor[] {
+    const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
+    return headersOf(this.#parse(text)).map((header) => tensorOf(header, packOutput(header)));
+  }
+
+  #parse(text: string): unknown {
+    return parseReply(text, this.#isExact && text.includes('"data"'));
   }
 
   #output(spec: TensorSpec, tensors: readonly Tensor[], count: number): Tensor {
@@ -219,10 +242,7 @@ export class BatchCodec {
     }
     this.#counted(spec, tensor, count);
     const row = this.#contract.isBatched ? tensor.shape.slice(1) : tensor.shape;
-    if (
-      row.length !== spec.shape.length ||
-      row.some((size, axis) => spec.shape[axis] !== -1 && spec.shape[axis] !== size)
-    ) {
+    if (spec.hasUnknownShape !== true && !isOfShape(row, spec.shape)) {
       throw new InvalidModelOutputError(
         `${this.#label}: output ${spec.name} should have rows of shape [${spec.shape.join(",")}], but has [${row.join(",")}]`,
       );
@@ -250,14 +270,7 @@ export class BatchCodec {
 
   #refusal(reply: InferReply): WindjammerError {
     const text = Buffer.from(reply.body).toString("utf8").slice(0, 2000);
-    let reason = text;
-    try {
-      const parsed: unknown = JSON.parse(text);
-      if (typeof parsed === "object" && parsed !== null && "error" in parsed) reason = String(parsed.error);
-    } catch {
-      // A foreign server may answer with plain text; it is the reason as it stands.
-    }
-    const message = `${this.#label} failed with status ${reply.statusCode}: ${reason || "no reason given"}`;
+    const message = `${this.#label} failed with status ${reply.statusCode}: ${refusalReason(text) || "no reason given"}`;
     return reply.statusCode === 504 ? new DeadlineExceededError(message) : new ModelError(message);
   }
 }
@@ -273,8 +286,12 @@ function encodeWhole(tensors: readonly Tensor[]): BatchBody {
   };
 }
 
-function parseReplyHeader(text: string): readonly TensorHeader[] {
-  const parsed: unknown = JSON.parse(text);
+function tensorOf({ name, datatype, shape, parameters }: TensorHeader, data: Uint8Array): Tensor {
+  const contentType = parameters?.["content_type"];
+  return { name, datatype, shape, data, ...(typeof contentType === "string" ? { contentType } : {}) };
+}
+
+function headersOf(parsed: unknown): readonly TensorHeader[] {
   const outputs =
     typeof parsed === "object" && parsed !== null && "outputs" in parsed ? parsed.outputs : undefined;
   if (!Array.isArray(outputs) || !outputs.every(isTensorHeader))
@@ -312,4 +329,8 @@ function keep<V>(map: Map<string, V>, key: string, value: V): void {
     if (oldest !== undefined) map.delete(oldest);
   }
   map.set(key, value);
+}
+
+function isOfShape(row: readonly number[], shape: readonly number[]): boolean {
+  return row.length === shape.length && row.every((size, axis) => shape[axis] === -1 || shape[axis] === size);
 }

@@ -13,6 +13,7 @@ import {
   toWindjammerError,
   WindjammerError,
 } from "../errors.ts";
+import { keptDefaultText } from "./default-output.ts";
 import type { DefaultReason, Outcome, Query, Row, Settlement } from "./query.ts";
 import type { Router, Served, Target } from "./router.ts";
 
@@ -37,6 +38,13 @@ const DEFAULT_RULES: readonly DefaultRule[] = [
   { errorClass: ReplicaLostError, reason: "replica-lost" },
   { errorClass: ReplicaHungError, reason: "replica-lost" },
 ];
+
+/** What Clipper says of a default output, alone; reasons that it does not know have none. */
+export const CLIPPER_EXPLANATIONS: ReadonlyMap<DefaultReason, string> = new Map(
+  DEFAULT_RULES.flatMap(({ reason, clipperText }) =>
+    clipperText === undefined ? [] : [[reason, clipperText] as const],
+  ),
+);
 
 /** The queries of one request. */
 export interface PredictRequest {
@@ -239,7 +247,7 @@ function errorOutcome(error: WindjammerError, target: Target, served: Served | u
   ];
   return {
     kind: "default",
-    output: JSON.stringify(defaultOutput),
+    output: keptDefaultText(target.application) ?? JSON.stringify(defaultOutput),
     reason: rule.reason,
     explanation: parts.filter((part) => part !== undefined).join("; "),
   };

@@ -2,6 +2,7 @@
 import { ShuttingDownError } from "../errors.ts";
 import { ReplicaPool } from "../replicas/pool.ts";
 import type { ReplicaParts } from "../replicas/slot.ts";
+import type { ReplicaTransport } from "../replicas/transport.ts";
 import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
 import { batchingPolicy } from "./batching/index.ts";
@@ -35,7 +36,7 @@ export class ServedVersion {
       version,
       pool: this.#pool,
       policy: this.#policy,
-      codec: new BatchCodec(contract, version.model, version.version),
+      codec: new BatchCodec(version.manifest, version.model, version.version),
       metrics,
       maxLength: parts.maxQueueLength,
     });
@@ -79,6 +80,11 @@ export class ServedVersion {
   /** Takes over a container that an earlier frontend started. @throws ReplicaStartError, ContractMismatchError; it is being replaced then */
   adopt(running: RunningReplica): Promise<void> {
     return this.#pool.adopt(running);
+  }
+
+  /** Takes in a replica that came by itself, until it ends; nothing replaces it. */
+  join(running: RunningReplica, transport: ReplicaTransport): void {
+    this.#pool.join(running, transport);
   }
 
   /** Resolves when `count` replicas are ready. @throws ReplicaStartError; it goes on trying in the background */

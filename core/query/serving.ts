@@ -28,6 +28,11 @@ export class Serving {
     this.#lastId = Math.max(this.#lastId, ...numbers);
   }
 
+  /** A name for a replica, never used before: "digits-1-r3". */
+  nextId({ model, version }: Pick<Version, "model" | "version">): string {
+    return `${model}-${version}-r${++this.#lastId}`;
+  }
+
   /** Opens a version with no replicas yet. */
   open(version: Version, bundle: BundleFolder, image: string): ServedVersion {
     const key = keyOf(version.model, version.version);
@@ -35,7 +40,7 @@ export class Serving {
       throw new WindjammerError(`model ${version.model} version ${version.version} runs already`);
     const { runtime, log, maxQueueLength } = this.#parts;
     const metrics = this.#parts.metrics.version(version.model, version.version);
-    const nextId = (): string => `${version.model}-${version.version}-r${++this.#lastId}`;
+    const nextId = (): string => this.nextId(version);
     const served = new ServedVersion({
       version,
       bundle,

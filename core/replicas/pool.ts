@@ -9,9 +9,12 @@ import {
 } from "../errors.ts";
 import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
+import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
-import type { Replica } from "./replica.ts";
+import { type Replica, troubleOf } from "./replica.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
+import { replicaSource, type ReplicaSource } from "./source.ts";
+import type { ReplicaTransport } from "./transport.ts";
 
 /** A replica that is scaled away gets this long to finish its batch. */
 const SCALE_DOWN_GRACE_MS = 30_000;
@@ -22,8 +25,9 @@ const MAX_ENDED = 8;
 
 export class ReplicaPool {
   readonly #parts: ReplicaParts;
+  readonly #source: ReplicaSource;
   readonly #onChange: () => void;
-  readonly #slots = new Set<Slot>();
+  readonly #slots = new Set<Slot | Guest>();
   #free: Replica[] = [];
   readonly #ended: RunningReplica[] = [];
   #readyCount = 0;
@@ -34,6 +38,7 @@ export class ReplicaPool {
   /** @param onChange a replica became ready, went, or was given up */
   constructor(parts: ReplicaParts, onChange: () => void) {
     this.#parts = parts;
+    this.#source = replicaSource(parts.version.manifest, parts.runtime);
     this.#onChange = onChange;
   }
 
@@ -87,7 +92,7 @@ export class ReplicaPool {
     replica: Replica,
     why: { readonly message: string; readonly isHung: boolean },
   ): Promise<void> {
-    if (!why.isHung && (await isReady(replica.transport))) {
+    if (!why.isHung && (await replica.isReady())) {
       this.release(replica);
       this.#onChange();
       return;
@@ -120,6 +125,19 @@ export class ReplicaPool {
   /** Takes over a container that an earlier frontend started; one that is not fit to serve is replaced. */
   async adopt(running: RunningReplica): Promise<void> {
     await this.#addSlot().open(new AbortController().signal, "retry", running);
+  }
+
+  /** Takes in a replica that came by itself, until it ends. */
+  join(running: RunningReplica, transport: ReplicaTransport): void {
+    const { manifest, model } = this.#parts.version;
+    const guest = new Guest(running, transport, () => isReady(transport, manifest, model));
+    void this.#seeOff(guest);
+    if (this.#isClosed) {
+      void running.stop(0);
+      return;
+    }
+    this.#slots.add(guest);
+    this.#noteReady(guest.replica);
   }
 
   /**
@@ -168,7 +186,11 @@ export class ReplicaPool {
   /** What a query is told while no replica is ready. */
   noReplica(): NoReplicaError {
     const { model, version } = this.#parts.version;
-    const why = this.#trouble ?? "none runs; scale it up, or deploy it again";
+    const remedy =
+      this.#parts.version.manifest.container?.kind === "clipper-rpc"
+        ? "no container of it is connected; start one, and let it connect to the RPC port"
+        : "none runs; scale it up, or deploy it again";
+    const why = this.#trouble ?? remedy;
     return new NoReplicaError(`no replica of ${this.#label} is ready: ${why}`, {
       details: { model, version },
     });
@@ -192,12 +214,8 @@ export class ReplicaPool {
 
   #addSlot(): Slot {
     if (this.#isClosed) throw new ShuttingDownError(`${this.#label} is being stopped`);
-    const slot = new Slot(this.#parts, {
-      ready: (replica) => {
-        this.#free.push(replica);
-        this.#parts.log.info({ replica: replica.id }, "replica ready");
-        this.#changed();
-      },
+    const slot = new Slot(this.#parts, this.#source, {
+      ready: (replica) => this.#noteReady(replica),
       changed: () => this.#changed(),
       trouble: (text) => {
         this.#trouble = text;
@@ -206,6 +224,21 @@ export class ReplicaPool {
     });
     this.#slots.add(slot);
     return slot;
+  }
+
+  async #seeOff(guest: Guest): Promise<void> {
+    const { running } = guest;
+    const exit = await running.exited;
+    guest.withdraw();
+    if (exit.reason !== "stopped" && !guest.isLeaving) this.#trouble = troubleOf(running, exit.message);
+    this.#noteEnd(running, exit);
+    this.#drop(guest);
+  }
+
+  #noteReady(replica: Replica): void {
+    this.#free.push(replica);
+    this.#parts.log.info({ replica: replica.id }, "replica ready");
+    this.#changed();
   }
 
   #changed(): void {
@@ -227,12 +260,12 @@ export class ReplicaPool {
     this.#parts.log.warn({ replica: running.id, exit: exit.message }, "replica ended");
   }
 
-  async #remove(slot: Slot, graceMs: number, why: WindjammerError): Promise<void> {
+  async #remove(slot: Slot | Guest, graceMs: number, why: WindjammerError): Promise<void> {
     await slot.close(graceMs, why);
     this.#drop(slot);
   }
 
-  #drop(slot: Slot): void {
+  #drop(slot: Slot | Guest): void {
     this.#slots.delete(slot);
     this.#changed();
   }

@@ -1,8 +1,9 @@
 // Whether a started container serves: waits until it is ready, and holds its metadata against the contract.
-import { PATHS, type Contract, type TensorSpec } from "../../containers/protocol.ts";
+import { isForeign, PATHS, type Manifest, type TensorSpec } from "../../containers/protocol.ts";
 import { ContractMismatchError, ReplicaStartError } from "../errors.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { ReplicaExit } from "../types.ts";
+import { checkForeignContract, isForeignReady } from "./foreign.ts";
 import type { ReplicaTransport } from "./transport.ts";
 
 /** Probes come this often at first, then less and less. */
@@ -12,26 +13,31 @@ const PROBE_TIMEOUT_MS = 1_000;
 const LOG_LINES = 20;
 
 export interface ReadinessOptions {
-  readonly contract: Contract;
+  readonly manifest: Pick<Manifest, "contract" | "container">;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
 
 /**
- * Resolves when the replica answers `ready` and declares the contract.
+ * Resolves when the replica answers `ready` and declares the contract, with its metadata as JSON text.
  * @throws ReplicaStartError when it ends first or takes too long, ContractMismatchError
  */
 export async function becomeReady(
   running: RunningReplica,
   transport: ReplicaTransport,
   options: ReadinessOptions,
-): Promise<void> {
+): Promise<string> {
+  const { manifest } = options;
   const deadline = Date.now() + options.timeoutMs;
   let exit: ReplicaExit | undefined;
   const exited = running.exited.then((value) => (exit = value));
   for (let pause = FIRST_PROBE_MS; ; pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)) {
-    const metadata = (await isReady(transport)) ? await metadataOf(running, transport) : undefined;
-    if (metadata !== undefined) return compareContract(running, options.contract, metadata);
+    const isUp = await isReady(transport, manifest, running.model);
+    const metadata = isUp ? await metadataOf(transport, modelPath(manifest, running.model)) : undefined;
+    if (metadata !== undefined) {
+      compareContract(running, manifest, metadata);
+      return metadata.text;
+    }
     options.signal.throwIfAborted();
     if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
     if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);
@@ -40,12 +46,23 @@ export async function becomeReady(
   }
 }
 
-export async function isReady(transport: ReplicaTransport): Promise<boolean> {
+/** @param model our name for it */
+export async function isReady(
+  transport: ReplicaTransport,
+  { container }: Pick<Manifest, "container">,
+  model: string,
+): Promise<boolean> {
+  if (isForeign(container)) return isForeignReady(transport, container.modelName ?? model);
   try {
     return (await transport.get(PATHS.ready, PROBE_TIMEOUT_MS)).statusCode === 200;
   } catch {
     return false;
   }
+}
+
+/** Path of the model on its server. */
+function modelPath({ container }: Pick<Manifest, "container">, model: string): string {
+  return PATHS.model(isForeign(container) ? (container.modelName ?? model) : model);
 }
 
 interface Metadata {
@@ -54,12 +71,9 @@ interface Metadata {
 }
 
 /** Undefined when no reply came in time: on a busy machine the next one may. */
-async function metadataOf(
-  running: RunningReplica,
-  transport: ReplicaTransport,
-): Promise<Metadata | undefined> {
+async function metadataOf(transport: ReplicaTransport, path: string): Promise<Metadata | undefined> {
   try {
-    return await transport.get(PATHS.model(running.model), PROBE_TIMEOUT_MS);
+    return await transport.get(path, PROBE_TIMEOUT_MS);
   } catch {
     return undefined;
   }
@@ -75,9 +89,18 @@ function startError(running: RunningReplica, what: string): ReplicaStartError {
   );
 }
 
-function compareContract(running: RunningReplica, contract: Contract, reply: Metadata): void {
+function compareContract(
+  running: RunningReplica,
+  { contract, container }: ReadinessOptions["manifest"],
+  reply: Metadata,
+): void {
   const where = `model ${running.model} version ${running.version}`;
   const details = { replica: running.id, logTail: running.tail(LOG_LINES).map((line) => line.text) };
+  if (isForeign(container)) {
+    const message = checkForeignContract(reply, contract);
+    if (message === undefined) return;
+    throw new ContractMismatchError(`the container of ${where} ${message}`, { details });
+  }
   let declared: { inputs?: unknown; outputs?: unknown };
   try {
     if (reply.statusCode !== 200) throw new Error(`status ${reply.statusCode}: ${reply.text.slice(0, 200)}`);

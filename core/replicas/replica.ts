@@ -5,14 +5,17 @@ import type { InferCall, InferDone, ReplicaTransport } from "./transport.ts";
 export class Replica {
   readonly running: RunningReplica;
   readonly transport: ReplicaTransport;
+  /** Asks it whether it is ready. */
+  readonly isReady: () => Promise<boolean>;
   /** Answered a batch since its start: a crash after that is no start-up failure. */
   hasAnswered = false;
   #isBusy = false;
   #isGone = false;
 
-  constructor(running: RunningReplica, transport: ReplicaTransport) {
+  constructor(running: RunningReplica, transport: ReplicaTransport, isReady: () => Promise<boolean>) {
     this.running = running;
     this.transport = transport;
+    this.isReady = isReady;
   }
 
   get id(): string {

@@ -4,9 +4,11 @@ import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metrics.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
-import { becomeReady } from "./readiness.ts";
+import { inferSocketOf, overInferSocket } from "./infer-socket.ts";
+import { becomeReady, isReady } from "./readiness.ts";
 import { Replica, troubleOf, withLastWords } from "./replica.ts";
-import { httpTransport } from "./transport.ts";
+import type { ReplicaSource } from "./source.ts";
+import { transportTo } from "./transport.ts";
 
 /** Pause before a replacement: doubles with every start in a row that led to nothing. */
 const FIRST_PAUSE_MS = 100;
@@ -42,6 +44,7 @@ export interface SlotListener {
 
 export class Slot {
   readonly #parts: ReplicaParts;
+  readonly #source: ReplicaSource;
   readonly #listener: SlotListener;
   readonly #leaving = new AbortController();
   #state: ReplicaStatus["state"] = "starting";
@@ -57,8 +60,9 @@ export class Slot {
   /** Settles with the next start. */
   #next: PromiseWithResolvers<void> | undefined;
 
-  constructor(parts: ReplicaParts, listener: SlotListener) {
+  constructor(parts: ReplicaParts, source: ReplicaSource, listener: SlotListener) {
     this.#parts = parts;
+    this.#source = source;
     this.#listener = listener;
   }
 
@@ -88,6 +92,7 @@ export class Slot {
    * @throws ReplicaStartError, ContractMismatchError
    */
   async open(signal: AbortSignal, onFailure: "give-up" | "retry", adopted?: RunningReplica): Promise<void> {
+    if (adopted !== undefined) this.#source.adopt?.(adopted);
     const started = this.#start(AbortSignal.any([this.#leaving.signal, signal]), adopted);
     this.#gone = started.then(
       () => this.#supervise(),
@@ -155,7 +160,7 @@ export class Slot {
   }
 
   #launch(): Promise<RunningReplica> {
-    const { version, bundle, image, runtime, nextId } = this.#parts;
+    const { version, bundle, image, nextId } = this.#parts;
     const { limits } = version.settings;
     this.#id = nextId();
     this.#startedAt = new Date().toISOString();
@@ -167,7 +172,7 @@ export class Slot {
       bundle,
       limits,
     };
-    return runtime.start(spec);
+    return this.#source.start(spec);
   }
 
   /** Waits until a container is ready; on failure nothing of it runs. */
@@ -176,10 +181,11 @@ export class Slot {
     this.#id = running.id;
     this.#startedAt = running.startedAt;
     this.#running = running;
-    const transport = httpTransport(running.address);
+    const transport = transportTo(running.address);
+    let metadata: string;
     try {
-      await becomeReady(running, transport, {
-        contract: version.manifest.contract,
+      metadata = await becomeReady(running, transport, {
+        manifest: version.manifest,
         timeoutMs: version.settings.readyTimeoutMs,
         signal,
       });
@@ -191,7 +197,9 @@ export class Slot {
       this.#listener.ended(running, this.#lastExit);
       throw error;
     }
-    this.#replica = new Replica(running, transport);
+    const inferSocket = inferSocketOf(running.address, version.manifest, metadata);
+    const toModel = inferSocket === undefined ? transport : overInferSocket(transport, inferSocket);
+    this.#replica = new Replica(running, toModel, () => isReady(transport, version.manifest, version.model));
     this.#state = "ready";
     this.#listener.ready(this.#replica);
   }

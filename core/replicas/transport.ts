@@ -6,8 +6,8 @@ import type { ReplicaAddress } from "../types.ts";
 export interface InferCall {
   readonly path: string;
   readonly body: Uint8Array;
-  /** Length of the JSON in front of the tensors. */
-  readonly headerLength: number;
+  /** Length of the JSON in front of the tensors; undefined: the body is all JSON. */
+  readonly headerLength: number | undefined;
   /** Milliseconds until nobody waits any more. */
   readonly deadlineMs: number;
 }
@@ -33,10 +33,16 @@ export interface ReplicaTransport {
   close(): Promise<void>;
 }
 
+/** Where a replica listens, when it is one place. */
+type OneAddress = Exclude<ReplicaAddress, { readonly anyOf: readonly ReplicaAddress[] }>;
+
+export function transportTo(address: ReplicaAddress): ReplicaTransport {
+  return "anyOf" in address ? firstThatAnswers(address.anyOf.map(transportTo)) : httpTransport(address);
+}
+
 /** Transport over undici's `dispatch`, which costs a third less than `request` on small messages. */
-export function httpTransport(address: ReplicaAddress): ReplicaTransport {
-  const origin =
-    "socketPath" in address ? "http://localhost" : `http://${hostPart(address.host)}:${address.port}`;
+function httpTransport(address: OneAddress): ReplicaTransport {
+  const { origin, base } = partsOf(address);
   const pool = new Pool(origin, {
     connections: 2,
     pipelining: 1,
@@ -48,19 +54,60 @@ export function httpTransport(address: ReplicaAddress): ReplicaTransport {
   });
   return {
     infer(call, done) {
-      const headers = {
-        "content-type": "application/octet-stream",
-        [HEADERS.inferenceHeaderLength]: String(call.headerLength),
-        [HEADERS.deadlineMs]: String(Math.max(1, Math.ceil(call.deadlineMs))),
-      };
-      pool.dispatch({ method: "POST", path: call.path, headers, body: call.body }, new ReplyHandler(done));
+      const deadlineMs = String(Math.max(1, Math.ceil(call.deadlineMs)));
+      const headers =
+        call.headerLength === undefined
+          ? { "content-type": "application/json", [HEADERS.deadlineMs]: deadlineMs }
+          : {
+              "content-type": "application/octet-stream",
+              [HEADERS.inferenceHeaderLength]: String(call.headerLength),
+              [HEADERS.deadlineMs]: deadlineMs,
+            };
+      const path = base + call.path;
+      pool.dispatch({ method: "POST", path, headers, body: call.body }, new ReplyHandler(done));
     },
     async get(path, timeoutMs) {
-      const reply = await pool.request({ method: "GET", path, signal: AbortSignal.timeout(timeoutMs) });
+      const reply = await pool.request({
+        method: "GET",
+        path: base + path,
+        signal: AbortSignal.timeout(timeoutMs),
+      });
       return { statusCode: reply.statusCode, text: await reply.body.text() };
     },
     close: () => pool.destroy(),
   };
+}
+
+/** Tries them all until one has answered a GET; calls go there from then on. */
+function firstThatAnswers(transports: readonly ReplicaTransport[]): ReplicaTransport {
+  let found: ReplicaTransport | undefined;
+  return {
+    infer(call, done) {
+      if (found === undefined) done(new Error("nothing listens yet"), undefined);
+      else found.infer(call, done);
+    },
+    get(path, timeoutMs) {
+      if (found !== undefined) return found.get(path, timeoutMs);
+      const attempts = transports.map(async (transport) => {
+        const reply = await transport.get(path, timeoutMs);
+        found ??= transport;
+        return reply;
+      });
+      return Promise.any(attempts).catch((error: unknown) => {
+        throw error instanceof AggregateError ? error.errors[0] : error;
+      });
+    },
+    close: async () => {
+      await Promise.all(transports.map((transport) => transport.close()));
+    },
+  };
+}
+
+function partsOf(address: OneAddress): { readonly origin: string; readonly base: string } {
+  if ("socketPath" in address) return { origin: "http://localhost", base: "" };
+  if ("host" in address) return { origin: `http://${hostPart(address.host)}:${address.port}`, base: "" };
+  const { origin, pathname } = new URL(address.url);
+  return { origin, base: pathname.replace(/\/+$/, "") };
 }
 
 function hostPart(host: string): string {

@@ -16,6 +16,8 @@ export interface EngineInfo {
   readonly version: string;
   readonly cpus: number;
   readonly isRootless: boolean;
+  /** It runs in a virtual machine, which shares folders with this one, but no sockets in them. */
+  readonly isDesktop: boolean;
 }
 
 export interface BuildRequest {
@@ -92,12 +94,14 @@ export class Engine {
       ServerVersion?: string;
       NCPU?: number;
       SecurityOptions?: string[];
+      OperatingSystem?: string;
     };
     return {
       id: info.ID ?? this.address.shown,
       version: info.ServerVersion ?? "unknown",
       cpus: info.NCPU ?? 1,
       isRootless: info.SecurityOptions?.some((option) => option.includes("rootless")) === true,
+      isDesktop: info.OperatingSystem?.includes("Docker Desktop") === true,
     };
   }
 

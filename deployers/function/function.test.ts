@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import zodPackage from "zod/package.json" with { type: "json" };
 import { testDeployer } from "../../test/conformance/deployer.ts";
 import { functionCase } from "../../test/helpers/deployer-cases.ts";
 import { installed, project } from "../../test/helpers/project.ts";
 import { tempFolder } from "../../test/helpers/temp.ts";
-import { functionDeployer, type FunctionOptions } from "./index.ts";
+import { functionDeployer, inspect, type FunctionOptions } from "./index.ts";
 
 testDeployer(functionCase);
 
@@ -72,12 +73,14 @@ describe("a live function", () => {
       model: { codeFile: "functions.cjs", stateFile: "state.json", isSingle: false },
       schemas: { input: { type: "object", required: ["a"] }, output: { type: "number" } },
     });
+    const draft = "https://json-schema.org/draft/2020-12/schema";
+    expect(manifest.schemas).toMatchObject({ input: { $schema: draft }, output: { $schema: draft } });
   });
 
   it("is refused with the path of what it holds", async () => {
-    const cache = { inner: new WeakMap() };
+    const cache = { inner: new WeakRef({}) };
     const fn = (): unknown => cache.inner;
-    await expect(live({ fn })).rejects.toThrow(/fn → cache\.inner is a WeakMap/);
+    await expect(live({ fn })).rejects.toThrow(/fn → cache\.inner is a WeakRef/);
   });
 
   it("is deployed with a warning for what looks like a secret, which does not show it", async () => {
@@ -86,6 +89,40 @@ describe("a live function", () => {
     await live({ fn: () => [apiToken] }, messages);
     expect(messages.join("\n")).toContain("fn → apiToken looks like a secret");
     expect(messages.join("\n")).not.toContain(apiToken);
+  });
+
+  it("is shown with what it holds, sizes and packages, and writes nothing", () => {
+    const weights = new Float64Array(1000);
+    const table = { deep: [new Map([["k", "v".repeat(300)]])] };
+    const helper = (x: number): number => x + table.deep.length + Number(weights[0]);
+    const report = inspect((xs: number[]) => xs.map((x) => z.number().parse(helper(x))));
+    const paths = report.captured.map(({ path }) => path);
+    expect(paths.slice(0, 2)).toEqual(["fn → helper → weights", "fn → helper → table"]);
+    expect(paths).toEqual(expect.arrayContaining(["fn", "fn → helper"]));
+    expect(report.captured[0]).toMatchObject({ kind: "Float64Array" });
+    expect(report.captured[0]?.bytes).toBeGreaterThan(8000);
+    expect(report.files["state.bin"]).toBe(8000);
+    expect(report.packages).toEqual({ zod: zodPackage.version });
+    expect(String(report)).toMatch(
+      /^fn takes \d+\.\d kB, packages: zod \d.*\n {2}fn → helper → weights +Float64Array +8\.1 kB/,
+    );
+  });
+
+  it("takes no more of Node's pool of Buffers along than a view of it shows", () => {
+    const pooled = Buffer.allocUnsafe(64);
+    const at = Math.ceil(pooled.byteOffset / 8) * 8;
+    const doubles = new Float64Array(pooled.buffer, at, 3);
+    const text = Buffer.from("next to it, but captured by nobody");
+    expect(text.buffer).toBe(pooled.buffer);
+    expect(inspect(() => doubles[0]).files["state.bin"]).toBe(24);
+  });
+
+  it("names direct eval as one problem", async () => {
+    const secret = 1;
+    // oxlint-disable-next-line no-eval -- what is refused
+    const evil = (): unknown => [eval("secret"), secret];
+    const error: unknown = await live({ fn: evil }).catch((thrown: unknown) => thrown);
+    expect((error as { details: { problems: readonly object[] } }).details.problems).toHaveLength(1);
   });
 
   it.each([

@@ -1,5 +1,6 @@
 // Zod schemas of a function's input and output as JSON Schema, which the endpoint holds queries to.
 import { z } from "zod";
+import { unknownKeywords } from "../../containers/json-schema.ts";
 import { InvalidOptionsError, type Manifest } from "../../core/index.ts";
 
 type JsonSchema = NonNullable<NonNullable<Manifest["schemas"]>["input"]>;
@@ -22,7 +23,10 @@ export function wireSchema(schema: z.ZodType, option: "input" | "output"): JsonS
       { details: { option } },
     );
   try {
-    return z.toJSONSchema(schema, { io: "input" }) as JsonSchema;
+    const made = z.toJSONSchema(schema, { io: "input" }) as JsonSchema;
+    const [unknown] = option === "output" ? unknownKeywords(made) : [];
+    if (unknown === undefined) return made;
+    throw new Error(`${unknown} is not checked in the model container`);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new InvalidOptionsError(

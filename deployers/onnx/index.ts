@@ -14,7 +14,7 @@ import {
   type Windjammer,
 } from "../../core/index.ts";
 import { locationSchema, toPath } from "../location.ts";
-import { installedVersion } from "../packages.ts";
+import { installedVersion, sortedPackages } from "../packages.ts";
 import { asJson, RESERVED_FILES, tensorModelParts } from "../tensor-model/bundle.ts";
 import { tensorModelOptionsShape, type TensorModelOptions } from "../tensor-model/options.ts";
 import type { TensorInput, TensorOutput } from "../tensor-model/values.ts";
@@ -65,7 +65,7 @@ async function bundleOnnx(options: OnnxOptions, folder: string, report: BundleRe
     ...parts,
     deployer: "onnx",
     loader: "onnx",
-    packages: sorted({ ...parts.packages, [RUNTIME]: await runtimeVersion(options) }),
+    packages: sortedPackages({ ...parts.packages, [RUNTIME]: await runtimeVersion(options) }),
     allowScripts: { [RUNTIME]: false, ...options.allowScripts },
     environment: { ORT_DISABLE_TELEMETRY: "1", ...options.environment },
     model: {
@@ -92,10 +92,6 @@ async function runtimeVersion(options: OnnxOptions): Promise<string> {
     (await installedVersion(RUNTIME, dirname(fileURLToPath(import.meta.url)))) ??
     DEFAULT_RUNTIME_VERSION
   );
-}
-
-function sorted(packages: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(packages).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /**

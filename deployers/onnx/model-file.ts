@@ -1,7 +1,7 @@
 // Reads out of an .onnx file what a contract needs: inputs, outputs, versions, names of external weight files.
 // Field numbers: onnx.proto of the ONNX project. Weights are skipped, so the size of the file does not matter.
 import type { Dimension } from "../tensor-model/tensors.ts";
-import { WireError, WireFile, type Field, type Span } from "../wire.ts";
+import { bytesOf, numberOf, WireError, WireFile, type Span } from "../wire.ts";
 
 type ValueType =
   /** `dimensions` undefined: the file does not even tell the rank. */
@@ -65,12 +65,12 @@ class Reader {
     const producer = ["", ""];
     let graph: Span | undefined;
     for (const field of this.#file.fields(this.#file.span)) {
-      if (field.number === 1) irVersion = number(field);
-      else if (field.number === 2) producer[0] = this.#file.text(bytes(field));
-      else if (field.number === 3) producer[1] = this.#file.text(bytes(field));
-      else if (field.number === 7) graph = bytes(field);
-      else if (field.number === 8) opset = this.#standardOpset(bytes(field)) ?? opset;
-      else if (field.number === 25) this.#nodes(bytes(field), { nodes: 7, depth: 0 });
+      if (field.number === 1) irVersion = numberOf(field);
+      else if (field.number === 2) producer[0] = this.#file.text(bytesOf(field));
+      else if (field.number === 3) producer[1] = this.#file.text(bytesOf(field));
+      else if (field.number === 7) graph = bytesOf(field);
+      else if (field.number === 8) opset = this.#standardOpset(bytesOf(field)) ?? opset;
+      else if (field.number === 25) this.#nodes(bytesOf(field), { nodes: 7, depth: 0 });
     }
     if (graph === undefined || irVersion === 0) throw new WireError("it holds no graph or no IR version");
     const { inputs, outputs } = this.#graph(graph);
@@ -88,8 +88,8 @@ class Reader {
     let domain = "";
     let version = 0;
     for (const field of this.#file.fields(message)) {
-      if (field.number === 1) domain = this.#file.text(bytes(field));
-      else if (field.number === 2) version = number(field);
+      if (field.number === 1) domain = this.#file.text(bytesOf(field));
+      else if (field.number === 2) version = numberOf(field);
     }
     return domain === "" || domain === "ai.onnx" ? version : undefined;
   }
@@ -99,10 +99,10 @@ class Reader {
     const inputs: OnnxValue[] = [];
     const outputs: OnnxValue[] = [];
     for (const field of this.#file.fields(message)) {
-      if (field.number === 5) weights.add(this.#weight(bytes(field)));
-      else if (field.number === 15) weights.add(this.#sparseWeight(bytes(field)));
-      else if (field.number === 11) inputs.push(this.#value(bytes(field)));
-      else if (field.number === 12) outputs.push(this.#value(bytes(field)));
+      if (field.number === 5) weights.add(this.#weight(bytesOf(field)));
+      else if (field.number === 15) weights.add(this.#sparseWeight(bytesOf(field)));
+      else if (field.number === 11) inputs.push(this.#value(bytesOf(field)));
+      else if (field.number === 12) outputs.push(this.#value(bytesOf(field)));
     }
     this.#nodes(message, { nodes: 1, depth: 0 });
     return { inputs: inputs.filter(({ name }) => !weights.has(name)), outputs };
@@ -113,8 +113,8 @@ class Reader {
     if (depth > MAX_DEPTH) throw new WireError(`its subgraphs are nested more than ${MAX_DEPTH} deep`);
     for (const node of this.#file.fields(message)) {
       if (node.number !== nodes) continue;
-      for (const attribute of this.#file.fields(bytes(node))) {
-        if (attribute.number === 5) this.#attribute(bytes(attribute), depth);
+      for (const attribute of this.#file.fields(bytesOf(node))) {
+        if (attribute.number === 5) this.#attribute(bytesOf(attribute), depth);
       }
     }
   }
@@ -130,8 +130,8 @@ class Reader {
 
   #subgraph(message: Span, depth: number): void {
     for (const field of this.#file.fields(message)) {
-      if (field.number === 5) this.#weight(bytes(field));
-      else if (field.number === 15) this.#sparseWeight(bytes(field));
+      if (field.number === 5) this.#weight(bytesOf(field));
+      else if (field.number === 15) this.#sparseWeight(bytesOf(field));
     }
     this.#nodes(message, { nodes: 1, depth });
   }
@@ -141,8 +141,8 @@ class Reader {
     let name = "";
     const entries = new Map<string, string>();
     for (const field of this.#file.fields(message)) {
-      if (field.number === 8) name = this.#file.text(bytes(field));
-      else if (field.number === 13) entries.set(...this.#entry(bytes(field)));
+      if (field.number === 8) name = this.#file.text(bytesOf(field));
+      else if (field.number === 13) entries.set(...this.#entry(bytesOf(field)));
     }
     const location = entries.get("location");
     if (location !== undefined) {
@@ -156,8 +156,8 @@ class Reader {
   #sparseWeight(message: Span): string {
     let name = "";
     for (const field of this.#file.fields(message)) {
-      if (field.number === 1) name = this.#weight(bytes(field));
-      else if (field.number === 2) this.#weight(bytes(field));
+      if (field.number === 1) name = this.#weight(bytesOf(field));
+      else if (field.number === 2) this.#weight(bytesOf(field));
     }
     return name;
   }
@@ -165,8 +165,8 @@ class Reader {
   #entry(message: Span): [string, string] {
     const entry: [string, string] = ["", ""];
     for (const field of this.#file.fields(message)) {
-      if (field.number === 1) entry[0] = this.#file.text(bytes(field));
-      else if (field.number === 2) entry[1] = this.#file.text(bytes(field));
+      if (field.number === 1) entry[0] = this.#file.text(bytesOf(field));
+      else if (field.number === 2) entry[1] = this.#file.text(bytesOf(field));
     }
     return entry;
   }
@@ -175,15 +175,15 @@ class Reader {
     let name = "";
     let type: ValueType = { kind: "value of no type" };
     for (const field of this.#file.fields(message)) {
-      if (field.number === 1) name = this.#file.text(bytes(field));
-      else if (field.number === 2) type = this.#type(bytes(field)) ?? type;
+      if (field.number === 1) name = this.#file.text(bytesOf(field));
+      else if (field.number === 2) type = this.#type(bytesOf(field)) ?? type;
     }
     return { name, type };
   }
 
   #type(message: Span): ValueType | undefined {
     for (const field of this.#file.fields(message)) {
-      if (field.number === 1) return this.#tensor(bytes(field));
+      if (field.number === 1) return this.#tensor(bytesOf(field));
       const kind = OTHER_TYPES.get(field.number);
       if (kind !== undefined) return { kind };
     }
@@ -194,8 +194,8 @@ class Reader {
     let elementType = 0;
     let dimensions: readonly Dimension[] | undefined;
     for (const field of this.#file.fields(message)) {
-      if (field.number === 1) elementType = number(field);
-      else if (field.number === 2) dimensions = this.#shape(bytes(field));
+      if (field.number === 1) elementType = numberOf(field);
+      else if (field.number === 2) dimensions = this.#shape(bytesOf(field));
     }
     return { kind: "tensor", elementType, dimensions };
   }
@@ -203,7 +203,7 @@ class Reader {
   #shape(message: Span): Dimension[] {
     const dimensions: Dimension[] = [];
     for (const field of this.#file.fields(message)) {
-      if (field.number === 1) dimensions.push(this.#dimension(bytes(field)));
+      if (field.number === 1) dimensions.push(this.#dimension(bytesOf(field)));
     }
     return dimensions;
   }
@@ -212,10 +212,10 @@ class Reader {
   #dimension(message: Span): Dimension {
     for (const field of this.#file.fields(message)) {
       if (field.number === 1) {
-        const size = number(field);
+        const size = numberOf(field);
         return size < 0 ? null : size;
       }
-      if (field.number === 2) return this.#file.text(bytes(field)) || null;
+      if (field.number === 2) return this.#file.text(bytesOf(field)) || null;
     }
     return null;
   }
@@ -228,13 +228,3 @@ const OTHER_TYPES: ReadonlyMap<number, Exclude<ValueType["kind"], "tensor">> = n
   [8, "sparse tensor"],
   [9, "optional"],
 ] as const);
-
-function bytes(field: Field): Span {
-  if (field.kind !== "bytes") throw new WireError(`field ${field.number} is no message`);
-  return field;
-}
-
-function number(field: Field): number {
-  if (field.kind !== "varint") throw new WireError(`field ${field.number} is no number`);
-  return field.value;
-}

@@ -1,8 +1,9 @@
 // The model file on disk: opens and reads it, copies it with its external weights, and says what else a file is.
-import { chmod, constants, copyFile, mkdir, open, type FileHandle } from "node:fs/promises";
+import { mkdir, open, type FileHandle } from "node:fs/promises";
 import { dirname, isAbsolute, join, posix } from "node:path";
 import { InvalidModelFileError, UnsupportedModelError } from "../../core/index.ts";
 import { fileSize, unreadable } from "../location.ts";
+import { copyModelFile } from "../tensor-model/copy.ts";
 import { WireError } from "../wire.ts";
 import { readOnnxFile, type ExternalFile, type OnnxModelFile } from "./model-file.ts";
 
@@ -48,7 +49,7 @@ export async function copyModel(
   target: { readonly folder: string; readonly reserved: readonly string[] },
 ): Promise<number> {
   const taken = new Set([MODEL_FILE, ...target.reserved]);
-  let copied = await copy(source.path, join(target.folder, MODEL_FILE));
+  let copied = await copyModelFile(source.path, join(target.folder, MODEL_FILE));
   for (const [location, minBytes] of weightFiles(source.externalFiles)) {
     if (taken.has(location)) {
       throw new UnsupportedModelError(
@@ -66,7 +67,7 @@ export async function copyModel(
     }
     const to = join(target.folder, ...location.split("/"));
     if (location.includes("/")) await mkdir(dirname(to), { recursive: true });
-    copied += await copy(from, to);
+    copied += await copyModelFile(from, to);
   }
   return copied;
 }
@@ -85,19 +86,6 @@ function weightFiles(externalFiles: readonly ExternalFile[]): ReadonlyMap<string
     files.set(location, Math.max(minBytes, files.get(location) ?? 0));
   }
   return files;
-}
-
-/** A clone where the file system can, else streamed by the kernel: weights do not pass through this process. */
-async function copy(from: string, to: string): Promise<number> {
-  try {
-    await copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EACCES") throw unreadable(from, error);
-    throw error;
-  }
-  // A bundle's hash takes in the executable bit, which says nothing about a model.
-  await chmod(to, 0o644);
-  return fileSize(to, "copy");
 }
 
 const HEAD_BYTES = 512;

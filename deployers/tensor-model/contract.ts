@@ -9,7 +9,7 @@ import {
   type TensorSpec,
 } from "../../core/index.ts";
 import type { BatchPlan } from "./batch-axis.ts";
-import type { ModelTensor, ModelTensors } from "./tensors.ts";
+import type { Dimension, ModelTensor, ModelTensors } from "./tensors.ts";
 
 /** One tensor as the loader feeds or fetches it. */
 interface TensorSettings {
@@ -18,6 +18,8 @@ interface TensorSettings {
   /** Of one row: the file's without the batch axis; -1 is a free dimension. */
   readonly shape: readonly number[];
   readonly batchAxis: number | null;
+  /** The file does not tell the shape; `shape` is [-1]. */
+  readonly hasUnknownShape?: true;
 }
 
 /** The part of `manifest.model` that the model file and the batch plan decide. */
@@ -31,7 +33,9 @@ export interface TensorPlan {
 export function planTensors(tensors: ModelTensors, plan: BatchPlan): TensorPlan {
   const settings = (tensor: ModelTensor): TensorSettings => {
     const batchAxis = plan.axes.get(tensor) ?? null;
-    return { name: tensor.name, datatype: tensor.datatype, shape: rowShape(tensor, batchAxis), batchAxis };
+    const { name, datatype, dimensions } = tensor;
+    if (dimensions === undefined) return { name, datatype, shape: [-1], batchAxis, hasUnknownShape: true };
+    return { name, datatype, shape: rowShape(dimensions, batchAxis), batchAxis };
   };
   return {
     inputs: tensors.inputs.map(settings),
@@ -41,8 +45,8 @@ export function planTensors(tensors: ModelTensors, plan: BatchPlan): TensorPlan 
   };
 }
 
-function rowShape({ dimensions }: ModelTensor, batchAxis: number | null): number[] {
-  return (dimensions ?? [null, null])
+function rowShape(dimensions: readonly Dimension[], batchAxis: number | null): number[] {
+  return dimensions
     .filter((_, axis) => axis !== batchAxis)
     .map((size) => (typeof size === "number" ? size : -1));
 }
@@ -66,8 +70,14 @@ export function modelContract(plan: TensorPlan, form: ValueForm): Pick<Contract,
   };
 }
 
-function spec({ name, datatype, shape }: TensorSettings): TensorSpec {
-  return { name, datatype, shape, ...(datatype === "BYTES" ? { contentType: "str" } : {}) };
+function spec({ name, datatype, shape, hasUnknownShape }: TensorSettings): TensorSpec {
+  return {
+    name,
+    datatype,
+    shape,
+    ...(datatype === "BYTES" ? { contentType: "str" } : {}),
+    ...(hasUnknownShape === true ? { hasUnknownShape } : {}),
+  };
 }
 
 /** Without a preprocess function, Clipper's types are another way to write the only input: flat, or one string. */

@@ -58,7 +58,7 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
     await using echo = await startPlain("echo-server");
     await using ingress = await startPlain("ingress-server");
     const connections = (flags.connections ?? (quick ? "1,64" : "1,16,64,256")).split(",").map(Number);
-    return inLab((lab) => measurePath({ lab, echo, ingress, models, peers, connections, effort }));
+    return await inLab((lab) => measurePath({ lab, echo, ingress, models, peers, connections, effort }));
   },
   model: (models) => inLab((lab) => measureModels({ lab, models, effort })),
   batching: () => inLab((lab) => measureBatching(lab, effort)),

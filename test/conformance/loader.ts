@@ -4,11 +4,19 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ItemError } from "../../containers/protocol.ts";
 import { sliceBinary, type Tensor } from "../../containers/tensors.ts";
-import { type BundleOnDisk, type InferResult, TestContainer } from "../helpers/container.ts";
+import {
+  type BundleOnDisk,
+  type InferResult,
+  NODE_SERVER,
+  type ServerCommand,
+  TestContainer,
+} from "../helpers/container.ts";
 
 /** A loader under test, with a bundle of its own. */
 export interface LoaderCase {
   readonly name: string;
+  /** The server that loads it. Default: the one in Node. */
+  readonly command?: ServerCommand;
   bundle(): Promise<BundleOnDisk>;
   /** File of the bundle without which it cannot be loaded. */
   readonly modelFile: string;
@@ -24,13 +32,15 @@ export interface LoaderCase {
 }
 
 export function testLoader(suite: LoaderCase): void {
+  const { command = NODE_SERVER } = suite;
+
   describe(`loader ${suite.name}`, () => {
     let bundle: BundleOnDisk;
     let container: TestContainer;
 
     beforeAll(async () => {
       bundle = await suite.bundle();
-      container = await TestContainer.start(bundle);
+      container = await TestContainer.start(bundle, {}, command);
     });
 
     afterAll(async () => {
@@ -126,7 +136,7 @@ export function testLoader(suite: LoaderCase): void {
     test("ends with a message that names the file when the model is missing", async () => {
       await using broken = await suite.bundle();
       await rm(join(broken.files, suite.modelFile));
-      await using ended = TestContainer.spawn(broken);
+      await using ended = TestContainer.spawn(broken, {}, command);
       expect(await ended.exited).toEqual({ code: 1, signal: null });
       expect(ended.stderr).toContain(suite.modelFile);
     });

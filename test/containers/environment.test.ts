@@ -1,6 +1,6 @@
 // The environment of a model container: defaults, bounds, messages.
 import { expect, test } from "vitest";
-import { readEnvironment } from "../../containers/environment.ts";
+import { libraryVariables, readEnvironment } from "../../containers/environment.ts";
 
 test("everything has a default", () => {
   expect(readEnvironment({})).toEqual({
@@ -31,4 +31,8 @@ test.each([
   ["WINDJAMMER_MEMORY_LIMIT_MB", "-1"],
 ])("%s=%s is refused by name", (name, value) => {
   expect(() => readEnvironment({ [name]: value })).toThrow(`${name} is "${value}"`);
+});
+
+test("libraries compute with as many threads as the replica may use", () => {
+  expect(libraryVariables(3)).toMatchObject({ TF_NUM_INTRAOP_THREADS: "3", TF_NUM_INTEROP_THREADS: "1" });
 });

@@ -14,6 +14,7 @@ import {
   TestContainer,
   writeBundle,
 } from "../helpers/container.ts";
+import { isRunning } from "../helpers/processes.ts";
 
 const ECHO = "export const predict = (inputs) => inputs;";
 
@@ -260,12 +261,3 @@ describe("death of the parent", () => {
     await expect.poll(() => isRunning(pid), { timeout: 10_000 }).toBe(false);
   });
 });
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

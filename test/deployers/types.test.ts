@@ -12,7 +12,7 @@ import type {
   TensorOutput,
   Windjammer,
 } from "../../deployers/index.ts";
-import { deployFunction, deployOnnxModel } from "../../deployers/index.ts";
+import { deployFunction, deployOnnxModel, dryRun, type DryRun } from "../../deployers/index.ts";
 import type { TensorPlan } from "../../deployers/tensor-model/contract.ts";
 import type { ProcessingSettings } from "../../deployers/tensor-model/processing.ts";
 import type * as deployer from "../../deployers/tensor-model/values.ts";
@@ -65,6 +65,36 @@ const calls = (wj: Windjammer) => ({
       setup: async () => "k",
       fn: ({ a }, k) => `${k}${a}`,
     }),
+  singleList: () =>
+    deployFunction(wj, {
+      name: "s",
+      version: "1",
+      inputType: "strings",
+      single: true,
+      fn: (text) => [text.length],
+    }),
+  outputs: () =>
+    deployFunction(wj, {
+      name: "o",
+      version: "1",
+      input: z.object({ a: z.number() }),
+      output: z.object({ score: z.number() }),
+      setup: async () => new Map([["k", 1]]),
+      fn: (inputs, table) => inputs.map(({ a }) => ({ score: a + (table.get("k") ?? 0) })),
+    }),
+  dry: () =>
+    dryRun({ inputType: "ints", fn: (xs) => xs.map((x) => ({ sum: x.length })) }, [[1], new Int32Array(2)]),
+  wrongOutput: () =>
+    deployFunction(wj, {
+      name: "w",
+      version: "1",
+      // @ts-expect-error the schema of outputs wants numbers
+      input: z.string(),
+      output: z.number(),
+      fn: (texts) => texts.map((text) => text),
+    }),
+  // @ts-expect-error the inputs are texts
+  dryWrong: () => dryRun({ inputType: "strings", single: true, fn: (text) => text }, [1]),
   // @ts-expect-error a function takes no tensors
   tensor: () => deployFunction(wj, { name: "t", version: "1", inputType: "tensor", module: "t.ts" }),
   unknown: () =>
@@ -118,8 +148,15 @@ describe("static types", () => {
 
 describe("live functions", () => {
   it("give handles of the types that fn and its schema have", () => {
-    type Handle<K extends "live" | "schema"> = Awaited<ReturnType<ReturnType<typeof calls>[K]>>;
+    type Handle<K extends "live" | "schema" | "singleList" | "outputs"> = Awaited<
+      ReturnType<ReturnType<typeof calls>[K]>
+    >;
     expectTypeOf<Handle<"live">>().toEqualTypeOf<DeployedApplication<NumberList, number>>();
+    expectTypeOf<Handle<"singleList">>().toEqualTypeOf<DeployedApplication<string, number[]>>();
+    expectTypeOf<Handle<"outputs">>().toEqualTypeOf<DeployedApplication<{ a: number }, { score: number }>>();
+    expectTypeOf<Awaited<ReturnType<ReturnType<typeof calls>["dry"]>>>().toEqualTypeOf<
+      DryRun<{ sum: number }>
+    >();
     expectTypeOf<Handle<"schema">>().toEqualTypeOf<DeployedApplication<{ a: number }, string>>();
   });
 });

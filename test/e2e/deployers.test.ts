@@ -12,13 +12,14 @@ import {
   type Windjammer,
 } from "../../deployers/index.ts";
 import { testDeployments } from "../conformance/deployer.ts";
-import { functionCase, onnxCase } from "../helpers/deployer-cases.ts";
+import { containerCase, functionCase, onnxCase } from "../helpers/deployer-cases.ts";
 import { onnxModel, type OnnxGraph } from "../helpers/onnx-writer.ts";
 import { installed, project } from "../helpers/project.ts";
 import { tempFolder } from "../helpers/temp.ts";
 
 testDeployments(functionCase);
 testDeployments(onnxCase);
+testDeployments(containerCase);
 
 const DIGITS = fileURLToPath(new URL("../../examples/digits/digits.onnx", import.meta.url));
 

@@ -10,6 +10,8 @@ import { deployFunction, windjammer } from "../../deployers/index.ts";
 
 type Fn = (inputs: readonly unknown[]) => unknown;
 interface Cases {
+  /** Each for itself would take a snapshot of the heap: they are only deployed, all at once. */
+  readonly isTogether?: boolean;
   readonly cases: Readonly<Record<string, readonly [Fn, readonly unknown[]]>>;
   readonly refused?: Readonly<Record<string, readonly [Fn, string]>>;
 }
@@ -24,13 +26,23 @@ const LOAD = `
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const [, , file = ""] = process.argv;
-const { cases, refused = {} } = (await import(pathToFileURL(file).href)) as Cases;
+const { cases, refused = {}, isTogether = false } = (await import(pathToFileURL(file).href)) as Cases;
 const folder = mkdtempSync(join(tmpdir(), "wj-functions-"));
 
 /** What a case gives here, before JSON would lose the difference. */
 async function local(name: string): Promise<unknown> {
   const [fn, inputs] = cases[name] ?? [() => undefined, []];
   return JSON.parse(JSON.stringify((await fn(inputs)) ?? null)) as unknown;
+}
+
+async function problemOf(fn: Fn, at: string): Promise<string | undefined> {
+  await mkdir(at);
+  try {
+    serialize({ fn, setup: undefined, packages: undefined }, at);
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
 }
 
 try {
@@ -40,13 +52,9 @@ try {
   const todo: [string, string, readonly unknown[]][] = [];
   for (const [index, [name, [fn, inputs]]] of Object.entries(cases).entries()) {
     const at = join(folder, String(index));
-    await mkdir(at);
-    try {
-      serialize({ fn, setup: undefined, packages: undefined }, at);
-      todo.push([name, at, inputs]);
-    } catch (error) {
-      problems[name] = String(error);
-    }
+    const problem = isTogether ? undefined : await problemOf(fn, at);
+    if (problem !== undefined) problems[name] = problem;
+    else if (!isTogether) todo.push([name, at, inputs]);
     expected[name] = await local(name);
   }
   await writeFile(join(folder, "package.json"), "{}");
@@ -70,10 +78,8 @@ try {
     }
   }
 
-  // One deployment of a function that holds all the others. Packages would have to be installed, which other tests do.
-  const names = Object.keys(cases).filter(
-    (name) => !/package|type and value|dynamic import$|require inside|own file whole/.test(name),
-  );
+  // One deployment of a function that holds all the others, with the packages that they use.
+  const names = Object.keys(cases).filter((name) => problems[name] === undefined);
   const table = new Map(names.map((name) => [name, cases[name]?.[0]]));
   await using wj = await windjammer({ port: 0, adminPort: 0 });
   const all = await deployFunction(wj, {

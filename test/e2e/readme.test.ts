@@ -86,7 +86,17 @@ it.each(scripts.map((block) => [block.line, block] as const))("the script at lin
 it("the session with a server works, block by block", async () => {
   const session = blocks.filter(needsServer);
   expect(session.map(({ language }) => language)).toEqual(["sh", "ts", "sh"]);
-  const [start, ...rest] = session;
+  await runSession(session);
+});
+
+it("the session of a client of Clipper's works, block by block", async () => {
+  const session = blocks.filter(({ language }) => language === "bash");
+  expect(session).toHaveLength(2);
+  await runSession(session);
+});
+
+/** The first block starts a server, the others are run against it. */
+async function runSession([start, ...rest]: readonly Block[]): Promise<void> {
   const stateDir = await mkdtemp(join(tmpdir(), "wj-readme-"));
   // The installed command; package.test.ts holds it to be this file.
   const installed = (start?.text ?? "").trim().replace("npx windjammer", "node dist/core/cli/main.js");
@@ -118,4 +128,4 @@ it("the session with a server works, block by block", async () => {
     }
     await rm(stateDir, { recursive: true, force: true });
   }
-});
+}

@@ -5,6 +5,7 @@ import { Agent, type IncomingHttpHeaders, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Deployer } from "../../core/index.ts";
 import { ENV, ERROR_TENSOR, HEADERS, type ItemError, type Manifest } from "../../containers/protocol.ts";
 import {
   binaryHeader,
@@ -16,7 +17,13 @@ import {
   type TensorHeader,
 } from "../../containers/tensors.ts";
 
-const SERVER: string = fileURLToPath(new URL("../../containers/server.ts", import.meta.url));
+/** Program and arguments of a model container's server. */
+export type ServerCommand = readonly [file: string, ...args: string[]];
+
+export const NODE_SERVER: ServerCommand = [
+  process.execPath,
+  fileURLToPath(new URL("../../containers/server.ts", import.meta.url)),
+];
 const NODE_MODULES: string = fileURLToPath(new URL("../../node_modules", import.meta.url));
 
 /** A bundle on disk in a folder of its own. */
@@ -62,11 +69,30 @@ export async function writeBundle(
   await writeFile(join(folder, "manifest.json"), JSON.stringify(manifest));
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
   if (hasPackages) await symlink(NODE_MODULES, join(root, "node_modules"));
+  return onDisk(root);
+}
+
+function onDisk(root: string): BundleOnDisk {
   return {
-    files: folder,
+    files: join(root, "files"),
     root,
     [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
   };
+}
+
+/** What a deployer makes of `options`; its packages resolve to those of `nodeModules`, the repository's by default. */
+export async function deployerBundle<Options extends object>(
+  deployer: Deployer<Options>,
+  options: Options,
+  nodeModules: string | undefined = NODE_MODULES,
+): Promise<BundleOnDisk> {
+  const root = await mkdtemp(join(tmpdir(), "wj-"));
+  const folder = join(root, "files");
+  await mkdir(folder);
+  const manifest = await deployer.bundle(options, folder, () => {});
+  await writeFile(join(folder, "manifest.json"), JSON.stringify(manifest));
+  await symlink(nodeModules, join(root, "node_modules"));
+  return onDisk(root);
 }
 
 /** A bundle of one function module. */
@@ -122,9 +148,13 @@ export class TestContainer {
   }
 
   /** Starts without waiting. */
-  static spawn(bundle: BundleOnDisk, environment: Readonly<Record<string, string>> = {}): TestContainer {
+  static spawn(
+    bundle: BundleOnDisk,
+    environment: Readonly<Record<string, string>> = {},
+    [file, ...args]: ServerCommand = NODE_SERVER,
+  ): TestContainer {
     const socketPath = join(bundle.root, "s");
-    const child = spawn(process.execPath, [SERVER], {
+    const child = spawn(file, args, {
       stdio: ["pipe", "pipe", "pipe"],
       env: {
         PATH: process.env["PATH"] ?? "",
@@ -142,8 +172,9 @@ export class TestContainer {
   static async start(
     bundle: BundleOnDisk,
     environment: Readonly<Record<string, string>> = {},
+    command: ServerCommand = NODE_SERVER,
   ): Promise<TestContainer> {
-    const container = TestContainer.spawn(bundle, environment);
+    const container = TestContainer.spawn(bundle, environment, command);
     await container.said("is ready on");
     return container;
   }

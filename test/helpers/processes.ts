@@ -1,4 +1,4 @@
-// Finds model containers by the state folder of their server, for tests that leave none behind.
+// Which processes run: model containers by the state folder of their server, others by their id.
 import { readdir, readFile } from "node:fs/promises";
 
 /** Ids of the processes whose environment names the folder; undefined where there is no /proc to look into. */
@@ -17,4 +17,14 @@ export async function containersOf(stateDir: string): Promise<readonly number[] 
       }),
   );
   return found.flat();
+}
+
+/** Whether a process of this id runs. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }

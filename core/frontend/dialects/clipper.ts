@@ -12,7 +12,8 @@ import type { Row } from "../../query/query.ts";
 import type { Target } from "../../query/router.ts";
 import { decodeInput, describeValue } from "../../query/rows.ts";
 import { parseJson } from "../json-text.ts";
-import { clipperReply, errorReply } from "./clipper-reply.ts";
+import { MISSING_INPUT } from "./clipper-errors.ts";
+import { type ClipperForm, clipperReply, errorReply } from "./clipper-reply.ts";
 import type { Dialect, Exchange } from "./dialect.ts";
 import { numberLayout, NumberParser } from "./numbers.ts";
 
@@ -28,6 +29,8 @@ export interface ClipperParts {
   readonly predictor: Predictor;
   /** Most inputs in one request. */
   readonly maxInputs: number;
+  /** How errors and default outputs are worded. Default "windjammer". */
+  readonly form?: ClipperForm;
 }
 
 /** A body that was read. */
@@ -42,21 +45,27 @@ export function clipperDialect(parts: ClipperParts): Dialect {
   const decoder = new Decoder(parts);
   return {
     name: "clipper",
+    isPlain: true,
     match: applicationOf,
-    answer: (exchange) => answer(parts.predictor, decoder, exchange),
-    refusal: errorReply,
+    answer: (exchange) => answer(parts, decoder, exchange),
+    refusal: (error) => errorReply(error, parts.form),
   };
 }
 
 /** "/digits/predict" or "/digits/predict/" → "digits". */
 function applicationOf(path: string): string | undefined {
+  return applicationBefore("/predict", path);
+}
+
+/** The application of a path that ends in `verb`, with or without a slash behind it. */
+export function applicationBefore(verb: string, path: string): string | undefined {
   const end = path.endsWith("/") ? path.length - 1 : path.length;
-  if (!path.startsWith("/predict", end - 8)) return undefined;
-  const name = path.slice(1, end - 8);
+  if (!path.startsWith(verb, end - verb.length)) return undefined;
+  const name = path.slice(1, end - verb.length);
   return name === "" || name.includes("/") ? undefined : name;
 }
 
-function answer(predictor: Predictor, decoder: Decoder, exchange: Exchange): PredictCall {
+function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: Exchange): PredictCall {
   const target = predictor.resolve(exchange.target);
   let prediction: Prediction;
   let headerMs: number | undefined;
@@ -77,7 +86,8 @@ function answer(predictor: Predictor, decoder: Decoder, exchange: Exchange): Pre
     timeoutMs: shorter(timeoutMs, headerMs),
   };
   return predictor.predict(request, (outcomes, firstId) => {
-    exchange.reply(() => clipperReply({ outcomes, firstId, manifest, isBatch }));
+    const worded = form === undefined ? {} : { form };
+    exchange.reply(() => clipperReply({ outcomes, firstId, manifest, isBatch, ...worded }));
   });
 }
 
@@ -108,7 +118,10 @@ class Decoder {
   #decodeJson(current: Target, body: Buffer): Prediction {
     const value = parseJson(body, { expected: EXPECTED, keepsIntegers: hasWideIntegers(current.manifest) });
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      throw new InvalidRequestError(`expected a JSON object ${EXPECTED}, got ${describeValue(value)}`);
+      const got = describeValue(value);
+      throw new InvalidRequestError(`expected a JSON object ${EXPECTED}, got ${got}`, {
+        details: { field: "body", expected: EXPECTED, got },
+      });
     }
     const fields = value as { readonly [key: string]: JsonValue };
     const target = this.#targetOf(current, fields["version"]);
@@ -140,6 +153,7 @@ class Decoder {
     if (list === undefined) {
       throw new InvalidRequestError(
         `JSON object does not have required keys input or input_batch; expected ${EXPECTED}`,
+        { details: { field: MISSING_INPUT, expected: EXPECTED } },
       );
     }
     if (!Array.isArray(list)) {

@@ -28,6 +28,11 @@ export async function bundleFiles(folder: string): Promise<readonly ContextFile[
   return filesBelow(folder, (path) => `${CODE.has(extname(path)) ? CONTEXT.code : CONTEXT.weights}/${path}`);
 }
 
+/** What a folder holds under its own names, but for what no image needs. */
+export async function folderFiles(folder: string): Promise<readonly ContextFile[]> {
+  return filesBelow(folder, (path) => (/(?:^|\/)(?:\.git|node_modules)\//.test(path) ? undefined : path));
+}
+
 /** The program that runs in every model container: the built files, or their source where this file runs from source. */
 export interface ServerFiles {
   readonly entry: string;

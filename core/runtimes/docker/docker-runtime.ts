@@ -27,7 +27,7 @@ import { Images } from "./images.ts";
 import type { ContainerOptions, DockerOptions } from "./index.ts";
 import { Lockfiles } from "./lockfiles.ts";
 import { LABEL, ownerLabels, replicaLabels, replicaOf } from "./labels.ts";
-import { memoryLimitMb, PORT_KEY, replicaRequest, type Transport } from "./request.ts";
+import { DEFAULT_PORT, memoryLimitMb, portOf, replicaRequest, type Transport } from "./request.ts";
 import { sharesSockets } from "./sharing.ts";
 import { watchContainers } from "./watch.ts";
 
@@ -76,7 +76,7 @@ export class DockerRuntime implements Runtime {
       isolation: "container",
       hasGpu: all.some((one) => one.gpus !== undefined),
       survivesFrontend: true,
-      runs: ["node"],
+      runs: ["node", "image", "dockerfile"],
       enforces: ["memory", "cpu", "pids", ...(isCutOff ? (["network"] as const) : [])],
     };
   }
@@ -123,7 +123,10 @@ export class DockerRuntime implements Runtime {
       const signal = AbortSignal.any([options.signal, opened.building.signal]);
       const image = await opened.images.prepare(bundle, { ...options, signal });
       const { transport = "auto" } = this.#options;
-      if (transport === "auto" && !(await this.#sharesSockets(opened, image)))
+      const port = portOf(bundle);
+      if (port !== undefined)
+        options.report(`replicas are reached on port ${port}, and are on the engine's network`);
+      else if (transport === "auto" && !(await this.#sharesFolders({ bundle, image }, opened)))
         options.report(
           "this engine shares no sockets with this machine: replicas listen on ports, and are on the engine's network",
         );
@@ -175,15 +178,7 @@ export class DockerRuntime implements Runtime {
     const { engine, info, context, folders, user } = opened;
     const options = this.#optionsOf(spec.model);
     const transport = await this.#transportOf(spec, opened);
-    const { secrets = {} } = options;
-    const hasSecrets = Object.keys(secrets).length > 0;
-    if (transport === "port" && hasSecrets && !(await this.#sharesSockets(opened, spec.image))) {
-      throw new InvalidOptionsError(
-        `secrets of model ${spec.model} are files shared with the engine, and engine ${engine.address.shown} shares none with this machine`,
-        { details: { option: "secrets" } },
-      );
-    }
-    const folder = transport === "socket" || hasSecrets ? await folders.claim(secrets) : undefined;
+    const folder = await this.#claim(spec, transport, opened);
     let container: string | undefined;
     try {
       const request = replicaRequest(spec, {
@@ -194,12 +189,12 @@ export class DockerRuntime implements Runtime {
         folder,
         labels: replicaLabels(context.owner, spec),
         engineCpus: info.cpus,
+        port: portOf(spec.bundle) ?? DEFAULT_PORT,
       });
       container = await engine.create(`windjammer-${spec.id}-${randomBytes(3).toString("hex")}`, request);
       await engine.start(container);
       // Without a port it has ended before it could be asked; nothing listens on port 0.
-      const port =
-        transport === "port" ? ((await engine.inspect(container))?.ports[PORT_KEY] ?? 0) : undefined;
+      const port = transport === "port" ? (publishedPort(await engine.inspect(container)) ?? 0) : undefined;
       return this.#watch(opened, {
         spec: { ...spec, memoryMb: memoryLimitMb(spec, options) },
         container,
@@ -215,13 +210,27 @@ export class DockerRuntime implements Runtime {
     }
   }
 
+  /** A folder for the replica's socket and secrets; undefined when it has neither. */
+  async #claim(spec: ReplicaSpec, transport: Transport, opened: Opened): Promise<ReplicaFolder | undefined> {
+    const { secrets = {} } = this.#optionsOf(spec.model);
+    const hasSecrets = Object.keys(secrets).length > 0;
+    if (transport === "port" && !hasSecrets) return undefined;
+    if (transport === "port" && !(await this.#sharesFolders(spec, opened))) {
+      throw new InvalidOptionsError(
+        `secrets of model ${spec.model} are files shared with the engine, and engine ${opened.engine.address.shown} shares none with this machine`,
+        { details: { option: "secrets" } },
+      );
+    }
+    return opened.folders.claim(secrets);
+  }
+
   #adopt(state: ContainerState, opened: Opened): void {
     const spec = replicaOf(state);
     if (spec === undefined) return;
     const path = state.labels[LABEL.folder];
     const folder = path === undefined ? undefined : replicaFolder(path);
     const { id: container, startedAt } = state;
-    this.#watch(opened, { spec, container, folder, port: state.ports[PORT_KEY], startedAt });
+    this.#watch(opened, { spec, container, folder, port: publishedPort(state), startedAt });
   }
 
   #watch(
@@ -265,15 +274,29 @@ export class DockerRuntime implements Runtime {
     return { ...this.#options, ...this.#options.models?.[model] };
   }
 
-  /** A model with a network can be reached through it: only one without needs a socket. */
-  async #transportOf({ model, image }: ReplicaSpec, opened: Opened): Promise<Transport> {
+  /**
+   * A model with a network can be reached through it: only one without needs a socket. Whether sockets can be shared is
+   * tried with an image of ours: others need not have what the trial runs. For them the engine's address has to do.
+   */
+  async #transportOf(spec: ReplicaSpec, opened: Opened): Promise<Transport> {
     const { transport = "auto" } = this.#options;
+    if (portOf(spec.bundle) !== undefined) return "port";
     if (transport !== "auto") return transport;
-    if (this.#optionsOf(model).network) return "port";
-    return (await this.#sharesSockets(opened, image)) ? "socket" : "port";
+    if (this.#optionsOf(spec.model).network) return "port";
+    return (await this.#sharesFolders(spec, opened)) ? "socket" : "port";
   }
 
-  #sharesSockets({ engine, info, context, folders, user }: Opened, image: string): Promise<boolean> {
+  async #sharesFolders(
+    { bundle, image }: Pick<ReplicaSpec, "bundle" | "image">,
+    opened: Opened,
+  ): Promise<boolean> {
+    const kind = bundle.manifest.container?.kind;
+    const { engine, info } = opened;
+    if (kind !== "image" && kind !== "dockerfile") return this.#trySharing(opened, image);
+    return (await this.#isSharing) ?? (engine.address.kind === "socket" && !info.isDesktop);
+  }
+
+  #trySharing({ engine, info, context, folders, user }: Opened, image: string): Promise<boolean> {
     this.#isSharing ??= sharesSockets(
       { engine, folders, user, labels: ownerLabels(context.owner) },
       { engineId: info.id, cacheDir: context.cacheDir, image },
@@ -328,6 +351,11 @@ interface Started {
   readonly port: number | undefined;
   readonly startedAt: string;
   readonly note?: string | undefined;
+}
+
+/** A replica publishes one at most. */
+function publishedPort(state: ContainerState | undefined): number | undefined {
+  return Object.values(state?.ports ?? {})[0];
 }
 
 function isMissingImage(error: unknown): boolean {

@@ -27,7 +27,7 @@ export async function buildImage(
   const startedAt = performance.now();
   const bytes = plan.files.reduce((sum, { size }) => sum + size, 0);
   report(`building image ${plan.tag} from ${(bytes / 1e6).toFixed(1)} MB`, { image: plan.tag, bytes });
-  const labels: Record<string, string> = base === undefined ? {} : { [LABEL.base]: base };
+  const labels = { ...plan.labels, ...(base === undefined ? {} : { [LABEL.base]: base }) };
   const build = (builder: BuildRequest["builder"]): Promise<BuildOutcome> =>
     buildWith(engine, { plan, options, request: { builder, labels } }, progress);
   const { builder = "auto" } = options;
@@ -62,7 +62,7 @@ async function buildWith(
   const { buildArgs = {}, buildNetwork } = options;
   // The classic builder warns of arguments that it does not know.
   const epoch: Record<string, string> = request.builder === "buildkit" ? { SOURCE_DATE_EPOCH: "0" } : {};
-  const log = new BuildLog(report, plan.baseImage);
+  const log = new BuildLog(report, plan.baseImage ?? plan.tag);
   const context = contextStream(plan.texts, plan.files);
   const messages = engine.build(
     context,

@@ -12,6 +12,7 @@ import {
 import { InvalidBundleError } from "../../errors.ts";
 import type { BundleFolder } from "../../types.ts";
 import { packageVersion } from "../../version.ts";
+import type { Labels } from "../engine.ts";
 import type { PrepareOptions } from "../runtime.ts";
 import {
   bundleFiles,
@@ -32,8 +33,12 @@ const EXACT_VERSION = /^\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$/
 
 export interface ImagePlan {
   readonly tag: string;
-  /** Image it is built on. */
-  readonly baseImage: string;
+  /** Image it is built on; undefined: its Dockerfile names it, and the build fetches it. */
+  readonly baseImage: string | undefined;
+  /** Built once: another base under the same name changes nothing. */
+  readonly isPinned: boolean;
+  /** Beside those in the Dockerfile. */
+  readonly labels: Labels;
   readonly texts: ContextTexts;
   readonly files: readonly ContextFile[];
   /** The Dockerfile has what only BuildKit understands. */
@@ -71,8 +76,10 @@ export async function planImage(
   if (hasPackages && lockfile !== undefined) texts[LOCKFILE] = lockfile;
   if (hasPackages && options.npmrc !== undefined) texts[".npmrc"] = options.npmrc;
   return {
-    tag: `windjammer/${repositoryOf(model)}:${tagOf(version, digest([recipe, server.hash]))}`,
+    tag: imageTag({ model, version }, digest([recipe, server.hash])),
     baseImage: spec.baseImage,
+    isPinned: false,
+    labels: {},
     texts,
     files: [...server.files, ...files],
     needsBuildkit: hasPackages && options.npmrc !== undefined,
@@ -145,6 +152,14 @@ function checkPackages({ manifest }: BundleFolder): void {
   const wrong = Object.keys(manifest.allowScripts).find((name) => !PACKAGE_NAME.test(name));
   if (wrong !== undefined)
     throw new InvalidBundleError(`allowScripts: ${JSON.stringify(wrong)} is not the name of an npm package`);
+}
+
+/** "windjammer/digits:1-0123456789ab" */
+export function imageTag(
+  { model, version }: { readonly model: string | undefined; readonly version: string | undefined },
+  key: string,
+): string {
+  return `windjammer/${repositoryOf(model)}:${tagOf(version, key)}`;
 }
 
 /** Engines allow less in a repository's name than we do in a model's. */

@@ -3,6 +3,7 @@ import type { BundleFolder } from "../../types.ts";
 import type { Engine, ImageState } from "../engine.ts";
 import type { PrepareOptions } from "../runtime.ts";
 import { buildImage } from "./image-build.ts";
+import { isForeignImage, planForeignImage } from "./foreign-image.ts";
 import { planImage, type ImagePlan } from "./image-plan.ts";
 import { findBaseImage, pushImage } from "./image-transfer.ts";
 import type { DockerOptions } from "./index.ts";
@@ -31,11 +32,13 @@ export class Images {
   async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
     const { model, version } = options;
     const keptLockfile = await this.#lockfiles.find(bundle.hash);
-    const plan = await planImage(bundle, this.#options, {
+    const names = {
       ...(model === undefined ? {} : { model }),
       ...(version === undefined ? {} : { version }),
-      keptLockfile,
-    });
+    };
+    const plan = isForeignImage(bundle)
+      ? await planForeignImage(bundle, names)
+      : await planImage(bundle, this.#options, { ...names, keptLockfile });
     for (
       let running = this.#building.get(plan.tag);
       running !== undefined;
@@ -68,16 +71,20 @@ export class Images {
     const { tag, baseImage, madeLockfile } = plan;
     const engine = this.#engine;
     const found = await engine.findImage(tag);
-    const base = await findBaseImage(
-      engine,
-      { baseImage, hasImage: found !== undefined, options: this.#options },
-      options,
-    );
+    const isDone = found !== undefined && plan.isPinned;
+    const base =
+      baseImage === undefined || isDone
+        ? undefined
+        : await findBaseImage(
+            engine,
+            { baseImage, hasImage: found !== undefined, options: this.#options },
+            options,
+          );
     if (found !== undefined && isBuiltOn(found, base)) {
       options.report(`image ${tag} is there already`, { image: tag, isUnchanged: true });
     } else {
       if (found !== undefined)
-        options.report(`base image ${baseImage} is another one now: building ${tag} anew`);
+        options.report(`base image ${baseImage ?? ""} is another one now: building ${tag} anew`);
       await buildImage(engine, { plan, base, options: this.#options }, options);
       // Its name is the new one's now; while a replica runs on it, the engine keeps it.
       if (found !== undefined) await engine.removeImage(found.id).catch(() => {});

@@ -1,7 +1,8 @@
 // What the engine is asked for when a replica starts: a container that can predict, and nothing else. Pure.
 import { IMAGE_PATHS } from "../../../containers/dockerfile.ts";
-import { ENV } from "../../../containers/protocol.ts";
+import { ENV, isForeign } from "../../../containers/protocol.ts";
 import type { ContainerRequest, Labels } from "../engine.ts";
+import type { BundleFolder } from "../../types.ts";
 import type { ReplicaSpec } from "../runtime.ts";
 import { SOCKET, type ContainerUser, type ReplicaFolder } from "./folders.ts";
 import type { ContainerOptions } from "./index.ts";
@@ -11,9 +12,8 @@ const SOCKET_FOLDER = "/run/windjammer";
 /** Path of a replica's socket in its container. */
 export const SOCKET_IN_CONTAINER: string = `${SOCKET_FOLDER}/${SOCKET}`;
 const SECRETS_FOLDER = "/run/secrets";
-/** Port that a replica listens on in its container. */
-const PORT = 8080;
-export const PORT_KEY: string = `${PORT}/tcp`;
+/** Port that a replica listens on in its container, unless its image says another. */
+export const DEFAULT_PORT = 8080;
 
 const DEFAULT_MEMORY_MB = 4096;
 const DEFAULT_PIDS = 512;
@@ -34,6 +34,13 @@ export interface ContainerSetting {
   readonly labels: Labels;
   /** Cores of the engine's machine: it refuses to give more. */
   readonly engineCpus: number;
+  /** Where the replica listens, in the container, when it is reached by a port. */
+  readonly port: number;
+}
+
+/** Port that the bundle's own image listens on; undefined: it goes by its environment. */
+export function portOf({ manifest: { container } }: Pick<BundleFolder, "manifest">): number | undefined {
+  return container?.kind === "image" || container?.kind === "dockerfile" ? container.port : undefined;
 }
 
 export function memoryLimitMb(spec: ReplicaSpec, options: ContainerOptions): number {
@@ -48,10 +55,12 @@ export function replicaRequest(spec: ReplicaSpec, setting: ContainerSetting): Co
     HOME: "/tmp",
     ...spec.bundle.manifest.environment,
     ...options.environment,
-    ...(transport === "socket" ? { [ENV.socket]: SOCKET_IN_CONTAINER } : { [ENV.port]: String(PORT) }),
+    ...(transport === "socket"
+      ? { [ENV.socket]: SOCKET_IN_CONTAINER }
+      : { [ENV.port]: String(setting.port) }),
     [ENV.modelName]: spec.model,
     [ENV.modelVersion]: spec.version,
-    [ENV.modelDir]: IMAGE_PATHS.model,
+    ...(isForeign(spec.bundle.manifest.container) ? {} : { [ENV.modelDir]: IMAGE_PATHS.model }),
     [ENV.threads]: String(Math.max(1, Math.ceil(spec.limits.cpus))),
     [ENV.memoryLimitMb]: String(memoryMb),
   };
@@ -78,14 +87,15 @@ export function replicaRequest(spec: ReplicaSpec, setting: ContainerSetting): Co
 /** What every container of ours is held to, also one that only tries something out. */
 export function lockedDown(
   image: string,
-  { options, transport, user, publishOn, folder }: Omit<ContainerSetting, "labels" | "engineCpus">,
+  { options, transport, user, publishOn, folder, port }: Omit<ContainerSetting, "labels" | "engineCpus">,
 ): ContainerRequest {
   const isPublished = transport === "port";
+  const portKey = `${port}/tcp`;
   return {
     Image: image,
     User: `${user.uid}:${user.gid}`,
     Healthcheck: healthCheck(options.healthCheck),
-    ...(isPublished ? { ExposedPorts: { [PORT_KEY]: {} } } : {}),
+    ...(isPublished ? { ExposedPorts: { [portKey]: {} } } : {}),
     HostConfig: {
       // Without an init, a process that ignores SIGTERM, or leaves children behind, is the first of its namespace.
       Init: true,
@@ -97,7 +107,7 @@ export function lockedDown(
       IpcMode: "private",
       NetworkMode: networkMode(options.network, isPublished),
       LogConfig: { Type: "json-file", Config: { "max-size": "5m", "max-file": "2" } },
-      ...(isPublished ? { PortBindings: { [PORT_KEY]: [{ HostIp: publishOn, HostPort: "0" }] } } : {}),
+      ...(isPublished ? { PortBindings: { [portKey]: [{ HostIp: publishOn, HostPort: "0" }] } } : {}),
       Mounts: mounts(options, transport, folder),
     },
   };

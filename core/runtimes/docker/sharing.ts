@@ -45,7 +45,14 @@ async function canShareSocket(
   image: string,
 ): Promise<boolean> {
   const folder = await folders.claim({});
-  const request = lockedDown(image, { options: {}, transport: "socket", user, publishOn: "", folder });
+  const request = lockedDown(image, {
+    options: {},
+    transport: "socket",
+    user,
+    publishOn: "",
+    folder,
+    port: 0,
+  });
   let container: string | undefined;
   try {
     container = await engine.create(`windjammer-trial-${randomBytes(4).toString("hex")}`, {

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { EXIT_OUT_OF_MEMORY } from "../../../containers/protocol.ts";
-import { ReplicaNotFoundError, ReplicaStartError } from "../../errors.ts";
+import { isNodeError, ReplicaNotFoundError, ReplicaStartError } from "../../errors.ts";
 import type { LogLine, ReplicaAddress, ReplicaExit } from "../../types.ts";
 import type { LogOptions, ReplicaSpec, ReplicaStats, RunningReplica } from "../runtime.ts";
 import type { Command } from "./launch.ts";
@@ -45,11 +45,11 @@ export class ChildReplica implements RunningReplica {
   #killTimer: NodeJS.Timeout | undefined;
 
   private constructor(child: Spawned, parts: ChildParts) {
-    const { spec, folder } = parts;
+    const { spec, folder, command } = parts;
     this.id = spec.id;
     this.model = spec.model;
     this.version = spec.version;
-    this.address = { socketPath: folder.socketPath };
+    this.address = command.address ?? { socketPath: folder.socketPath };
     this.pid = child.pid;
     this.handle = String(child.pid);
     this.#child = child;
@@ -132,7 +132,7 @@ type Spawned = ChildProcess & { readonly pid: number };
 async function spawned({ spec, folder, command }: ChildParts): Promise<Spawned> {
   try {
     const child = spawn(command.file, command.args, {
-      cwd: folder.path,
+      cwd: command.cwd ?? folder.path,
       env: command.environment,
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
@@ -141,9 +141,12 @@ async function spawned({ spec, folder, command }: ChildParts): Promise<Spawned> 
     if (child.pid === undefined) await once(child, "spawn");
     return child as Spawned;
   } catch (error) {
+    const isMissing = isNodeError(error) && error.code === "ENOENT";
     throw new ReplicaStartError(
       `replica ${spec.id} of ${spec.model} version ${spec.version} could not be started: ` +
-        `${(error as Error).message}; check the limits of this user on processes, open files and memory`,
+        (isMissing
+          ? `no program ${command.file} in ${command.cwd ?? folder.path} or on the PATH (${command.environment["PATH"] ?? ""}); install it where windjammer runs, or correct the command`
+          : `${(error as Error).message}; check the limits of this user on processes, open files and memory`),
       { cause: error, details: { logTail: [] } },
     );
   }

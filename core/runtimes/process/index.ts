@@ -1,4 +1,4 @@
-// The process runtime as users pass it: model containers as child processes; needs nothing but Node.
+// The process runtime as users pass it: model containers as child processes; needs nothing but Node, and Python for Python models.
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Runtime } from "../runtime.ts";
@@ -14,6 +14,11 @@ export interface ProcessRuntimeOptions {
   readonly packagesFrom?: readonly string[] | undefined;
   /** Arguments of Node in every replica, such as `--enable-source-maps`. Default: none. */
   readonly nodeArgs?: readonly string[] | undefined;
+  /**
+   * Python 3.9 or newer of Python models: a command of the PATH, or a path. A model with a requirements.txt gets a virtual
+   * environment of it, one without sees what is installed there. Default "python3".
+   */
+  readonly python?: string | undefined;
   /** On close, ms that a replica has to finish before it is killed. Default 5,000. */
   readonly killGraceMs?: number | undefined;
 }
@@ -31,6 +36,7 @@ export function processRuntime(options: ProcessRuntimeOptions = {}): Runtime {
     packagesFrom: options.packagesFrom ?? [process.cwd(), dirname(fileURLToPath(import.meta.url))],
     nodeArgs: options.nodeArgs ?? [],
     killGraceMs: options.killGraceMs ?? 5_000,
+    python: options.python,
     entry: containerEntry(),
   });
 }

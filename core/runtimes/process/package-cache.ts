@@ -45,7 +45,9 @@ export class PackageCache {
   /** Makes the folder and removes what killed servers left unfinished. */
   async open(): Promise<void> {
     await mkdir(this.#root, { recursive: true });
-    const stale = (await readdir(this.#root)).filter((name) => name.startsWith(UNFINISHED) && !isOwned(name));
+    const stale = (await readdir(this.#root)).filter(
+      (name) => name.startsWith(UNFINISHED) && !isOwned(name.slice(UNFINISHED.length)),
+    );
     await Promise.all(stale.map((name) => rm(join(this.#root, name), { recursive: true, force: true })));
   }
 
@@ -129,9 +131,9 @@ function packageJson({ packages, allowScripts }: DependencySet): string {
   );
 }
 
-/** True while the server that makes it runs. */
-function isOwned(name: string): boolean {
-  const pid = Number.parseInt(name.slice(UNFINISHED.length), 10);
+/** Whether the server that makes something runs. @param owner text that begins with its process id */
+export function isOwned(owner: string): boolean {
+  const pid = Number.parseInt(owner, 10);
   if (!(pid > 0)) return false;
   try {
     return process.kill(pid, 0);

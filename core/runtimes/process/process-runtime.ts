@@ -19,16 +19,21 @@ import type {
   RuntimeContext,
 } from "../runtime.ts";
 import { ChildReplica } from "./child.ts";
-import { containerCommand } from "./launch.ts";
+import { containerCommand, pythonEntry, type Command } from "./launch.ts";
 import { LogFile } from "../log-file.ts";
 import { PackageCache } from "./package-cache.ts";
+import { watchMemory } from "./memory-watch.ts";
 import { findLostPackage, preparePackages } from "./packages.ts";
 import { processIdentity } from "./process-info.ts";
+import { programCommand } from "./program.ts";
+import { PythonCache } from "./python-cache.ts";
+import { preparedPython, preparePython } from "./python-packages.ts";
 import { ReplicaLog } from "../replica-log.ts";
 import { RunDir, type ReplicaFolder } from "./run-dir.ts";
 
 /** Replicas that have gone and whose log files are kept: a version that crashes again and again starts many. */
 const KEPT_LOGS = 50;
+const DEFAULT_PYTHON = "python3";
 /** A start that has to install packages first may take longer by this. */
 const MEND_TIMEOUT_MS = 60_000;
 
@@ -36,13 +41,16 @@ export interface ProcessRuntimeSettings {
   readonly packagesFrom: readonly string[];
   readonly nodeArgs: readonly string[];
   readonly killGraceMs: number;
-  /** The program that every replica runs. */
+  /** Command or path of the interpreter of Python models. Default "python3". */
+  readonly python?: string | undefined;
+  /** The program that every replica runs, but those of Python models. */
   readonly entry: string;
 }
 
 interface Opened {
   readonly runDir: RunDir;
   readonly cache: PackageCache;
+  readonly pythonCache: PythonCache;
   readonly closing: AbortController;
 }
 
@@ -52,7 +60,7 @@ export class ProcessRuntime implements Runtime {
     isolation: "process",
     hasGpu: false,
     survivesFrontend: false,
-    runs: ["node"],
+    runs: ["node", "python", "command"],
     enforces: ["memory"],
   };
   readonly #settings: ProcessRuntimeSettings;
@@ -78,8 +86,10 @@ export class ProcessRuntime implements Runtime {
     try {
       const cache = new PackageCache(join(context.cacheDir, "packages"));
       await cache.open();
+      const pythonCache = new PythonCache(join(context.cacheDir, "python"));
+      await pythonCache.open();
       const runDir = await RunDir.open(context.runDir);
-      this.#opened = { runDir, cache, closing: new AbortController() };
+      this.#opened = { runDir, cache, pythonCache, closing: new AbortController() };
     } catch (error) {
       this.#isTaken = false;
       throw folderError(error, context);
@@ -87,10 +97,12 @@ export class ProcessRuntime implements Runtime {
   }
 
   async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
-    const { cache, closing } = this.#open();
+    const { cache, pythonCache, closing } = this.#open();
     const signal = AbortSignal.any([options.signal, closing.signal]);
-    const sources = { installedIn: this.#settings.packagesFrom, cache };
-    const preparing = preparePackages(bundle, sources, { ...options, signal });
+    const { packagesFrom, python = DEFAULT_PYTHON } = this.#settings;
+    const preparing = isPython(bundle)
+      ? preparePython(bundle, { python, cache: pythonCache }, { ...options, signal })
+      : preparePackages(bundle, { installedIn: packagesFrom, cache }, { ...options, signal });
     try {
       return `process:${await this.#tracked(preparing)}`;
     } catch (error) {
@@ -106,13 +118,23 @@ export class ProcessRuntime implements Runtime {
     return this.#tracked(this.#start(spec, runDir));
   }
 
+  async #commandOf(spec: ReplicaSpec, folder: ReplicaFolder): Promise<Command> {
+    const { entry, nodeArgs, python = DEFAULT_PYTHON } = this.#settings;
+    const { container } = spec.bundle.manifest;
+    if (container?.kind === "command") return programCommand(spec, folder, container);
+    if (container?.kind !== "python")
+      return containerCommand(spec, folder, { kind: "node", entry, nodeArgs });
+    const prepared = (await preparedPython(spec.bundle)) ?? python;
+    return containerCommand(spec, folder, { kind: "python", entry: pythonEntry(), python: prepared });
+  }
+
   /**
    * Packages that are linked are the user's own: an `npm ci` or an update of his project takes them away from a model
    * that runs. To copy them instead would cost disk and minutes for each bundle, so they are looked after before each
    * start, which then uses what is there by now, or installs it.
    */
   async #mendPackages({ id, bundle }: ReplicaSpec): Promise<void> {
-    const lost = await findLostPackage(bundle);
+    const lost = await lostPackage(bundle);
     if (lost === undefined) return;
     try {
       await this.prepare(bundle, { report: () => {}, signal: AbortSignal.timeout(MEND_TIMEOUT_MS) });
@@ -153,13 +175,16 @@ export class ProcessRuntime implements Runtime {
       await runDir.release(folder).catch(() => {});
     };
     try {
-      const command = containerCommand(spec, folder, this.#settings);
+      const command = await this.#commandOf(spec, folder);
       replica = await ChildReplica.start({ spec, folder, command, log, release });
     } catch (error) {
       await release();
       throw toWindjammerError(error);
     }
     this.#running.add(replica);
+    const { memoryMb } = spec.limits;
+    if (memoryMb !== undefined && spec.bundle.manifest.container?.kind === "command")
+      void watchMemory(replica, log, memoryMb);
     await this.#record(replica, folder, runDir);
     return replica;
   }
@@ -194,6 +219,16 @@ export class ProcessRuntime implements Runtime {
     await Promise.all([...this.#running].map((replica) => replica.stop(this.#settings.killGraceMs)));
     await runDir.remove();
   }
+}
+
+function isPython({ manifest }: BundleFolder): boolean {
+  return manifest.container?.kind === "python";
+}
+
+/** What a bundle needs and is not where `prepare` found it any more. */
+async function lostPackage(bundle: BundleFolder): Promise<string | undefined> {
+  if (!isPython(bundle)) return findLostPackage(bundle);
+  return (await preparedPython(bundle)) === undefined ? "python" : undefined;
 }
 
 function folderError(error: unknown, { runDir, cacheDir }: RuntimeContext): WindjammerError {

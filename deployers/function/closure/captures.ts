@@ -10,7 +10,7 @@ import { importText, isRequire } from "./modules.ts";
 import { HINTS } from "./refuse.ts";
 import type { Reference } from "./scope-types.ts";
 import { literalText, type Ast } from "./syntax.ts";
-import type { Variable, VariableUse } from "./variables.ts";
+import { newVariable, type Variable, type VariableUse } from "./variables.ts";
 import type { Walk } from "./walk.ts";
 
 export interface CapturePlace {
@@ -74,13 +74,12 @@ function captureVariable(
 ): VariableUse {
   const [{ name, scope } = { name: "", scope: undefined }] = references;
   const isWritten = references.some((each) => each.isWritten);
-  const make = (): Variable => newVariable(name, value, { path, ref: walk.ref(value, path) });
+  const make = (): Variable => newVariable({ name, value, path, ref: walk.ref(value, path), of: source.of });
   const variable =
     scope === undefined
       ? make()
       : walk.variables.at({ script: source.script, scope, name, instance: undefined }, make);
   variable.isWritten ||= isWritten;
-  variable.users += 1;
   if (isWritten && source.script.packageName !== undefined)
     walk.refuse(
       path,
@@ -90,19 +89,11 @@ function captureVariable(
   return { variable, references };
 }
 
-function newVariable(
-  name: string,
-  value: unknown,
-  { path, ref }: { readonly path: string; readonly ref: Ref },
-): Variable {
-  return { name, value, path, ref, isWritten: false, cell: undefined, users: 0 };
-}
-
 function fresh(
   references: readonly Reference[],
   { value, path, ref }: { readonly value: unknown; readonly path: string; readonly ref: Ref },
 ): VariableUse {
-  return { variable: newVariable(references[0]?.name ?? "", value, { path, ref }), references };
+  return { variable: newVariable({ name: references[0]?.name ?? "", value, path, ref }), references };
 }
 
 /** A name without a value around the function: a global, or one that V8 has not kept. */
@@ -113,7 +104,7 @@ function absent(references: readonly Reference[], place: CapturePlace, path: str
   return absentGlobal(references, walk, path);
 }
 
-const SAME_ANYWHERE: ReadonlySet<string> = new Set(["require", "undefined", "NaN", "Infinity"]);
+const SAME_ANYWHERE: ReadonlySet<string> = new Set(["require", "undefined", "NaN", "Infinity", "eval"]);
 
 function absentGlobal(references: readonly Reference[], walk: Walk, path: string): undefined {
   const { name } = references[0] ?? { name: "" };
@@ -247,9 +238,8 @@ function sharedVariable(
 ): Variable {
   const scope = script.scopes.program;
   const variable = walk.variables.at({ script, scope, name, instance: undefined }, () =>
-    newVariable(name, value, { path, ref: walk.ref(value, path) }),
+    newVariable({ name, value, path, ref: walk.ref(value, path) }),
   );
-  variable.users += 1;
   return variable;
 }
 

@@ -3,6 +3,7 @@ import type { Ref, StateNode } from "../../../containers/closure-format.ts";
 import type { Source } from "./drafts.ts";
 import type { Edit } from "./emit.ts";
 import { captures, encodePrototype, functionShape, refuseSpecials } from "./functions.ts";
+import type { PrivateField } from "./inspect.ts";
 import { HINTS } from "./refuse.ts";
 import { freeReferences, freeSpecials } from "./scope.ts";
 import type { Script } from "./script.ts";
@@ -43,7 +44,8 @@ export function encodeClass(value: object, source: Source, at: At): void {
     : undefined;
   const prototype = Object.getOwnPropertyDescriptor(value, "prototype")?.value as object;
   encodePrototype(value, prototype, at);
-  const edits = [...classEdits(node, members, at)];
+  const keys = computedKeys(value, { members, source, walk }, path);
+  const edits = [...classEdits(node, members, at), ...keys.map(({ edit }) => edit)];
   const shape = functionShape(value, path, walk);
   const statics = walk.inspection
     .privateFields(value)
@@ -59,7 +61,7 @@ export function encodeClass(value: object, source: Source, at: At): void {
     fn,
     uses,
     edits,
-    given: base === undefined ? [] : [base],
+    given: [...(base === undefined ? [] : [base]), ...keys.map(({ given }) => given)],
     shape: {
       ...withoutBase(shape, base !== undefined),
       ...(statics.length === 0 ? {} : { privates: statics }),
@@ -163,7 +165,6 @@ function* memberEdits(member: Ast, owner: Ast, at: At): Generator<Edit> {
   if (member.type === "StaticBlock") yield { start, end, text: ";" };
   else if (isField(member)) yield* fieldEdits(member, at);
   else if (member.kind === "constructor") yield* constructorEdits(member.value as Ast, owner);
-  else if (member.computed === true) yield* computedKeyEdits(member, at);
 }
 
 /** Static fields are data, since they have been set; those of instances are still set by constructors. */
@@ -179,11 +180,36 @@ function* fieldEdits(field: Ast, { path, walk }: At): Generator<Edit> {
   if (value !== null) yield { start: value.start, end: value.start, text: `${BLANK}.on ? undefined : ` };
 }
 
-/** `Symbol.iterator` stays as it is; any other key is refused, since it was computed when the class was made. */
-function* computedKeyEdits({ key }: Ast, { path, walk }: At): Generator<Edit> {
-  if (key === undefined || key.type === "Literal" || isWellKnown(key)) return;
-  walk.refuse(path, "has a method with a computed name", "give the method a fixed name");
-  yield { start: key.start, end: key.end, text: "0" };
+interface ComputedKey {
+  readonly given: readonly [name: string, key: Ref];
+  readonly edit: Edit;
+}
+
+/** Keys were computed when the class was made; each method now is under the key that it got then. */
+function computedKeys(value: object, text: ClassText, path: string): readonly ComputedKey[] {
+  const { members, walk } = text;
+  const computed = members.filter(
+    (each) => each.type === "MethodDefinition" && each.computed === true && each.key?.type !== "Literal",
+  );
+  return computed.flatMap((member): readonly ComputedKey[] => {
+    const { key } = member;
+    if (key === undefined || isWellKnown(key)) return [];
+    const name = `$wj_key${key.start}`;
+    // A method that is gone is taken off the class again, whatever it is called.
+    const found = keyOf(value, member, text) ?? name;
+    const ref = typeof found === "symbol" ? walk.ref(found, `${path} (computed name)`) : found;
+    return [{ given: [name, ref], edit: { start: key.start, end: key.end, text: name } }];
+  });
+}
+
+function keyOf(value: object, member: Ast, text: ClassText): string | symbol | undefined {
+  const prototype = Object.getOwnPropertyDescriptor(value, "prototype")?.value as object;
+  const on = member.static === true ? "class" : "prototype";
+  const holder = on === "class" ? value : prototype;
+  return Reflect.ownKeys(holder).find((key) => {
+    const parts: readonly unknown[] = Object.values(Object.getOwnPropertyDescriptor(holder, key) ?? {});
+    return parts.some((fn) => typeof fn === "function" && isOfText(fn, on, { ...text, members: [member] }));
+  });
 }
 
 function isWellKnown(key: Ast | undefined): boolean {
@@ -215,20 +241,32 @@ export function encodePrivates(value: object, path: string, walk: Walk): StateNo
   const found: (readonly [number, string, Ref])[] = [];
   for (const { constructor, names, isOfPackage, name } of owners) {
     // Private methods alone: no field to set, but only what the class has constructed can call them.
-    if (names.length === 1 && names[0] === METHODS && !isOfPackage)
-      found.push([walk.idOf(constructor, path), METHODS, ["u"]]);
-    for (const field of names) {
-      const index = open.findIndex((each) => each.name === field);
-      const [taken] = index < 0 ? [] : open.splice(index, 1);
-      if (taken === undefined) continue;
-      if (isOfPackage) {
-        walk.refuse(`${path}.${field}`, `is a private field of ${name}, a class of a package`, HINTS.setup);
-        return undefined;
-      }
-      found.push([walk.idOf(constructor, path), field, walk.ref(taken.value, `${path}.${field}`)]);
+    const isMarked = names.length === 1 && names[0] === METHODS;
+    if (isMarked && isOfPackage && isRoot(constructor))
+      return walk.refuse(path, `has private methods of ${name}, a class of a package`, HINTS.setup);
+    if (isMarked) found.push([walk.idOf(constructor, path), METHODS, ["u"]]);
+    const fields = ownedFields(open, names);
+    if (isOfPackage && fields[0] !== undefined) {
+      const at = `${path}.${fields[0].name}`;
+      return walk.refuse(at, `is a private field of ${name}, a class of a package`, HINTS.setup);
     }
+    for (const field of fields)
+      found.push([walk.idOf(constructor, path), field.name, walk.ref(field.value, `${path}.${field.name}`)]);
   }
   return found.length === 0 ? undefined : found;
+}
+
+/** Takes the fields of one class out of those that are left; the names of others' may be the same. */
+function ownedFields(open: PrivateField[], names: readonly string[]): readonly PrivateField[] {
+  return names.flatMap((name) => {
+    const index = open.findIndex((each) => each.name === name);
+    return index < 0 ? [] : open.splice(index, 1);
+  });
+}
+
+/** A class without `extends` can only make objects of its own. */
+function isRoot(constructor: object): boolean {
+  return Object.getPrototypeOf(constructor) === Function.prototype;
 }
 
 interface PrivateOwner {

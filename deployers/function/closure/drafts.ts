@@ -26,6 +26,8 @@ export interface Draft {
 }
 
 export interface Source {
+  /** The function itself. */
+  readonly of: object;
   readonly script: Script;
   readonly fn: FunctionNode;
   readonly facts: FunctionFacts;

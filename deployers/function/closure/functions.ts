@@ -11,7 +11,7 @@ import { freeReferences, freeSpecials, specialsIn } from "./scope.ts";
 import type { FunctionNode, Reference, Special } from "./scope-types.ts";
 import type { Script } from "./script.ts";
 import { isBuiltinKind, shapeOf } from "./values.ts";
-import type { VariableUse } from "./variables.ts";
+import { newVariable, type VariableUse } from "./variables.ts";
 import type { Walk } from "./walk.ts";
 
 /** Text of a function of the user's or of a package; undefined when it was refused. */
@@ -26,7 +26,7 @@ function sourceOf(value: object, path: string, walk: Walk): Source | undefined {
   try {
     const text = Function.prototype.toString.call(value);
     const fn = script.functionAt(facts.offset, text);
-    if (fn !== undefined) return { script, fn, facts };
+    if (fn !== undefined) return { of: value, script, fn, facts };
     return walk.refuse(path, "has a text that is not found in its file", "write it in a file, not with eval");
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -58,11 +58,44 @@ export function refuseSpecials(source: Source, path: string, walk: Walk): void {
     walk.refuse(path, "uses super, which belongs to its object", "write it as a method of a class");
   for (const { use, start, owner } of freeSpecials(script.scopes, fn)) {
     const isModuleThis = use === "this" && owner === -1 && script.isModule;
-    if (isModuleThis || IN_TEXT.has(use)) continue;
+    if (isModuleThis || IN_TEXT.has(use) || isOuterThis(use, fn)) continue;
     const of = use === "private" ? "a private name of its class" : `the ${use} of the function around it`;
     const at = lineOf(script, start);
     walk.refuse(path, `uses ${of} (${at})`, "capture what it needs in a const, or pass it as an argument");
   }
+}
+
+/** The `this` of an arrow function is a value like any other that it captures. */
+function isOuterThis(use: Special["use"], { kind }: FunctionNode): boolean {
+  return use === "this" && kind === "arrow";
+}
+
+const THIS = "$wj_this";
+
+interface OuterThis {
+  readonly uses: readonly VariableUse[];
+  readonly edits: readonly Edit[];
+}
+
+function captureThis({ of, script, fn }: Source, path: string, walk: Walk): OuterThis {
+  const found = freeSpecials(script.scopes, fn).filter(
+    ({ use, owner }) => isOuterThis(use, fn) && !(owner === -1 && script.isModule),
+  );
+  const [first] = found;
+  if (first === undefined) return { uses: [], edits: [] };
+  const value = walk.heap?.outerThis(of);
+  const at = `${path} → this`;
+  if (value === undefined)
+    walk.refuse(
+      at,
+      `is the this of the function around it (${lineOf(script, first.start)}), which cannot be read here`,
+      "capture what it needs in a const, or pass it as an argument",
+    );
+  const variable = newVariable({ name: THIS, value, path: at, ref: walk.ref(value, at), of });
+  return {
+    uses: [{ variable, references: [] }],
+    edits: found.map(({ start }) => ({ start, end: start + "this".length, text: THIS })),
+  };
 }
 
 /** Uses that are judged wherever they stand, not by what is around the function. */
@@ -101,9 +134,19 @@ export function encodeFunction(value: object, path: string, walk: Walk): StateNo
   refuseSpecials(source, path, walk);
   const { script, fn } = source;
   const uses = captures(freeReferences(script.scopes, fn), { source, path, walk });
-  const edits = ownNameEdits(fn, uses);
+  const self = captureThis(source, path, walk);
+  const edits = [...ownNameEdits(fn, uses), ...self.edits];
   const shape = functionShape(value, path, walk);
-  walk.drafts.push({ id, kind: "function", script, fn, uses, given: [], edits, shape });
+  walk.drafts.push({
+    id,
+    kind: "function",
+    script,
+    fn,
+    uses: [...uses, ...self.uses],
+    given: [],
+    edits,
+    shape,
+  });
   return undefined;
 }
 

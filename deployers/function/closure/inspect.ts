@@ -26,6 +26,11 @@ export interface PrivateField {
   readonly value: unknown;
 }
 
+export interface WeakEntry {
+  readonly key?: object | symbol;
+  readonly value: unknown;
+}
+
 interface RemoteObject {
   readonly type: string;
   readonly objectId?: string;
@@ -116,6 +121,31 @@ export class Inspection {
     return result
       .filter(({ name }) => name !== "__proto__" || Object.hasOwn(value, "__proto__"))
       .map(({ name, symbol }) => (symbol === undefined ? name : (this.#live(symbol) as symbol)));
+  }
+
+  /** Keys and values of a WeakMap; a WeakSet has values only. */
+  weakEntries(value: object): readonly WeakEntry[] {
+    const { internalProperties = [] } = this.#properties(this.#remote(value).objectId ?? "");
+    const entries = internalProperties.find(({ name }) => name === "[[Entries]]");
+    return entries === undefined ? [] : Array.from(this.#live(entries.value) as ArrayLike<WeakEntry>);
+  }
+
+  /** Id of an object in heap snapshots; it has one when a snapshot was taken. */
+  heapId(value: object): number {
+    const { objectId } = this.#remote(value);
+    const reply = this.#post("HeapProfiler.getHeapObjectId", { objectId });
+    return Number((reply as { readonly heapSnapshotObjectId: string }).heapSnapshotObjectId);
+  }
+
+  /** Undefined: what the heap has there is no object. */
+  objectOfHeap(id: number): object | undefined {
+    try {
+      const reply = this.#post("HeapProfiler.getObjectByHeapObjectId", { objectId: String(id) });
+      const live = this.#live((reply as { readonly result: RemoteObject }).result);
+      return typeof live === "object" || typeof live === "function" ? (live ?? undefined) : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /** What a Proxy stands for. */

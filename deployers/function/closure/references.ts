@@ -1,11 +1,12 @@
 // What is captured by reference: objects every Node has, and the exports of builtin modules and installed packages.
 import { readFileSync } from "node:fs";
-import { createRequire, isBuiltin, registerHooks } from "node:module";
-import { pathToFileURL } from "node:url";
+import { createRequire, isBuiltin } from "node:module";
 import { types } from "node:util";
 import { closureRoots, OPAQUE_ROOTS } from "../../../containers/closure-format.ts";
 import { packageOfImport } from "../../packages.ts";
+import { resolveFrom, IMPORT } from "./resolve.ts";
 import type { Script } from "./script.ts";
+import { viteSpecifier } from "./vite.ts";
 
 /** Where a value is found again in a model container. */
 export type Place =
@@ -21,10 +22,6 @@ export interface FoundPackage {
 
 /** How deep exports are looked through. */
 const EXPORT_DEPTH = 3;
-const RESOLVE = "windjammer-resolve:";
-
-/** Thrown by the resolve hook to stop a module from being loaded just because it was looked up. */
-class NotLoaded extends Error {}
 
 export class References {
   readonly #places = new Map<unknown, Place>();
@@ -76,7 +73,8 @@ export class References {
     } catch {
       return;
     }
-    for (const specifier of imports) {
+    for (const written of imports) {
+      const specifier = viteSpecifier(written, script.path) ?? written;
       if (isBuiltin(specifier)) this.#addBuiltin(specifier);
       else if (script.packageName === undefined && !isRelative(specifier))
         this.#addPackage(specifier, script);
@@ -126,7 +124,9 @@ export class References {
 
   #add(value: unknown, place: Place): boolean {
     const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
-    if (!isObject || this.#places.has(value)) return false;
+    // A symbol that a package exports is a key that others have, too.
+    const isKey = typeof value === "symbol" && wellKnownName(value) === undefined && isLocal(value);
+    if ((!isObject && !isKey) || this.#places.has(value)) return false;
     this.#places.set(value, place);
     return true;
   }
@@ -135,12 +135,13 @@ export class References {
     const added: { value: object; place: Place }[] = [];
     for (const [step, value] of members(of.value)) {
       const place = { ...of.place, path: [...of.place.path, step] };
-      if (this.#add(value, place)) added.push({ value: value as object, place });
+      if (this.#add(value, place) && typeof value !== "symbol") added.push({ value: value as object, place });
     }
     return added;
   }
 
   #explore(start: unknown, place: Place, depth: number): void {
+    if (typeof start === "symbol") return;
     let level: { readonly value: object; readonly place: Place }[] = [{ value: start as object, place }];
     for (let at = 0; at < depth && level.length > 0; at += 1) {
       level = level.flatMap((each) => this.#addMembers(each));
@@ -148,7 +149,9 @@ export class References {
   }
 }
 
-const IMPORT: readonly string[] = ["node", "import", "module-sync", "node-addons"];
+function isLocal(symbol: symbol): boolean {
+  return Symbol.keyFor(symbol) === undefined;
+}
 
 /** What hangs on an object, without calling anything. */
 function* members(value: object): Generator<readonly [string, unknown]> {
@@ -158,11 +161,32 @@ function* members(value: object): Generator<readonly [string, unknown]> {
     const descriptor = step === undefined ? undefined : Object.getOwnPropertyDescriptor(value, key);
     if (step === undefined || descriptor === undefined) continue;
     if ("value" in descriptor) yield [step, descriptor.value];
+    else if (isExport(descriptor)) yield [step, exportOf(value, key)];
     for (const part of ["get", "set"] as const)
       if (descriptor[part] !== undefined) yield [`${part} ${step}`, descriptor[part]];
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== null) yield ["[[Prototype]]", prototype];
+}
+
+/** What compilers write for a live export: reading it is reading a variable. */
+const EXPORT_GETTER =
+  /^(?:\(\)\s*=>\s*[\w$]+(?:\.[\w$]+|\[[\w$]+\])?|(?:function\s*)?(?:[\w$]+)?\s*\(\)\s*\{\s*return [\w$]+(?:\.[\w$]+)?;?\s*\})$/;
+
+function isExport(descriptor: PropertyDescriptor): boolean {
+  const getter: unknown = Reflect.get(descriptor, "get");
+  const isLive = typeof getter === "function" && descriptor.set === undefined;
+  return (
+    isLive && descriptor.enumerable === true && EXPORT_GETTER.test(Function.prototype.toString.call(getter))
+  );
+}
+
+function exportOf(value: object, key: PropertyKey): unknown {
+  try {
+    return Reflect.get(value, key);
+  } catch {
+    return undefined;
+  }
 }
 
 const WELL_KNOWN = new Map<symbol, string>(
@@ -184,47 +208,6 @@ function stepOf(key: string | symbol): string | undefined {
 
 function isRelative(specifier: string): boolean {
   return /^(?:\.{0,2}\/|file:|data:|#|\.{1,2}$)/.test(specifier);
-}
-
-/** URL that an import of `specifier` in the file leads to; with `conditions` as ES modules import, else as require. */
-function resolveFrom(
-  file: string,
-  specifier: string,
-  conditions: readonly string[] | undefined,
-): string | undefined {
-  try {
-    const require = createRequire(file);
-    if (conditions === undefined) return pathToFileURL(require.resolve(specifier)).href;
-    return resolveAsImport(require, specifier, {
-      conditions: [...conditions],
-      parentURL: pathToFileURL(file).href,
-    });
-  } catch {
-    return undefined;
-  }
-}
-
-function resolveAsImport(
-  require: NodeJS.Require,
-  specifier: string,
-  context: { readonly conditions: string[]; readonly parentURL: string },
-): string | undefined {
-  let url: string | undefined;
-  const hooks = registerHooks({
-    resolve(asked, given, next) {
-      if (asked !== RESOLVE) return next(asked, given);
-      ({ url } = next(specifier, { ...given, ...context }));
-      throw new NotLoaded();
-    },
-  });
-  try {
-    require(RESOLVE);
-  } catch {
-    // The hook stops before anything is loaded.
-  } finally {
-    hooks.deregister();
-  }
-  return url;
 }
 
 function packageAt(url: string): FoundPackage | undefined {

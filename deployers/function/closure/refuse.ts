@@ -56,8 +56,6 @@ const INSTANCES = ["FinalizationRegistry", "WeakRef", "SharedArrayBuffer"] as co
 
 const TESTS: readonly Test[] = [
   [types.isProxy, "is a Proxy, whose handler stays hidden", HINTS.plain],
-  [types.isWeakMap, "is a WeakMap, whose entries depend on objects of this process", "use a Map"],
-  [types.isWeakSet, "is a WeakSet, whose entries depend on objects of this process", "use a Set"],
   [types.isPromise, "is a Promise of this process", "await it before, and capture its value"],
   [types.isGeneratorObject, "is a generator that is running", "capture the generator function, or a list"],
   [types.isMapIterator, "is an iterator at some place of a Map", "capture the Map"],

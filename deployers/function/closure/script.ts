@@ -158,12 +158,18 @@ export class Script {
 
   #readMap(): TraceMap | undefined {
     try {
-      const text = mapText(this.#sourceMapUrl, this.path);
+      const text = mapText(this.#sourceMapUrl || mapComment(this.source), this.path);
       return text === undefined ? undefined : new TraceMap(text, this.url);
     } catch {
       return undefined;
     }
   }
+}
+
+/** V8 takes the comment at the end of a text only; vitest wraps it. */
+function mapComment(source: string): string {
+  const [, url = ""] = /\n\/\/# sourceMappingURL=(data:application\/json\S+)/.exec(source) ?? [];
+  return url;
 }
 
 function mapText(url: string, path: string | undefined): string | undefined {

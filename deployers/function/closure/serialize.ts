@@ -8,13 +8,17 @@ import { packageOfImport } from "../../packages.ts";
 import { encodeClass, encodePrivates } from "./classes.ts";
 import type { Draft } from "./drafts.ts";
 import { CodeFile, cellEdit, cellName } from "./emit.ts";
+import { capturedItems, type CapturedItem } from "./items.ts";
 import { encodeFunction } from "./functions.ts";
 import { Inspection } from "./inspect.ts";
 import { References } from "./references.ts";
+import { encodeMade } from "./made.ts";
 import { captureError } from "./refuse.ts";
-import { encodeValue, placePooled } from "./values.ts";
+import { placePooled } from "./pooled.ts";
+import { encodeValue } from "./values.ts";
 import { Variables, type Variable } from "./variables.ts";
-import { Walk } from "./walk.ts";
+import { memberOf, Walk } from "./walk.ts";
+import { drainWeak } from "./weak.ts";
 
 export interface LiveFunction {
   readonly fn: object;
@@ -35,24 +39,30 @@ export interface Serialized {
   /** Packages by exact version. */
   readonly packages: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
-  /** What was captured, largest first. */
-  readonly captured: readonly CapturedItem[];
+  /** Sizes of the files, by name. */
   readonly files: Readonly<Record<string, number>>;
 }
 
-/** A name that a function captures, with about how many bytes it takes in the bundle. */
-interface CapturedItem {
-  readonly path: string;
-  readonly kind: string;
-  readonly bytes: number;
+/** A function as it was captured; its data still lies where it lay. */
+export interface Captured extends Serialized {
+  /** What was captured, largest first. */
+  items(): readonly CapturedItem[];
+  /** Writes the files. */
+  write(folder: string): void;
+}
+
+/** Captures a function and writes its files into `folder`, in one stretch, so that nothing changes in between. */
+export function serialize(live: LiveFunction, folder: string): Serialized {
+  const captured = capture(live);
+  captured.write(folder);
+  return captured;
 }
 
 /**
- * Writes the files of a function into `folder`. Runs in one stretch, so that nothing changes while it is read; calls
- * no code of the user's, not even a getter.
+ * Captures a function. Runs in one stretch; calls no code of the user's, not even a getter.
  * @throws InvalidOptionsError with every path that cannot be captured and why
  */
-export function serialize({ fn, setup, packages }: LiveFunction, folder: string): Serialized {
+export function capture({ fn, setup, packages }: LiveFunction): Captured {
   const inspection = openInspection();
   try {
     const scripts = inspection.scripts();
@@ -69,8 +79,8 @@ export function serialize({ fn, setup, packages }: LiveFunction, folder: string)
     });
     const entry = walk.ref(fn, "fn");
     const setupRef = setup === undefined ? null : walk.ref(setup, "setup");
-    walk.drain();
-    return write(walk, { entry, setup: setupRef }, folder);
+    drainWeak(walk);
+    return finish(walk, { entry, setup: setupRef });
   } finally {
     inspection.close();
   }
@@ -100,7 +110,50 @@ function encode(value: object, path: string, walk: Walk): StateNode | undefined 
     const known = walk.knownId(value);
     if (known !== undefined && walk.nodes[known] !== undefined) return walk.nodes[known];
   }
-  const node = encodeValue(value, path, walk);
+  if (types.isModuleNamespaceObject(value)) {
+    return encodeModule(value, path, walk);
+  }
+  return encodeData(value, path, walk);
+}
+
+/** A file of the user's as a whole: all that it exports. A package's is imported as a whole. */
+function encodeModule(value: object, path: string, walk: Walk): StateNode | undefined {
+  const names = Object.keys(value);
+  const module = moduleOf(value, names, walk);
+  if (module !== undefined) {
+    walk.modules.add(module);
+    return { kind: "package", module, path: [] };
+  }
+  const ofPackage = names
+    .map((name) => walk.packageOfFunction(memberOf(value, name)))
+    .find((name) => name !== undefined);
+  if (ofPackage !== undefined)
+    return walk.refuse(
+      path,
+      `is a module of package ${ofPackage} that no file of yours imports by its name`,
+      `import it by name: import … from "${ofPackage}"`,
+    );
+  walk.members(value, names, { path, id: walk.idOf(value, path) });
+  return undefined;
+}
+
+/** The import whose exports are all found under their names: what `require` gave is not the module that was imported. */
+function moduleOf(value: object, names: readonly string[], walk: Walk): string | undefined {
+  const places = names
+    .map((name) => [name, walk.references.find(memberOf(value, name))] as const)
+    .filter(([name, place]) => name !== "default" && place !== undefined);
+  const modules = new Set(
+    places.map(([, place]) =>
+      place?.kind === "package" && place.path.length === 1 ? place.module : undefined,
+    ),
+  );
+  const [module] = modules;
+  return modules.size === 1 && module?.startsWith("import ") === true ? module : undefined;
+}
+
+function encodeData(value: object, path: string, walk: Walk): StateNode | undefined {
+  const made = types.isProxy(value) ? undefined : encodeMade(value, path, walk);
+  const node = made === undefined ? encodeValue(value, path, walk) : (made ?? undefined);
   const privates = node === undefined ? undefined : encodePrivates(value, path, walk);
   return privates === undefined ? node : ({ ...node, privates } as StateNode);
 }
@@ -113,7 +166,7 @@ function prototypeOwner(value: object): object | undefined {
   return Object.getOwnPropertyDescriptor(constructor, "prototype")?.value === value ? constructor : undefined;
 }
 
-function write(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">, folder: string): Serialized {
+function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captured {
   placePooled(walk);
   refuseUndecided(walk);
   refuseUntraced(walk);
@@ -129,19 +182,25 @@ function write(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">, folder: 
     [CLOSURE_FILES.packagesFile]: packagesModule(walk.modules),
     [CLOSURE_FILES.stateFile]: JSON.stringify(state),
   };
-  for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, name), text);
-  walk.data.writeSync(join(folder, CLOSURE_FILES.dataFile));
   const sizes = Object.entries(texts).map(([name, text]) => [name, Buffer.byteLength(text)] as const);
   return {
     packages: packagesOf(walk),
     warnings: walk.secrets.warnings,
-    captured: capturedItems(walk),
     files: { ...Object.fromEntries(sizes), [CLOSURE_FILES.dataFile]: walk.data.size },
+    items: () => capturedItems(walk),
+    write: (folder) => {
+      for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, name), text);
+      walk.data.writeSync(join(folder, CLOSURE_FILES.dataFile));
+    },
   };
 }
 
 function refuseUndecided(walk: Walk): void {
-  for (const { path, name } of walk.variables.undecided())
+  if (walk.problems.length > 0) return;
+  const left = walk.variables.unite(({ of, name }) =>
+    of === undefined ? undefined : walk.heap?.contextOf(of, name),
+  );
+  for (const { path, name } of left)
     walk.refuse(
       path,
       `is written by functions that may share it, which cannot be told from several variables ${name}`,
@@ -164,7 +223,8 @@ function refuseUntraced(walk: Walk): void {
 }
 
 /** The variable's cell where deployed code writes it; else undefined. */
-function cellOf(variable: Variable, walk: Walk): Ref | undefined {
+function cellOf(entry: Variable, walk: Walk): Ref | undefined {
+  const variable = entry.same ?? entry;
   if (!variable.isWritten) return undefined;
   variable.cell ??= walk.nodes.push({ kind: "cell", value: variable.ref }) - 1;
   return ["#", variable.cell];
@@ -207,9 +267,10 @@ function emit(draft: Draft, walk: Walk, code: CodeFile): void {
 }
 
 const EARLY_KINDS: ReadonlySet<string> = new Set(
-  "global package require symbol object array numbers map set date regexp error boxed buffer view url parameters cell namespace".split(
-    " ",
-  ),
+  (
+    "global package require symbol object array numbers map set weakmap weakset date regexp error boxed buffer view url " +
+    "parameters cell namespace"
+  ).split(" "),
 );
 
 /** Whether a value may need the function that captures it to be made before: functions, and instances of classes. */
@@ -250,19 +311,4 @@ function packagesOf(walk: Walk): Readonly<Record<string, string>> {
     if (known !== undefined) found.set(known.name, known.version);
   }
   return Object.fromEntries([...found].toSorted(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function capturedItems(walk: Walk): readonly CapturedItem[] {
-  return walk
-    .paths()
-    .map(([id, path]) => {
-      const node = walk.nodes[id];
-      const bytes = node === undefined ? 0 : JSON.stringify(node).length + dataBytes(node);
-      return { path, kind: node?.kind ?? "", bytes };
-    })
-    .toSorted((a, b) => b.bytes - a.bytes);
-}
-
-function dataBytes(node: StateNode): number {
-  return node.kind === "numbers" ? node.length * 8 : node.kind === "buffer" ? node.length : 0;
 }

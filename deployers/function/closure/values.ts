@@ -1,5 +1,6 @@
 // Nodes of data: arrays, objects and the kinds that JavaScript has built in, with their properties.
 import { types } from "node:util";
+import { EventEmitter } from "node:events";
 import {
   CONFIGURABLE,
   ENUMERABLE,
@@ -10,7 +11,10 @@ import {
   type StateNode,
 } from "../../../containers/closure-format.ts";
 import { className, HINTS, refusal } from "./refuse.ts";
+import { isPool } from "./pooled.ts";
+import { refuseTemplate } from "./templates.ts";
 import type { Walk } from "./walk.ts";
+import { encodeWeak } from "./weak.ts";
 
 interface Kind {
   readonly test: (value: object) => boolean;
@@ -34,6 +38,8 @@ const KINDS: readonly Kind[] = [
   },
   { test: types.isMap, proto: Map.prototype, node: encodeMap },
   { test: types.isSet, proto: Set.prototype, node: encodeSet },
+  { test: types.isWeakMap, proto: WeakMap.prototype, node: encodeWeak },
+  { test: types.isWeakSet, proto: WeakSet.prototype, node: encodeWeak },
   {
     test: types.isDate,
     proto: Date.prototype,
@@ -190,8 +196,6 @@ function encodeObject(value: object, path: string, walk: Walk): StateNode | unde
       );
     at = Object.getPrototypeOf(at) as object | null;
   }
-  if (types.isModuleNamespaceObject(value))
-    return walk.refuse(path, "is a module as a whole", "capture what is used of it: module.name");
   return { kind: "object" };
 }
 
@@ -207,6 +211,8 @@ const PLAIN_PROTOTYPES: ReadonlySet<object> = new Set<object>(
     SyntaxError,
     TypeError,
     URIError,
+    // All that an emitter has are properties; the classes of Node that extend it hide more.
+    EventEmitter,
   ].map(({ prototype }) => prototype as object),
 );
 
@@ -256,6 +262,7 @@ function encodeMap(value: object, path: string, walk: Walk): StateNode {
   const entries: [Ref, Ref][] = [];
   for (const [key, each] of Map.prototype.entries.call(value) as Iterable<[unknown, unknown]>) {
     const at = `${path}.get(${typeof key === "string" ? JSON.stringify(key) : typeof key})`;
+    refuseTemplate(key, path, walk);
     entries.push([walk.ref(key, `${path} (key)`), walk.ref(each, at)]);
   }
   return { kind: "map", entries };
@@ -263,8 +270,10 @@ function encodeMap(value: object, path: string, walk: Walk): StateNode {
 
 function encodeSet(value: object, path: string, walk: Walk): StateNode {
   const entries: Ref[] = [];
-  for (const each of Set.prototype.values.call(value) as Iterable<unknown>)
+  for (const each of Set.prototype.values.call(value) as Iterable<unknown>) {
+    refuseTemplate(each, path, walk);
     entries.push(walk.ref(each, `${path} (entry)`));
+  }
   return { kind: "set", entries };
 }
 
@@ -292,14 +301,14 @@ function encodeView(value: object, path: string, walk: Walk): StateNode | undefi
   const { buffer } = view;
   if (buffer.detached) return walk.refuse(path, "is a view of a detached ArrayBuffer", HINTS.plain);
   const { byteLength, byteOffset } = view;
+  const length = byteLength / ((view as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT ?? 1);
   // Node cuts small Buffers from a pool, whose other bytes are nobody's business.
-  if (type === "Buffer" && buffer.byteLength === Buffer.poolSize && byteLength < buffer.byteLength) {
+  if (isPool(buffer) && byteLength < buffer.byteLength) {
     const slices = walk.pooled.get(buffer) ?? [];
     walk.pooled.set(buffer, slices);
     slices.push({ id: walk.idOf(view, path), start: byteOffset, end: byteOffset + byteLength });
-    return { kind: "view", type, buffer: null, offset: byteOffset, length: byteLength };
+    return { kind: "view", type, buffer: null, offset: byteOffset, length };
   }
-  const length = byteLength / ((view as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT ?? 1);
   const node = {
     kind: "view",
     type,
@@ -307,50 +316,6 @@ function encodeView(value: object, path: string, walk: Walk): StateNode | undefi
     offset: byteOffset,
   } as const;
   return buffer.resizable ? node : { ...node, length };
-}
-
-/** Gives slices of a pool a buffer: those that overlap the same one, and all the pool where it is captured itself. */
-export function placePooled(walk: Walk): void {
-  for (const [buffer, slices] of walk.pooled) {
-    const whole = walk.knownId(buffer);
-    const sorted = slices.toSorted((a, b) => a.start - b.start);
-    for (const { id, start } of sorted) {
-      const node = walk.nodes[id];
-      if (node?.kind === "view" && whole !== undefined) walk.nodes[id] = { ...node, buffer: ["#", whole] };
-      if (node?.kind === "view" && whole === undefined) placeSlice(node, { id, start, buffer, walk });
-    }
-  }
-}
-
-interface PooledSlice {
-  readonly id: number;
-  readonly start: number;
-  readonly buffer: ArrayBufferLike;
-  readonly walk: Walk;
-}
-
-function placeSlice(node: StateNode & { readonly kind: "view" }, slice: PooledSlice): void {
-  const { id, start, buffer, walk } = slice;
-  let region = walk.regions.get(buffer);
-  if (region === undefined || start >= region.end) {
-    const end = regionEnd(walk.pooled.get(buffer) ?? [], start);
-    region = { id: walk.reserve(), start, end };
-    walk.regions.set(buffer, region);
-    const at = walk.data.add(new Uint8Array(buffer, start, end - start));
-    walk.nodes[region.id] = { kind: "buffer", at, length: end - start };
-  }
-  walk.nodes[id] = { ...node, buffer: ["#", region.id], offset: start - region.start };
-}
-
-/** Where the slices end that overlap, one after the other, from `start` on. */
-function regionEnd(
-  slices: readonly { readonly start: number; readonly end: number }[],
-  start: number,
-): number {
-  let end = start;
-  for (const each of slices.toSorted((a, b) => a.start - b.start))
-    if (each.start === start || (each.start > start && each.start < end)) end = Math.max(end, each.end);
-  return end;
 }
 
 function viewType(view: ArrayBufferView): string {

@@ -12,7 +12,16 @@ export interface Variable {
   isWritten: boolean;
   /** Id of its cell, once it has one. */
   cell: number | undefined;
-  users: number;
+  /** A function that captures it; undefined: it is known where it stands. */
+  readonly of: object | undefined;
+  /** Another entry that was found to be this very variable, and stands for both. */
+  same: Variable | undefined;
+}
+
+export function newVariable(
+  facts: Pick<Variable, "name" | "value" | "path" | "ref"> & { readonly of?: object },
+): Variable {
+  return { of: undefined, ...facts, isWritten: false, cell: undefined, same: undefined };
 }
 
 export interface VariableUse {
@@ -64,15 +73,37 @@ export class Variables {
     );
   }
 
-  /** Written variables of which it is not known whether they are one: the same declaration and the same value now. */
-  undecided(): readonly Variable[] {
-    const found: Variable[] = [];
-    for (const inScript of this.#groups.values())
-      for (const { variables, isShared } of inScript.values()) {
-        if (isShared || variables.length < 2 || !variables.some(({ isWritten }) => isWritten)) continue;
-        const values = new Set(variables.map(({ value }) => value));
-        if (values.size < variables.length) found.push(...variables);
-      }
-    return found;
+  /**
+   * Finds out which entries are one variable: those of the same declaration and value of which one is written.
+   * @param instanceOf the scope instance of an entry; undefined: it cannot be told
+   * @returns those that could not be told apart
+   */
+  unite(instanceOf: (variable: Variable) => number | undefined): readonly Variable[] {
+    const groups = Array.from(this.#groups.values(), (inScript) => Array.from(inScript.values())).flat();
+    return groups.filter(isUndecided).flatMap(({ variables }) => uniteGroup(variables, instanceOf));
   }
+}
+
+/** Entries of different values are different variables; as long as nothing is written, it does not matter. */
+function isUndecided({ variables, isShared }: Group): boolean {
+  if (isShared || variables.length < 2 || !variables.some(({ isWritten }) => isWritten)) return false;
+  return new Set(variables.map(({ value }) => value)).size < variables.length;
+}
+
+function uniteGroup(
+  variables: readonly Variable[],
+  instanceOf: (variable: Variable) => number | undefined,
+): readonly Variable[] {
+  const first = new Map<number, Variable>();
+  for (const variable of variables) {
+    const instance = instanceOf(variable);
+    if (instance === undefined) return variables;
+    const known = first.get(instance);
+    if (known === undefined) first.set(instance, variable);
+    else {
+      variable.same = known;
+      known.isWritten ||= variable.isWritten;
+    }
+  }
+  return [];
 }

@@ -8,6 +8,7 @@ import {
   type StateNode,
 } from "../../../containers/closure-format.ts";
 import { DataFile } from "./data-file.ts";
+import { Heap } from "./heap.ts";
 import type { Inspection } from "./inspect.ts";
 import { types } from "node:util";
 import type { Draft, NamespaceDraft, Source } from "./drafts.ts";
@@ -16,7 +17,7 @@ import type { Script } from "./script.ts";
 import { wellKnownName, type FoundPackage, type References } from "./references.ts";
 import type { Problem } from "./refuse.ts";
 import { Secrets } from "./secrets.ts";
-import type { Variable, Variables } from "./variables.ts";
+import { newVariable, type Variable, type Variables } from "./variables.ts";
 
 export type EncodeClass = (
   value: object,
@@ -35,6 +36,14 @@ export interface WalkParts {
   readonly declared: readonly string[] | undefined;
   readonly scripts: readonly Script[];
   readonly encodeClass: EncodeClass;
+}
+
+interface MembersPlace {
+  readonly path: string;
+  /** How the module was imported. */
+  readonly from?: { readonly script: Script; readonly specifier: string };
+  /** The node's id, where it has one. */
+  readonly id?: number;
 }
 
 const MAX_PROBLEMS = 100;
@@ -65,6 +74,8 @@ export class Walk {
     ArrayBufferLike,
     { readonly id: number; readonly start: number; readonly end: number }[]
   > = new Map();
+  /** WeakMaps and WeakSets, whose entries wait for their keys. */
+  readonly weak: { readonly id: number; readonly value: object; readonly path: string }[] = [];
   /** Exports that could not be followed to their variables: right only while nothing writes these. */
   readonly untraced: { readonly path: string; readonly value: unknown }[] = [];
   readonly scripts: readonly Script[];
@@ -73,6 +84,7 @@ export class Walk {
   readonly #ids = new Map<unknown, number>();
   readonly #started = new Set<number>();
   readonly #paths: (readonly [number, string])[] = [];
+  #heap: Heap | null | undefined;
   readonly #queue: { readonly id: number; readonly value: object; readonly path: string }[] = [];
 
   constructor(parts: WalkParts) {
@@ -107,6 +119,12 @@ export class Walk {
     }
   }
 
+  /** Taken when something needs it; undefined: this process cannot have one. */
+  get heap(): Heap | undefined {
+    this.#heap ??= Heap.take(this.inspection) ?? null;
+    return this.#heap ?? undefined;
+  }
+
   /** Id of an object's node; known objects keep theirs. */
   idOf(value: object, path: string): number {
     const known = this.#ids.get(value);
@@ -124,7 +142,7 @@ export class Walk {
     return id;
   }
 
-  knownId(value: object): number | undefined {
+  knownId(value: object | symbol): number | undefined {
     return this.#ids.get(value);
   }
 
@@ -133,6 +151,11 @@ export class Walk {
     const id = this.#ids.get(value) ?? this.reserve(value);
     this.nodes[id] = node;
     return id;
+  }
+
+  /** Whether the function holds an object, or has it by a name that means the same everywhere. */
+  isReached(value: object | symbol): boolean {
+    return this.#ids.has(value) || this.references.find(value) !== undefined;
   }
 
   drain(): void {
@@ -173,6 +196,13 @@ export class Walk {
     return place;
   }
 
+  /** Name of the package that a function's text is in. */
+  packageOfFunction(value: unknown): string | undefined {
+    return typeof value === "function"
+      ? this.inspection.describeFunction(value).script?.packageName
+      : undefined;
+  }
+
   encodeClass(value: object, source: Source, path: string): undefined {
     this.#encodeClass(value, source, { path, walk: this });
     return undefined;
@@ -191,32 +221,17 @@ export class Walk {
     if (found !== undefined) this.packages.set(found.name, found);
   }
 
-  /** An object that has only these members of a module; `from` says how the module was imported. */
-  members(
-    value: object,
-    names: readonly string[],
-    {
-      path,
-      from,
-    }: { readonly path: string; readonly from?: { readonly script: Script; readonly specifier: string } },
-  ): Ref {
+  /** An object that has only these members of a module. */
+  members(value: object, names: readonly string[], { path, from, id: given }: MembersPlace): Ref {
     const target = (types.isProxy(value) ? this.inspection.proxyTarget(value) : value) as object;
     if (!types.isModuleNamespaceObject(target)) return this.#objectMembers(target, names, path);
-    const id = this.reserve();
+    const id = given ?? this.reserve();
     const members = names.map((name) => {
       const at = `${path}.${name}`;
       const found = from && exportedVariable({ ...from, name }, this.scripts);
       const make = (): Variable => {
         const each = this.#member(target, name, at);
-        return {
-          name,
-          value: each,
-          path: at,
-          ref: this.ref(each, at),
-          isWritten: false,
-          cell: undefined,
-          users: 1,
-        };
+        return newVariable({ name, value: each, path: at, ref: this.ref(each, at) });
       };
       if (found === undefined) {
         const variable = make();
@@ -261,9 +276,11 @@ export class Walk {
     if (known !== undefined) return ["#", known];
     const id = this.reserve(symbol);
     const name = wellKnownName(symbol);
+    const place = this.references.find(symbol);
     const key = Symbol.keyFor(symbol);
     const { description } = symbol;
     if (name !== undefined) this.nodes[id] = { kind: "global", path: ["Symbol", name] };
+    else if (place !== undefined) this.nodes[id] = place;
     else if (key !== undefined) this.nodes[id] = { kind: "symbol", key };
     else this.nodes[id] = { kind: "symbol", ...(description === undefined ? {} : { description }) };
     return ["#", id];
@@ -279,7 +296,7 @@ function descriptorOf(value: object, key: string): PropertyDescriptor | undefine
 }
 
 /** An export, also one that Vite takes from the default export of a CommonJS module. */
-function memberOf(module: object, name: string): unknown {
+export function memberOf(module: object, name: string): unknown {
   if (Reflect.has(module, name)) return Reflect.get(module, name);
   const exported: unknown = Reflect.get(module, "default");
   return typeof exported === "object" && exported !== null ? descriptorOf(exported, name)?.value : undefined;

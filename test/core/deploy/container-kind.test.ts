@@ -36,7 +36,7 @@ describe("a bundle whose container the server's runtime cannot run", () => {
 
   it("is not one that runs elsewhere: it serves under every runtime", async () => {
     const lab = await labLike(processRuntime());
-    await begin(lab, await lab.add("a", { container: { kind: "url", url: "http://127.0.0.1:1" } }));
+    await begin(lab, await lab.add("a", { container: { kind: "url", urls: ["http://127.0.0.1:1"] } }));
     expect(lab.registry.deployments()).toHaveLength(1);
   });
 });

@@ -1,6 +1,7 @@
 // Starts a query server over fakes and talks to it, politely and otherwise.
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import type { ClipperConfig } from "../../../core/config.ts";
 import { createLog } from "../../../core/log.ts";
 import { QueryServer } from "../../../core/frontend/server.ts";
 import type { Fakes } from "../query/fakes.ts";
@@ -33,6 +34,7 @@ export interface TestServerOptions {
   readonly maxBodyBytes?: number;
   readonly maxInputs?: number;
   readonly requestTimeoutMs?: number;
+  readonly clipper?: ClipperConfig;
 }
 
 export async function startTestServer(parts: Fakes, options: TestServerOptions = {}): Promise<TestServer> {

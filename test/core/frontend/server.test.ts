@@ -51,7 +51,7 @@ describe("paths", () => {
     ["GET", "/digits/predict", 405, "METHOD_NOT_ALLOWED"],
     ["DELETE", "/digits/predict/", 405, "METHOD_NOT_ALLOWED"],
     ["POST", "/health/live", 405, "METHOD_NOT_ALLOWED"],
-    ["POST", "/digits/update", 404, "ROUTE_NOT_FOUND"],
+    ["GET", "/digits/update", 405, "METHOD_NOT_ALLOWED"],
     ["GET", "/a/b/c", 404, "ROUTE_NOT_FOUND"],
     ["GET", "/nobody", 404, "APPLICATION_NOT_FOUND"],
     ["GET", "/%ff", 400, "INVALID_REQUEST"],

@@ -1,0 +1,294 @@
+// Predictions without node:http, which costs more than all the rest of a small one: a connection's requests are read
+// here as long as each is a plain POST of a known length to a prediction path. With the first that is anything else, the
+// connection goes to node:http, with every byte of it, and stays there.
+import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
+import type { WindjammerError } from "../errors.ts";
+import type { PredictCall } from "../query/predict.ts";
+import type { Connections } from "./connections.ts";
+import type { Dialect, Reply } from "./dialects/dialect.ts";
+
+export interface PlainParts {
+  /** Those whose replies are JSON text. */
+  readonly dialects: readonly Dialect[];
+  readonly connections: Connections;
+  readonly maxBodyBytes: number;
+  readonly requestTimeoutMs: number;
+  /** An idle connection is closed after so long. */
+  readonly keepAliveMs: number;
+  readonly isClosing: () => boolean;
+  readonly onError: (error: unknown) => WindjammerError;
+  /** Gives a connection to node:http; what was read of it is in the socket again. */
+  readonly handOver: (socket: Socket) => void;
+}
+
+/** Larger requests are not held back for their end. */
+const MAX_PLAIN_BYTES = 256 * 1024;
+const MAX_HEAD_BYTES = 8 * 1024;
+/** A request that comes in more pieces than this is not plain: joining them again and again would cost too much. */
+const MAX_PIECES = 8;
+
+const REQUEST_LINE = /^POST (\/[\x21-\x3e\x40-\x7e]*)(?:\?[\x21-\x7e]*)? HTTP\/1\.1$/;
+const HEADER_LINE = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([\x20-\x7e]*?)[ \t]*$/;
+/** Headers that ask for something that only node:http does. */
+const UNUSUAL = new Set(["transfer-encoding", "content-encoding", "expect", "upgrade", "te", "trailer"]);
+
+const LENGTH = /^[1-9]\d{0,8}$/;
+
+/** What a request's head says. */
+interface Head {
+  readonly text: string;
+  readonly dialect: Dialect;
+  readonly target: string;
+  readonly headers: ReadonlyMap<string, string>;
+  readonly contentLength: number;
+}
+
+export class PlainRequests {
+  readonly #parts: PlainParts;
+  readonly #connections = new Set<PlainConnection>();
+  readonly #date = new DateHeader();
+
+  constructor(parts: PlainParts) {
+    this.#parts = parts;
+  }
+
+  /** A new connection. */
+  take(socket: Socket): void {
+    const connection = new PlainConnection(socket, this.#parts, {
+      date: this.#date,
+      onGone: () => this.#connections.delete(connection),
+    });
+    this.#connections.add(connection);
+  }
+
+  /**
+   * Looks from time to time for connections that wait too long: timers of their own would cost each request more. One that
+   * has said nothing yet, or half a request, goes to node:http, which answers when the rest does not come in time.
+   */
+  watch(): NodeJS.Timeout {
+    const everyMs = Math.min(5000, Math.ceil(this.#parts.requestTimeoutMs / 4));
+    const look = (): void => {
+      const now = performance.now();
+      for (const connection of this.#connections) connection.lookAt(now, everyMs);
+    };
+    return setInterval(look, everyMs).unref();
+  }
+}
+
+interface Surroundings {
+  readonly date: DateHeader;
+  readonly onGone: () => void;
+}
+
+class PlainConnection {
+  readonly #socket: Socket;
+  readonly #parts: PlainParts;
+  readonly #surroundings: Surroundings;
+  /** The last head: most clients send the same one again. */
+  #head: Head | undefined;
+  /** What has arrived and is not taken. */
+  #pending: Buffer | undefined;
+  #pieces = 0;
+  #isDue = false;
+  #call: PredictCall | undefined;
+  #hasAsked = false;
+  /** When something was last heard of it. */
+  #heardAt: number = performance.now();
+
+  readonly #onData = (chunk: Buffer): void => this.#arrived(chunk);
+  readonly #onEnd = (): void => this.#ended();
+  readonly #onTimeout = (): void => this.#stalled();
+  readonly #onClose = (): void => this.#gone();
+
+  constructor(socket: Socket, parts: PlainParts, surroundings: Surroundings) {
+    this.#socket = socket;
+    this.#parts = parts;
+    this.#surroundings = surroundings;
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onEnd);
+    socket.on("timeout", this.#onTimeout);
+    socket.on("error", ignore);
+    socket.on("close", this.#onClose);
+  }
+
+  lookAt(now: number, patienceMs: number): void {
+    const waitedMs = now - this.#heardAt;
+    if (this.#isDue || this.#socket.destroyed) return;
+    if (!this.#hasAsked || this.#pending !== undefined) {
+      if (waitedMs >= patienceMs) this.#handOver();
+    } else if (waitedMs >= this.#parts.keepAliveMs) {
+      this.#socket.destroy();
+    }
+  }
+
+  #arrived(chunk: Buffer): void {
+    this.#heardAt = performance.now();
+    this.#pending = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk]);
+    this.#pieces += 1;
+    // Whoever sends the next request before the answer to the last one waits.
+    if (this.#isDue) this.#socket.pause();
+    else this.#next();
+  }
+
+  /** Takes the request that has arrived, once it is whole. */
+  #next(): void {
+    if (this.#pending === undefined) return;
+    if (this.#take(this.#pending) === "unusual") this.#handOver();
+  }
+
+  #take(bytes: Buffer): "taken" | "more" | "unusual" {
+    const headEnd = bytes.indexOf("\r\n\r\n", 0, "latin1");
+    if (headEnd === -1 || headEnd > MAX_HEAD_BYTES || this.#parts.isClosing()) return "unusual";
+    const text = bytes.toString("latin1", 0, headEnd);
+    const head = this.#head?.text === text ? this.#head : this.#read(text);
+    if (head === undefined) return "unusual";
+    this.#head = head;
+    const bodyAt = headEnd + 4;
+    const end = bodyAt + head.contentLength;
+    if (end > bytes.length) return end > MAX_PLAIN_BYTES || this.#pieces >= MAX_PIECES ? "unusual" : "more";
+    // Several at once may end in any order, and node:http knows how to answer them in theirs.
+    if (end < bytes.length) return "unusual";
+    this.#pending = undefined;
+    this.#pieces = 0;
+    this.#answer(head, bytes.subarray(bodyAt, end));
+    return "taken";
+  }
+
+  #read(text: string): Head | undefined {
+    const lines = text.split("\r\n");
+    const path = REQUEST_LINE.exec(lines[0] ?? "")?.[1];
+    const headers = path === undefined ? undefined : plainHeaders(lines);
+    if (path === undefined || headers === undefined) return undefined;
+    const contentLength = Number(headers.get("content-length"));
+    if (contentLength > this.#parts.maxBodyBytes) return undefined;
+    for (const dialect of this.#parts.dialects) {
+      const target = dialect.match(path);
+      if (target !== undefined) return { text, dialect, target, headers, contentLength };
+    }
+    return undefined;
+  }
+
+  #answer({ dialect, target, headers }: Head, body: Buffer): void {
+    this.#isDue = true;
+    this.#hasAsked = true;
+    this.#parts.connections.beginPlain(this.#socket);
+    const reply = (build: () => Reply): void => this.#reply(dialect, build);
+    const header = (name: string): string | undefined => headers.get(name);
+    try {
+      const call = dialect.answer({ target, body, header, arrivedAt: this.#heardAt, reply });
+      // It may be answered by now.
+      if (this.#isDue) this.#call = call;
+    } catch (error) {
+      reply(() => dialect.refusal(this.#parts.onError(error)));
+    }
+  }
+
+  /** Never throws: the queue calls it. */
+  #reply(dialect: Dialect, build: () => Reply): void {
+    if (this.#socket.destroyed) return;
+    let reply: Reply;
+    try {
+      reply = build();
+    } catch (error) {
+      reply = dialect.refusal(this.#parts.onError(error));
+    }
+    const length = Buffer.byteLength(reply.body);
+    const head = this.#headOf(reply, length);
+    // One byte a character where it is all ASCII, which is written without being encoded.
+    this.#socket.write(head + reply.body, length === reply.body.length ? "latin1" : "utf8");
+    if (this.#socket.writableLength === 0) this.#answered();
+    else this.#socket.write("", (error) => (error ? undefined : this.#answered()));
+  }
+
+  /** The answer is with the client, or at least with the operating system. */
+  #answered(): void {
+    this.#isDue = false;
+    this.#call = undefined;
+    this.#heardAt = performance.now();
+    this.#parts.connections.endPlain(this.#socket);
+    if (this.#socket.isPaused()) this.#socket.resume();
+    if (!this.#socket.destroyed) this.#next();
+  }
+
+  #headOf({ status, retryAfterS }: Reply, length: number): string {
+    const retry = retryAfterS === undefined ? "" : `Retry-After: ${Math.max(1, Math.ceil(retryAfterS))}\r\n`;
+    const seconds = Math.floor(this.#parts.keepAliveMs / 1000);
+    const end = this.#parts.isClosing()
+      ? "Connection: close\r\n\r\n"
+      : `Connection: keep-alive\r\nKeep-Alive: timeout=${seconds}\r\n\r\n`;
+    return (
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${length}\r\n${retry}Date: ${this.#surroundings.date.now()}\r\n${end}`
+    );
+  }
+
+  #handOver(): void {
+    const socket = this.#socket;
+    this.#detach();
+    if (this.#pending !== undefined) socket.unshift(this.#pending);
+    this.#pending = undefined;
+    this.#parts.handOver(socket);
+    // Node's own listener does not, where the socket was told to pause.
+    if (socket.isPaused()) socket.resume();
+  }
+
+  #detach(): void {
+    this.#socket.off("data", this.#onData);
+    this.#socket.off("end", this.#onEnd);
+    this.#socket.off("timeout", this.#onTimeout);
+    this.#socket.off("error", ignore);
+    this.#socket.off("close", this.#onClose);
+    this.#surroundings.onGone();
+  }
+
+  /** The client sends no more; as node:http does, it gets no answer that is not there yet. */
+  #ended(): void {
+    if (this.#pending !== undefined && !this.#isDue) return this.#handOver();
+    this.#call?.abandon();
+    this.#socket.end();
+  }
+
+  /** Bytes for the client that it has not taken for long. */
+  #stalled(): void {
+    if (this.#socket.writableLength > 0 || !this.#isDue) this.#socket.destroy();
+  }
+
+  #gone(): void {
+    this.#call?.abandon();
+    this.#call = undefined;
+    this.#parts.connections.endPlain(this.#socket);
+    this.#surroundings.onGone();
+  }
+}
+
+/** Names and values; undefined where one of them is not plain. */
+function plainHeaders([, ...lines]: readonly string[]): ReadonlyMap<string, string> | undefined {
+  const headers = new Map<string, string>();
+  for (const line of lines) {
+    const [, name, value = ""] = HEADER_LINE.exec(line) ?? [];
+    const key = name?.toLowerCase();
+    if (key === undefined || headers.has(key) || UNUSUAL.has(key)) return undefined;
+    headers.set(key, value);
+  }
+  const isKept = /^(keep-alive)?$/i.test(headers.get("connection") ?? "");
+  return isKept && LENGTH.test(headers.get("content-length") ?? "") ? headers : undefined;
+}
+
+/** What went wrong with a connection is told by its close. */
+function ignore(): void {}
+
+/** The text of a Date header, made once a second. */
+class DateHeader {
+  #text = "";
+  #until = 0;
+
+  now(): string {
+    const now = Date.now();
+    if (now >= this.#until) {
+      this.#text = new Date(now).toUTCString();
+      this.#until = now - (now % 1000) + 1000;
+    }
+    return this.#text;
+  }
+}

@@ -1,0 +1,115 @@
+// Deployer of a function: a live one with what it holds, or a module's export with the files it imports.
+import { z } from "zod";
+import { manifest, type BundleReport, type Deployer, type Manifest } from "../../core/index.ts";
+import { INPUT_TYPE_NAMES, longInputType, SHOWN_INPUT_TYPES } from "../input-types.ts";
+import { locationSchema } from "../location.ts";
+import { bundleModule } from "../module-bundle.ts";
+import { checkExact, packageOptionsShape } from "../packages.ts";
+import type { FunctionOptions } from "./options.ts";
+import { wireSchema, zodSchema } from "./schema.ts";
+
+const FILE = "function.mjs";
+const aFunction = z.custom<object>((value) => typeof value === "function", "expected a function");
+
+/** Deploys a function: an export of a module, or a live one. `deployFunction` is its typed form. */
+export const functionDeployer: Deployer<FunctionOptions> = {
+  name: "function",
+  options: z
+    .strictObject({
+      inputType: z.enum(INPUT_TYPE_NAMES, `expected ${SHOWN_INPUT_TYPES}`).optional(),
+      module: locationSchema.optional(),
+      export: z.string().min(1).optional(),
+      fn: aFunction.optional(),
+      single: z.boolean().optional(),
+      setup: aFunction.optional(),
+      input: zodSchema.optional(),
+      output: zodSchema.optional(),
+      ...packageOptionsShape,
+    })
+    .check(({ value, issues }) => {
+      const problem = combinationProblem(value);
+      if (problem !== undefined)
+        issues.push({ code: "custom", path: [problem[0]], message: problem[1], input: undefined });
+    }),
+  async bundle(options: FunctionOptions, folder: string, report: BundleReport): Promise<Manifest> {
+    return options.fn === undefined
+      ? bundleExport(options, folder, report)
+      : bundleLive({ ...options, fn: options.fn }, folder, report);
+  },
+};
+
+/** Which option is wrong with the others, and what was expected. */
+function combinationProblem(
+  options: FunctionOptions,
+): readonly [option: keyof FunctionOptions, message: string] | undefined {
+  const { fn, module, inputType, input } = options;
+  if (fn === undefined && module === undefined) return ["module", "expected a module, or a function as fn"];
+  const has = (name: keyof FunctionOptions): boolean => options[name] !== undefined;
+  const strange = (fn === undefined ? (["single", "setup"] as const) : (["module", "export"] as const)).find(
+    has,
+  );
+  if (strange !== undefined)
+    return [strange, fn === undefined ? "expected it only with fn" : "expected none beside fn"];
+  if (inputType === undefined && input === undefined)
+    return ["inputType", `expected one of ${INPUT_TYPE_NAMES.join(", ")}, or a zod schema as input`];
+  const isOther = input !== undefined && inputType !== undefined && inputType !== "json";
+  return isOther ? ["inputType", "expected none beside input"] : undefined;
+}
+
+async function bundleExport(
+  options: FunctionOptions,
+  folder: string,
+  report: BundleReport,
+): Promise<Manifest> {
+  const name = options.export ?? "predict";
+  const { packages, notes } = await bundleModule(
+    { module: options.module ?? "", exports: [name], packages: options.packages },
+    { folder, fileName: FILE },
+    report,
+  );
+  return functionManifest(options, { packages, notes, model: { file: FILE, export: name } });
+}
+
+async function bundleLive(
+  options: FunctionOptions & { readonly fn: object },
+  folder: string,
+  report: BundleReport,
+): Promise<Manifest> {
+  await checkExact(options.packages ?? {}, process.cwd());
+  const { serialize, CLOSURE_FILES } = await import("./closure/serialize.ts");
+  const { fn, setup } = options;
+  const { packages, warnings, files } = serialize({ fn, setup, packages: options.packages }, folder);
+  const bytes = Object.values(files).reduce((total, size) => total + size, 0);
+  const names = Object.entries(packages).map(([name, version]) => `${name} ${version}`);
+  report(
+    `captured fn in ${bytes} bytes ${names.length === 0 ? "without packages" : `with ${names.join(", ")}`}`,
+    {
+      bytes,
+    },
+  );
+  for (const warning of warnings) report(`warning: ${warning}`);
+  return functionManifest(options, {
+    packages: { ...packages, ...options.packages },
+    notes: warnings,
+    model: { ...CLOSURE_FILES, isSingle: options.single === true },
+  });
+}
+
+function functionManifest(
+  { inputType = "json", input, output, allowScripts, environment }: FunctionOptions,
+  fields: Pick<Manifest, "packages" | "notes" | "model">,
+): Manifest {
+  const schemas = {
+    ...(input === undefined ? {} : { input: wireSchema(input, "input") }),
+    ...(output === undefined ? {} : { output: wireSchema(output, "output") }),
+  };
+  return manifest({
+    deployer: "function",
+    loader: "function",
+    inputType: longInputType(inputType),
+    ...fields,
+    ...(Object.keys(schemas).length === 0 ? {} : { schemas }),
+    allowScripts: allowScripts ?? {},
+    environment: environment ?? {},
+  });
+}

@@ -1,0 +1,31 @@
+// The Python server over HTTP.
+import { testContainerServer } from "../../conformance/container-server.ts";
+import { pythonBundle, pythonServer } from "../../helpers/python.ts";
+
+testContainerServer({
+  name: "Python",
+  command: pythonServer(),
+  platform: "python_function",
+  sums: (fields) =>
+    pythonBundle(
+      `def predict(model, rows):
+    return [int(sum(row["values"])) * row["factor"] for row in rows]
+`,
+      fields,
+    ),
+  busy: (fields) =>
+    pythonBundle(
+      `import time
+
+def predict(model, inputs):
+    if inputs[0] == "slow":
+        print("computing")
+        end = time.monotonic() + 0.7
+        while time.monotonic() < end:
+            pass
+        print("done")
+    return inputs
+`,
+      fields,
+    ),
+});

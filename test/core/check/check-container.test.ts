@@ -1,0 +1,258 @@
+// The checks of a model container: the templates pass them, and each finds the server that has its fault.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { checkContainer } from "../../../core/check/check-container.ts";
+import { reportText, type CheckOutcome, type CheckReport } from "../../../core/check/report.ts";
+import { writeTemplate, type TemplateName } from "../../../core/cli/init.ts";
+import { InvalidOptionsError } from "../../../core/errors.ts";
+import { processRuntime } from "../../../core/runtimes/process/index.ts";
+import { foreignServer, json, VECTORS, type ServerScript } from "../../helpers/foreign-servers.ts";
+import { hasProgram } from "../../helpers/programs.ts";
+import { tempFolder } from "../../helpers/temp.ts";
+
+const ROOT = join(import.meta.dirname, "../../..");
+const SETTINGS = { model: "m", readyTimeoutMs: 20_000, calls: 300, report: () => {} };
+
+async function checkCommand(
+  command: readonly string[],
+  folder: string,
+  more: Partial<typeof SETTINGS> = {},
+): Promise<CheckReport> {
+  const source = { kind: "command", command } as const;
+  const target = { shown: command.join(" "), source, folder, runtime: processRuntime() };
+  return checkContainer(target, { ...SETTINGS, ...more });
+}
+
+async function checkServer(script: ServerScript): Promise<Readonly<Record<string, CheckOutcome>>> {
+  const { url } = await foreignServer(script);
+  const source = { kind: "url", urls: [url] } as const;
+  return outcomes(
+    await checkContainer({ shown: url, source, folder: ".", runtime: processRuntime() }, SETTINGS),
+  );
+}
+
+function outcomes({ checks }: CheckReport): Readonly<Record<string, CheckOutcome>> {
+  return Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
+}
+
+async function template(name: TemplateName): Promise<string> {
+  const folder = join(await tempFolder(), name);
+  await writeTemplate(name, folder);
+  if (name === "express") await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  return folder;
+}
+
+const NAMES = [
+  "starts",
+  "ready in time",
+  "live",
+  "metadata",
+  "infer JSON",
+  "infer binary",
+  "batch of 1",
+  "batch of 64",
+  "wrong shape",
+  "wrong type",
+  "garbage",
+  "parallel calls",
+  "memory",
+  "drain on SIGTERM",
+];
+
+describe("a template", () => {
+  it.for<[TemplateName, readonly string[]]>([
+    ["node", ["node", "server.mjs"]],
+    ["express", ["node", "server.mjs"]],
+    ["python", ["python3", "server.py"]],
+  ])("passes every check: %s", async ([name, command], context) => {
+    const [program = ""] = command;
+    if (!hasProgram(program, "--version")) context.skip(`this machine has no ${program}`);
+    const report = await checkCommand(command, await template(name));
+    expect(reportText(report)).not.toMatch(/^(?:FAIL|warn|skip)/m);
+    expect(report.checks.map((check) => check.name)).toEqual(NAMES);
+    expect(report.isFit).toBe(true);
+  });
+
+  it("is not written over what is there", async () => {
+    const folder = await tempFolder();
+    await writeFile(join(folder, "mine.txt"), "");
+    await expect(writeTemplate("node", folder)).rejects.toThrow(InvalidOptionsError);
+  });
+
+  it("works on a port alone, too", async () => {
+    const folder = await template("node");
+    const text = 'delete process.env.WINDJAMMER_SOCKET;\nawait import("./server.mjs");\n';
+    await writeFile(join(folder, "on-port.mjs"), text);
+    expect((await checkCommand(["node", "on-port.mjs"], folder)).isFit).toBe(true);
+  });
+});
+
+describe("a program", () => {
+  it("that is not there, ends at once, or never listens, fails by name and with its last words", async () => {
+    const folder = await tempFolder();
+    const missing = await checkCommand(["no-such-program"], folder);
+    expect(missing.checks).toMatchObject([{ name: "starts", outcome: "fail" }]);
+    expect(missing.checks[0]?.got).toContain("no program no-such-program");
+    const ends = await checkCommand(
+      ["node", "-e", "console.error('out of cheese'); process.exit(3)"],
+      folder,
+    );
+    expect(ends.checks.at(-1)).toMatchObject({ name: "ready in time", outcome: "fail" });
+    expect(ends.checks.at(-1)?.got).toMatch(/exited with code 3 before it was ready: out of cheese/);
+    const mute = await checkCommand(["node", "-e", "setInterval(() => {}, 1000)"], folder, {
+      readyTimeoutMs: 500,
+    });
+    expect(mute.checks.at(-1)?.got).toContain("was not ready within 500 ms");
+    expect(mute.isFit).toBe(false);
+  });
+
+  it("that keeps what it is sent fails the memory check", async () => {
+    const folder = await template("node");
+    await writeFile(
+      join(folder, "leaks.mjs"),
+      'import { createServer } from "node:http";\nconst kept = [];\n' +
+        "const emit = Object.getPrototypeOf(createServer()).emit;\n" +
+        "Object.getPrototypeOf(createServer()).emit = function (name, ...rest) {\n" +
+        '  if (name === "request") kept.push(Buffer.alloc(2 ** 18, 1));\n  return emit.call(this, name, ...rest);\n};\n' +
+        'await import("./server.mjs");\n',
+    );
+    expect(outcomes(await checkCommand(["node", "leaks.mjs"], folder))).toMatchObject({
+      "batch of 64": "ok",
+      memory: "fail",
+    });
+  });
+
+  it("that ends at SIGTERM in the middle of a call fails the drain, and one that ignores it too", async () => {
+    const folder = await template("node");
+    await writeFile(
+      join(folder, "rude.mjs"),
+      'process.on = (on => (name, ...rest) => (name === "SIGTERM" ? process : on.call(process, name, ...rest)))(process.on);\n' +
+        'await import("./slow.mjs");\n',
+    );
+    await writeFile(join(folder, "slow.mjs"), 'await import("./server.mjs");\n');
+    await writeFile(
+      join(folder, "model.mjs"),
+      'export const inputs = [{ name: "x", datatype: "FP32", shape: [2] }];\n' +
+        'export const outputs = [{ name: "sum", datatype: "FP32", shape: [] }];\n' +
+        "export const load = () => 1;\n" +
+        "export const predict = async (_, { x }) => {\n" +
+        "  if (x.length === 64) await new Promise((resolve) => setTimeout(resolve, 1500));\n" +
+        "  return { sum: x.map(([a]) => a) };\n};\n",
+    );
+    expect(outcomes(await checkCommand(["node", "rude.mjs"], folder))["drain on SIGTERM"]).toBe("fail");
+    const polite = await checkCommand(["node", "slow.mjs"], folder);
+    expect(polite.checks.at(-1)).toMatchObject({ name: "drain on SIGTERM", outcome: "ok" });
+  });
+});
+
+describe("a server elsewhere", () => {
+  it("passes; what only its owner can see is skipped by name", async () => {
+    const found = await checkServer({});
+    expect(Object.keys(found)).toEqual(NAMES);
+    expect(found).toMatchObject({
+      "infer JSON": "ok",
+      "infer binary": "skip",
+      "batch of 64": "ok",
+      memory: "skip",
+      "drain on SIGTERM": "skip",
+    });
+  });
+
+  it.each<[string, CheckOutcome, ServerScript]>([
+    ["live", "warn", { answers: { "GET /v2/health/live": json({}, 404) } }],
+    ["metadata", "warn", { answers: { "GET /v2/models/m": json({ name: "m", inputs: [], outputs: [] }) } }],
+    ["infer JSON", "fail", { infer: () => json({ error: "no" }, 500) }],
+    ["infer JSON", "fail", { infer: () => json({ outputs: [] }) }],
+    [
+      "infer binary",
+      "fail",
+      {
+        answers: { "GET /v2": json({ extensions: ["binary_tensor_data"] }) },
+        infer: ({ headerLength }) =>
+          json({
+            outputs: [
+              { ...VECTORS.outputs[0], shape: [1, 2], data: headerLength === undefined ? [1, 2] : [3, 4] },
+            ],
+          }),
+      },
+    ],
+    [
+      "batch of 64",
+      "fail",
+      {
+        infer: ({ text }) => {
+          const { inputs } = JSON.parse(text) as { inputs: { shape: number[]; data: number[] }[] };
+          const [{ shape, data } = { shape: [], data: [] }] = inputs;
+          return json({ outputs: [{ name: "y", datatype: "FP32", shape, data: data.toReversed() }] });
+        },
+      },
+    ],
+    ["wrong shape", "warn", {}],
+    ["garbage", "warn", {}],
+  ])("has its fault found: %s → %s", async (name, outcome, script) => {
+    expect((await checkServer(script))[name]).toBe(outcome);
+  });
+
+  it("that mixes up the answers of parallel calls fails that check", async () => {
+    let last: number[] = [];
+    const found = await checkServer({
+      infer: async ({ text }) => {
+        const { inputs } = JSON.parse(text) as { inputs: { shape: number[]; data: number[] }[] };
+        const [{ shape, data } = { shape: [0], data: [] }] = inputs;
+        last = data;
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        return json({ outputs: [{ name: "y", datatype: "FP32", shape, data: last }] });
+      },
+    });
+    expect(found["batch of 64"]).toBe("ok");
+    expect(found["parallel calls"]).toBe("fail");
+  });
+});
+
+async function cli(
+  ...args: readonly string[]
+): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+  const child = spawn(process.execPath, [join(ROOT, "core/cli/main.ts"), "check-container", ...args]);
+  const output = { stdout: "", stderr: "" };
+  child.stdout.on("data", (chunk: Buffer) => (output.stdout += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output.stderr += chunk.toString()));
+  const [code] = (await once(child, "close")) as [number];
+  return { code, ...output };
+}
+
+describe("windjammer check-container", () => {
+  it("prints a line a check and ends with 0, or with 1 when it is not fit", async () => {
+    const folder = await template("node");
+    const good = await cli("node server.mjs", "--folder", folder, "--calls", "50");
+    expect(good).toMatchObject({ code: 0, stderr: "" });
+    expect(good.stdout).toMatch(/^ok {4}batch of 64 +64 answers/m);
+    expect(good.stdout).toContain("node server.mjs is fit to be deployed: 14 ok");
+    const bad = await cli("node -e 'process.exit(4)'");
+    expect(bad.code).toBe(1);
+    expect(bad.stdout).toContain("FAIL  ready in time");
+  });
+
+  it("prints JSON for programs", async () => {
+    const folder = await template("node");
+    const { code, stdout } = await cli("node server.mjs", "--folder", folder, "--calls", "50", "--json");
+    const report = JSON.parse(stdout) as CheckReport;
+    expect(code).toBe(0);
+    expect(report).toMatchObject({ target: "node server.mjs", isFit: true });
+    expect(report.checks.map(({ name }) => name)).toEqual(NAMES);
+  });
+
+  it("says what it takes when it is called in another way", async () => {
+    expect(await cli("x", "--as", "pod")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--as: expected image, folder"),
+    });
+    expect(await cli(await tempFolder())).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("has no Dockerfile"),
+    });
+    expect(await cli("node x", "--calls", "many")).toMatchObject({ code: 2 });
+  });
+});

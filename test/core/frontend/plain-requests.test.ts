@@ -1,0 +1,205 @@
+// Requests that are read without node:http are answered as those that it reads.
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Query } from "../../../core/query/query.ts";
+import { fakes, jsonOutputs, valueManifest } from "../query/fakes.ts";
+import { startTestServer, type TestServer, until } from "./query-client.ts";
+
+const doubles = valueManifest("doubles");
+
+function firstNumber(query: Query): void {
+  const { data } = query.row.tensors[0] as { data: Uint8Array };
+  const first = new DataView(data.buffer, data.byteOffset).getFloat64(0, true);
+  query.settle({ kind: "ok", outputs: jsonOutputs([JSON.stringify({ first, text: "größer" })]), index: 0 });
+}
+
+interface Asked {
+  readonly path: string;
+  readonly body: string;
+  /** With the line ends. */
+  readonly headers: string;
+}
+
+function post({ path, body, headers }: Asked): string {
+  return `POST ${path} HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
+
+/** A header that changes nothing, and that only node:http understands. */
+const BY_NODE = "Content-Encoding: identity\r\n";
+
+/** Status lines and bodies of so many replies; ids, which differ from query to query, are left out. */
+async function replies(socket: Socket, count: number): Promise<readonly string[]> {
+  let text = "";
+  const found: string[] = [];
+  while (found.length < count) {
+    const head = /^(HTTP\/1\.1 .*)\r\n(?:.*\r\n)*?Content-Length: (\d+)\r\n(?:.*\r\n)*?\r\n/.exec(text);
+    const end = head === null ? Infinity : head[0].length + Number(head[2]);
+    if (head !== null && text.length >= end) {
+      found.push(`${head[1]} ${text.slice(head[0].length, end).replace(/"query_id":\d+/g, '"query_id":0')}`);
+      text = text.slice(end);
+    } else {
+      text += ((await once(socket, "data")) as [Buffer])[0].toString("latin1");
+    }
+  }
+  return found;
+}
+
+/** Sends the requests one after the other, each cut at the given places, with a pause at each. */
+async function ask(
+  server: TestServer,
+  requests: readonly Asked[],
+  cuts: readonly number[],
+): Promise<readonly string[]> {
+  const socket = await server.dial();
+  const found: string[] = [];
+  for (const request of requests) {
+    const bytes = Buffer.from(post(request));
+    const places = [
+      0,
+      ...cuts.map((cut) => cut % bytes.length).toSorted((one, other) => one - other),
+      bytes.length,
+    ];
+    for (const [index, from] of places.slice(0, -1).entries()) {
+      socket.write(bytes.subarray(from, places[index + 1]));
+      await new Promise(setImmediate);
+    }
+    found.push(...(await replies(socket, 1)));
+  }
+  socket.destroy();
+  return found;
+}
+
+const requests = fc.record({
+  path: fc.constantFrom("/digits/predict", "/digits/predict/", "/digits/predict?x=1", "/nobody/predict"),
+  body: fc.oneof(
+    fc
+      .array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1, maxLength: 300 })
+      .map((input) => JSON.stringify({ input })),
+    fc.constantFrom(
+      '{"input":[]}',
+      '{"input":"ü"}',
+      '{"input":',
+      "[]",
+      "null",
+      "x",
+      '{"input_batch":[[1],[2],["a"]]}',
+    ),
+  ),
+  headers: fc.constantFrom(
+    "",
+    "Content-Type: application/json\r\n",
+    "X-Windjammer-Timeout-Ms: 1000\r\n",
+    "x-windjammer-timeout-ms: never\r\n",
+    "Accept: */*\r\nUser-Agent: a b\r\n",
+    "Connection: Keep-Alive\r\n",
+  ),
+});
+
+describe("a plain request", () => {
+  test("gets the reply that node:http would have given, in whatever pieces it comes", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber));
+    const property = fc.asyncProperty(
+      fc.array(requests, { minLength: 1, maxLength: 4 }),
+      fc.array(fc.nat(), { maxLength: 3 }),
+      async (asked, cuts) => {
+        const byNode = asked.map((request) => ({ ...request, headers: BY_NODE + request.headers }));
+        expect(await ask(server, asked, cuts)).toEqual(await ask(server, byNode, []));
+      },
+    );
+    await fc.assert(property, { numRuns: 150, seed: 8 });
+  });
+
+  test.each([
+    ["another method", "GET /digits HTTP/1.1\r\nHost: x\r\n\r\n", "200 OK"],
+    ["another path", post({ path: "/digits/elsewhere", body: "{}", headers: "" }), "404 Not Found"],
+    [
+      "HTTP/1.0",
+      post({ path: "/digits/predict", body: '{"input":[1]}', headers: "" }).replace("1.1", "1.0"),
+      "200 OK",
+    ],
+    [
+      "a body in chunks",
+      'POST /digits/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n{"input":[1]}\r\n0\r\n\r\n',
+      "200 OK",
+    ],
+    [
+      "two lengths",
+      'POST /digits/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 13\r\nContent-Length: 13\r\n\r\n{"input":[1]}',
+      "400 Bad Request",
+    ],
+    [
+      "a length and chunks",
+      "POST /digits/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      "400 Bad Request",
+    ],
+    [
+      "a length that is none",
+      'POST /digits/predict HTTP/1.1\r\nHost: x\r\nContent-Length: +13\r\n\r\n{"input":[1]}',
+      "400 Bad Request",
+    ],
+    [
+      "a folded header",
+      'POST /digits/predict HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\nContent-Length: 13\r\n\r\n{"input":[1]}',
+      "400 Bad Request",
+    ],
+    [
+      "a header without a name",
+      'POST /digits/predict HTTP/1.1\r\n: x\r\nContent-Length: 13\r\n\r\n{"input":[1]}',
+      "400 Bad Request",
+    ],
+    [
+      "space before the colon",
+      'POST /digits/predict HTTP/1.1\r\nContent-Length : 13\r\n\r\n{"input":[1]}',
+      "400 Bad Request",
+    ],
+    ["garbage", "\u0016\u0003\u0001 hello\r\n\r\n", "400 Bad Request"],
+  ])("with %s goes to node:http, and so do those behind it", async (_name, text, status) => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber));
+    const plain = { path: "/digits/predict", body: '{"input":[7]}', headers: "" };
+    const [alone] = await ask(server, [plain], []);
+    const socket = await server.dial();
+    socket.write(post(plain));
+    expect(await replies(socket, 1)).toEqual([alone]);
+    socket.write(text);
+    const [reply = ""] = await replies(socket, 1);
+    expect(reply).toContain(`HTTP/1.1 ${status}`);
+    if (!/HTTP\/1\.0|400/.test(text + reply)) {
+      socket.write(post(plain));
+      expect(await replies(socket, 1)).toEqual([alone]);
+    }
+    socket.destroy();
+  });
+
+  test("that comes before the answer to the last one waits for it", async () => {
+    const held: Query[] = [];
+    await using server = await startTestServer(fakes(doubles, {}, (query) => held.push(query)));
+    const socket = await server.dial();
+    for (const first of [1, 2]) {
+      socket.write(post({ path: "/digits/predict", body: `{"input":[${first}]}`, headers: "" }));
+      await until(() => held.length > 0);
+    }
+    held.forEach(firstNumber);
+    await until(() => held.length === 2);
+    held.slice(1).forEach(firstNumber);
+    const texts = await replies(socket, 2);
+    expect(texts.map((text) => /"first":(\d)/.exec(text)?.[1])).toEqual(["1", "2"]);
+    socket.destroy();
+  });
+
+  test("that never ends is told so, and so is a connection that says nothing", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber), { requestTimeoutMs: 200 });
+    for (const text of [
+      "",
+      post({ path: "/digits/predict", body: '{"input":[1]}', headers: "" }).slice(0, -1),
+    ]) {
+      const socket = await server.dial();
+      socket.write(text);
+      const [reply] = await replies(socket, 1);
+      expect(reply).toContain("408 Request Timeout");
+      expect(reply).toContain("REQUEST_TIMEOUT");
+      socket.destroy();
+    }
+  });
+});

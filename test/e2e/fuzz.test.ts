@@ -1,0 +1,14 @@
+// A short fuzz run of every dialect, with seeds that stay: `npm run fuzz` goes on from here.
+import { expect, test } from "vitest";
+import { clipperTarget } from "../fuzz/clipper.ts";
+import { fuzz, type FuzzTarget } from "../fuzz/runner.ts";
+
+const TARGETS: readonly (readonly [string, () => Promise<FuzzTarget>])[] = [["clipper", clipperTarget]];
+
+test.each(TARGETS)("6,000 requests of any kind leave %s as it was", async (_, open) => {
+  await using target = await open();
+  const report = await fuzz(target, { requests: 6000, seconds: 90, seed: 20_261_122 });
+  expect(report.failures).toEqual([]);
+  expect(report.requests).toBe(6000);
+  expect(report.statuses["200"]).toBeGreaterThan(500);
+});
