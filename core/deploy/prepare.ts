@@ -11,7 +11,7 @@ export interface PrepareWithin extends PrepareOptions {
 
 /** What runs of it is killed at the limit. @throws PackageInstallError or ImageBuildError at the limit; what the runtime throws */
 export async function prepareWithin(
-  runtime: Runtime,
+  runtime: Pick<Runtime, "abilities" | "prepare">,
   { version, bundle }: { readonly version: Version; readonly bundle: BundleFolder },
   { report, signal, timeoutMs }: PrepareWithin,
 ): Promise<string> {

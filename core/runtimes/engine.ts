@@ -79,7 +79,12 @@ export class Engine {
 
   /** @throws EngineUnreachableError, EngineRefusedError, InvalidOptionsError for an address not understood */
   static async connect(host: string | undefined): Promise<Engine> {
-    const engine = new Engine(await findEngine(host));
+    return Engine.at(await findEngine(host));
+  }
+
+  /** @throws EngineUnreachableError, EngineRefusedError */
+  static async at(address: EngineAddress): Promise<Engine> {
+    const engine = new Engine(address);
     await engine.ping();
     return engine;
   }

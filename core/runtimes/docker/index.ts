@@ -23,7 +23,8 @@ export interface ContainerOptions {
   readonly network?: boolean | string | undefined;
   /**
    * Lets the engine run the image's health check, and replaces a replica that fails it `retries` times in a row (3).
-   * Every `intervalMs` (10,000) that costs a process in the container, which has `timeoutMs` (5,000) to answer. Default
+   * Every `intervalMs` (10,000) that costs a process in the container, which has `timeoutMs` (5,000) to answer; failures
+   * in the first `startPeriodMs` (60,000) do not count, while the model may still be loading. Default
    * false: the frontend sees by itself that a replica ends, or does not answer a batch.
    */
   readonly healthCheck?: boolean | HealthCheckOptions | undefined;
@@ -39,6 +40,7 @@ export interface HealthCheckOptions {
   readonly intervalMs?: number | undefined;
   readonly timeoutMs?: number | undefined;
   readonly retries?: number | undefined;
+  readonly startPeriodMs?: number | undefined;
 }
 
 /** A registry that images are pushed to. */

@@ -117,8 +117,18 @@ export function lockedDown(
 function healthCheck(wanted: ContainerOptions["healthCheck"]): NonNullable<ContainerRequest["Healthcheck"]> {
   // The frontend notices by itself; a check by the engine is a new process each time.
   if (wanted === undefined || wanted === false) return { Test: ["NONE"] };
-  const { intervalMs = 10_000, timeoutMs = 5_000, retries = 3 } = wanted === true ? {} : wanted;
-  return { Interval: intervalMs * NS_PER_MS, Timeout: timeoutMs * NS_PER_MS, Retries: retries };
+  const {
+    intervalMs = 10_000,
+    timeoutMs = 5_000,
+    retries = 3,
+    startPeriodMs = 60_000,
+  } = wanted === true ? {} : wanted;
+  return {
+    Interval: intervalMs * NS_PER_MS,
+    Timeout: timeoutMs * NS_PER_MS,
+    Retries: retries,
+    StartPeriod: startPeriodMs * NS_PER_MS,
+  };
 }
 
 function networkMode(network: ContainerOptions["network"], isPublished: boolean): string {
