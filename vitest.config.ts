@@ -20,8 +20,9 @@ const config: ViteUserConfig = defineConfig({
   resolve: { conditions: ["windjammer-source", "node"] },
   ssr: { resolve: { conditions: ["windjammer-source", "node"] } },
   test: {
-    // Onnxruntime's telemetry stays off in every process that the tests start, and TensorFlow's log short.
-    env: { ORT_DISABLE_TELEMETRY: "1", TF_CPP_MIN_LOG_LEVEL: "3" },
+    // Onnxruntime's telemetry stays off in every process that the tests start, and TensorFlow's log short; pip asks no
+    // index twice that did not answer.
+    env: { ORT_DISABLE_TELEMETRY: "1", TF_CPP_MIN_LOG_LEVEL: "3", PIP_RETRIES: "0" },
     maxWorkers: 3,
     projects: [
       {

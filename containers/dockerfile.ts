@@ -119,15 +119,33 @@ function packagesStage(spec: ImageSpec): string[] {
   ];
 }
 
-/** onnxruntime-node brings the libraries of every platform, 100 MB of which this one cannot use. */
+/** What a TensorFlow.js package has beside the build that Node runs: two thirds of its size. */
+const TFJS_SURPLUS: readonly string[] = [
+  "*.map",
+  "*.d.ts",
+  "*.min.js",
+  "*.es2017.js",
+  "*.fesm.js",
+  "*_test.js",
+];
+
+/** Takes away what packages bring and a container cannot use. */
 function slimming(packages: ImageSpec["packages"]): string[] {
-  if (packages["onnxruntime-node"] === undefined) return [];
+  const names = TFJS_SURPLUS.map((name) => `-name "${name}"`).join(" -o ");
   return [
-    `find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -path "*/linux/$(node -p process.arch)" -exec rm -rf {} +`,
+    // The libraries of every platform: 100 MB.
+    ...(packages["onnxruntime-node"] === undefined
+      ? []
+      : [
+          `find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -path "*/linux/$(node -p process.arch)" -exec rm -rf {} +`,
+        ]),
+    ...(Object.keys(packages).some((name) => name.startsWith("@tensorflow/tfjs"))
+      ? [`find node_modules/@tensorflow -type f \\( ${names} \\) -exec rm -f {} +`]
+      : []),
   ];
 }
 
-function aptInstall(packages: readonly string[]): string[] {
+export function aptInstall(packages: readonly string[]): string[] {
   if (packages.length === 0) return [];
   return [
     `RUN apt-get update && apt-get install -y --no-install-recommends ${[...new Set(packages)].toSorted().join(" ")} && rm -rf /var/lib/apt/lists/*`,
@@ -135,7 +153,10 @@ function aptInstall(packages: readonly string[]): string[] {
 }
 
 /** One instruction, since each is a step of its own to the classic builder. */
-function assignments(instruction: "ENV" | "LABEL", values: Readonly<Record<string, string>>): string[] {
+export function assignments(
+  instruction: "ENV" | "LABEL",
+  values: Readonly<Record<string, string>>,
+): string[] {
   const words = Object.entries(values).map(([name, value]) => `${name}=${quoted(value)}`);
   return words.length === 0 ? [] : [`${instruction} ${words.join(" ")}`];
 }

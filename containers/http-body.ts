@@ -6,24 +6,33 @@ import { RequestError } from "./request-error.ts";
 const MAX_BODY_BYTES: number = 2 ** 30;
 
 /**
+ * @param memory where a body of known length goes
  * @throws RequestError 413, 415, or 400 when the caller goes before the body is whole
  */
-export async function readBody(request: IncomingMessage): Promise<Uint8Array> {
+export async function readBody(
+  request: IncomingMessage,
+  memory: (size: number) => Buffer = (size) => Buffer.allocUnsafeSlow(size),
+): Promise<Uint8Array> {
   const encoding = request.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity")
     throw new RequestError(415, `content-encoding ${encoding} is not supported; send the body as it is`);
   const length = request.headers["content-length"];
-  return length === undefined ? readChunked(request) : readSized(request, Number(length));
+  return length === undefined ? readChunked(request) : readSized(request, Number(length), memory);
 }
 
-function readSized(request: IncomingMessage, length: number): Promise<Uint8Array> {
+async function readSized(
+  request: IncomingMessage,
+  length: number,
+  memory: (size: number) => Buffer,
+): Promise<Uint8Array> {
   checkSize(length);
-  const body = Buffer.allocUnsafeSlow(length);
+  const body = memory(length);
   let offset = 0;
-  return collect(request, (chunk) => {
+  await collect(request, (chunk) => {
     body.set(chunk, offset);
     offset += chunk.byteLength;
-  }).then(() => body);
+  });
+  return body;
 }
 
 async function readChunked(request: IncomingMessage): Promise<Uint8Array> {

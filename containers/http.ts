@@ -19,6 +19,9 @@ const REQUEST_TIMEOUT_MS = 300_000;
 /** Up to here one copy costs less than several writes. */
 const MAX_JOINED_BYTES = 64 * 1024;
 
+/** Larger requests get memory of their own. */
+const MAX_SPARE_BYTES = 16 * 2 ** 20;
+
 interface Route {
   readonly method: "GET" | "POST";
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -30,6 +33,8 @@ export interface ContainerServerParts {
   readonly thread: Predicting;
   /** Idle connections are closed after so long; 0: never. Default: ten minutes. */
   readonly keepAliveMs?: number;
+  /** The memory of a request serves the next one. */
+  readonly reusesBodies?: boolean;
   /** Of the socket on which the model's own thread takes infer calls, once there is one. */
   readonly inferSocket?: () => string | undefined;
 }
@@ -41,6 +46,8 @@ export class ContainerServer {
   readonly #reader: RequestReader;
   readonly #writer: ReplyWriter;
   #isDraining = false;
+  /** Memory of a request that is over. */
+  #spare: Buffer | undefined;
   /** Requests that are not answered to the last byte. */
   #active = 0;
 
@@ -191,14 +198,24 @@ export class ContainerServer {
       performance.now() + headerNumber(request, HEADERS.deadlineMs, Number.POSITIVE_INFINITY);
     // Calls that arrive while draining are still answered: their sender cannot know yet.
     if (!thread.isReady) throw new RequestError(503, this.#notReady().error);
-    const body = await readBody(request);
+    const body = await readBody(request, (size) => this.#memory(size));
     const { count, inputs, reply } = this.#reader.read(body, headerLength(request, body));
     const { prediction, cancel } = thread.predict({ count, inputs, deadlineAt });
     response.once("close", () => {
       if (!response.writableFinished) cancel();
+      else if (this.#parts.reusesBodies === true) this.#spare = wholeOf(body);
     });
     const { result, computeUs } = await prediction;
     this.#sendReply(response, this.#writer.write(reply, result), computeUs);
+  }
+
+  /** New memory for each batch costs more than the rest of the call: it is cleared, counted and collected. */
+  #memory(size: number): Buffer {
+    const spare = this.#spare;
+    if (spare === undefined || size > spare.byteLength || size > MAX_SPARE_BYTES)
+      return Buffer.allocUnsafeSlow(size);
+    this.#spare = undefined;
+    return spare.subarray(0, size);
   }
 
   #sendReply(response: ServerResponse, body: ReplyBody, computeUs: number): void {
@@ -240,6 +257,10 @@ export class ContainerServer {
     });
     response.end(text);
   }
+}
+
+function wholeOf(part: Uint8Array): Buffer {
+  return Buffer.from(part.buffer as ArrayBuffer);
 }
 
 function headerLength(request: IncomingMessage, body: Uint8Array): number | undefined {

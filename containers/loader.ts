@@ -28,6 +28,11 @@ export interface BatchResult {
 export interface LoadedModel {
   /** Predicts one batch. A throw fails every row with MODEL_ERROR; prefer `errors` for single rows. */
   predict(batch: Batch): Promise<BatchResult>;
+  /**
+   * True: nothing holds a batch's inputs once its answer is written, so that their memory may serve the next batch.
+   * Default false.
+   */
+  readonly releasesInputs?: boolean;
   /** Warm-up before the replica is ready: runs the model once on made-up input, where that is harmless. */
   warmUp?(): Promise<void>;
   close?(): Promise<void>;

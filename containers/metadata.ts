@@ -24,18 +24,32 @@ export function modelMetadata(
   manifest: Manifest,
   inferSocket?: string,
 ): object {
-  const { contract, loader } = manifest;
+  const { contract } = manifest;
   return {
     name: model.name,
     versions: [model.version],
-    platform: PLATFORMS[loader] ?? `windjammer_${loader}`,
+    platform: platformOf(manifest),
     inputs: contract.inputs.map((spec) => tensorMetadata(spec, contract)),
     outputs: contract.outputs.map((spec) => tensorMetadata(spec, contract)),
     ...(inferSocket === undefined ? {} : { parameters: { [INFER_SOCKET]: basename(inferSocket) } }),
   };
 }
 
-function tensorMetadata(spec: TensorSpec, contract: Contract): object {
+/** What serves the model, as `project_format`. */
+export function platformOf({ loader }: Manifest): string {
+  return PLATFORMS[loader] ?? `windjammer_${loader}`;
+}
+
+/** A tensor as model metadata have it. */
+export interface TensorMetadata {
+  readonly name: string;
+  readonly datatype: string;
+  /** With the batch axis; -1: any size. */
+  readonly shape: readonly number[];
+  readonly parameters?: { readonly content_type: string };
+}
+
+export function tensorMetadata(spec: TensorSpec, contract: Contract): TensorMetadata {
   return {
     name: spec.name,
     datatype: spec.datatype,

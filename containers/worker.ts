@@ -75,7 +75,13 @@ class ModelWorker implements Predicting {
   /** Takes infer calls itself, which spares each the way through the main thread. False when it cannot listen. */
   async listen({ model, manifest, inferSocket }: WorkerSettings): Promise<boolean> {
     if (inferSocket === undefined) return false;
-    const server = new ContainerServer({ model, manifest, thread: this, keepAliveMs: 0 });
+    const server = new ContainerServer({
+      model,
+      manifest,
+      thread: this,
+      keepAliveMs: 0,
+      reusesBodies: this.#model.releasesInputs ?? false,
+    });
     try {
       await server.listen({ socketPath: inferSocket });
     } catch (error) {

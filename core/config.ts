@@ -33,6 +33,14 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** On close, running queries get this many ms to finish. Default 5,000. */
   readonly drainTimeoutMs?: number | undefined;
+  /** Port of the Open Inference Protocol over gRPC, on `host`; 0 picks a free one. Others use 8001. Default: off. */
+  readonly grpcPort?: number | undefined;
+  /** Lets gRPC clients ask for the services. Default false. */
+  readonly grpcReflection?: boolean | undefined;
+  /** Vertex AI's paths of predictions and health. Default: none. */
+  readonly vertex?: { readonly predictRoute: string; readonly healthRoute: string } | undefined;
+  /** How the server calls itself to clients of the Open Inference Protocol. Default "windjammer"; some ask for "triton". */
+  readonly serverName?: string | undefined;
   /**
    * Speaks Clipper beside our own API: its management API and its model containers, both without a token, and errors of
    * predictions in Clipper's shape. Default: off. `true`: on, with defaults.
@@ -57,14 +65,17 @@ export type ClipperConfig = {
   readonly [K in keyof ClipperOptions]-?: Exclude<ClipperOptions[K], undefined>;
 };
 
-type Optional = "stateDir" | "token" | "clipper";
+type Optional = "stateDir" | "token" | "clipper" | "grpcPort" | "vertex";
 
 /** `ServerOptions` with its defaults filled in. */
 export type ServerConfig = {
   readonly [K in Exclude<keyof ServerOptions, Optional>]-?: Exclude<ServerOptions[K], undefined>;
-} & Pick<ServerOptions, "stateDir" | "token"> & { readonly clipper?: ClipperConfig | undefined };
+} & Pick<ServerOptions, "stateDir" | "token" | "grpcPort" | "vertex"> & {
+    readonly clipper?: ClipperConfig | undefined;
+  };
 
 const port = z.int().min(0).max(65_535);
+const route = z.string().regex(/^\/[\x21-\x7e]*$/, "expected a path that begins with /");
 /** What can be sent as a bearer token, in one header. */
 const TOKEN_PATTERN = /^[\x21-\x7e]{16,}$/;
 
@@ -105,6 +116,10 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
   maxQueueLength: z.int().min(1).max(1_000_000).default(10_000),
   requestTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
   drainTimeoutMs: z.int().min(0).max(600_000).default(5_000),
+  grpcPort: port.optional(),
+  grpcReflection: z.boolean().default(false),
+  vertex: z.object({ predictRoute: route, healthRoute: route }).optional(),
+  serverName: z.string().min(1).max(100).default("windjammer"),
   clipper: z
     .union([z.boolean().transform((isOn) => (isOn ? {} : undefined)), clipperOptions])
     .optional()
@@ -150,4 +165,15 @@ export function processEnvironment(
     if (value !== undefined) variables[name] = value;
   }
   return variables;
+}
+
+/** What Vertex AI tells a server that it runs: `AIP_HTTP_PORT`, `AIP_PREDICT_ROUTE`, `AIP_HEALTH_ROUTE`. */
+export function vertexFromEnvironment(): Pick<ServerOptions, "port" | "vertex"> {
+  const { AIP_HTTP_PORT: at, AIP_PREDICT_ROUTE: predictRoute, AIP_HEALTH_ROUTE: healthRoute } = process.env;
+  return {
+    ...(at === undefined ? {} : { port: Number(at) }),
+    ...(predictRoute === undefined
+      ? {}
+      : { vertex: { predictRoute, healthRoute: healthRoute ?? "/health/ready" } }),
+  };
 }

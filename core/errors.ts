@@ -96,6 +96,11 @@ export class MethodNotAllowedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("METHOD_NOT_ALLOWED", 405);
 }
 
+/** Part of the Open Inference Protocol that this server does not have. */
+export class NotImplementedError extends WindjammerError {
+  static override readonly kind: ErrorKind = kind("NOT_IMPLEMENTED", 501);
+}
+
 /** The management API wants its token. */
 export class UnauthorizedError extends WindjammerError {
   static override readonly kind: ErrorKind = kind("UNAUTHORIZED", 401);
@@ -312,6 +317,7 @@ export const ERROR_CLASSES: readonly (typeof WindjammerError)[] = [
   HeadersTooLargeError,
   RouteNotFoundError,
   MethodNotAllowedError,
+  NotImplementedError,
   UnauthorizedError,
   ApplicationNotFoundError,
   ModelNotFoundError,

@@ -94,6 +94,7 @@ export {
   RequestTimeoutError,
   RouteNotFoundError,
   MethodNotAllowedError,
+  NotImplementedError,
   UnauthorizedError,
   ApplicationNotFoundError,
   ModelNotFoundError,

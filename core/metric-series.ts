@@ -93,6 +93,16 @@ export class Distribution {
     this.#counts = new Float64Array(bounds.length + 1);
   }
 
+  get sum(): number {
+    return this.#sum;
+  }
+
+  get count(): number {
+    let count = 0;
+    for (const one of this.#counts) count += one;
+    return count;
+  }
+
   observe(value: number): void {
     const bounds = this.#bounds;
     let bucket = 0;

@@ -76,16 +76,57 @@ function families(registry: Registry): Families {
   };
 }
 
+/** Of something that happened again and again. */
+export interface Total {
+  readonly count: number;
+  readonly ms: number;
+}
+
+/** Batches of one size. */
+interface BatchStatistics {
+  readonly size: number;
+  readonly count: number;
+  /** Dispatch to result, without the loader's own time. */
+  readonly transferMs: number;
+  readonly computeMs: number;
+}
+
+/** What one version did since it was opened. */
+export interface VersionStatistics {
+  /** `Date.now()` of the last batch; 0: none. */
+  readonly lastBatchAt: number;
+  readonly success: Total;
+  readonly failure: Total;
+  /** Waiting for a replica. */
+  readonly queue: Total;
+  readonly batches: readonly BatchStatistics[];
+}
+
 /** The outcomes of one application that one version gave, or none. Its series begin with its first query. */
 class OutcomeHandle implements OutcomeMetrics {
   readonly #families: Families;
   readonly #labels: Labels;
   readonly #counts = new Map<string, Count>();
   #duration: Distribution | undefined;
+  #failedMs = 0;
 
   constructor(all: Families, labels: Labels) {
     this.#families = all;
     this.#labels = labels;
+  }
+
+  get success(): Total {
+    return {
+      count: this.#counts.get("")?.value ?? 0,
+      ms: (this.#duration?.sum ?? 0) * 1000 - this.#failedMs,
+    };
+  }
+
+  /** Queries that got an error or a default output. */
+  get failure(): Total {
+    let count = 0;
+    for (const [reason, one] of this.#counts) if (reason !== "") count += one.value;
+    return { count, ms: this.#failedMs };
   }
 
   outcome(kind: OutcomeKind, reason: string, latencyMs: number): void {
@@ -97,6 +138,7 @@ class OutcomeHandle implements OutcomeMetrics {
       this.#counts.set(reason, count);
     }
     count.value += 1;
+    if (kind !== "ok") this.#failedMs += latencyMs;
     this.#duration ??= queryDuration.of(this.#labels);
     this.#duration.observe(latencyMs / 1000);
   }
@@ -137,6 +179,11 @@ class ApplicationHandle implements ApplicationMetrics {
     this.#families.cache.of({ application: this.#application, result }).value += 1;
   }
 
+  /** What it has of this version, without making it. */
+  find(model: string, version: string): OutcomeHandle | undefined {
+    return this.#answered.get(model)?.get(version);
+  }
+
   removeVersion(model: string, version: string): void {
     const handles = this.#answered.get(model);
     handles?.delete(version);
@@ -151,6 +198,8 @@ class VersionHandle implements VersionMetrics {
   readonly #size: Distribution;
   readonly #duration: Distribution;
   readonly #compute: Distribution;
+  readonly #batches = new Map<number, { count: number; transferMs: number; computeMs: number }>();
+  lastBatchAt = 0;
 
   constructor(all: Families, labels: Labels) {
     this.#families = all;
@@ -165,6 +214,26 @@ class VersionHandle implements VersionMetrics {
     this.#size.observe(size);
     this.#duration.observe(latencyMs / 1000);
     if (computeMs !== undefined) this.#compute.observe(computeMs / 1000);
+    let batches = this.#batches.get(size);
+    if (batches === undefined) {
+      batches = { count: 0, transferMs: 0, computeMs: 0 };
+      this.#batches.set(size, batches);
+    }
+    batches.count += 1;
+    batches.computeMs += computeMs ?? latencyMs;
+    batches.transferMs += latencyMs - (computeMs ?? latencyMs);
+    this.lastBatchAt = Date.now();
+  }
+
+  get queue(): Total {
+    return { count: this.#wait.count, ms: this.#wait.sum * 1000 };
+  }
+
+  /** By size. */
+  get batches(): readonly BatchStatistics[] {
+    return [...this.#batches]
+      .map(([size, batches]) => Object.assign({ size }, batches))
+      .toSorted((one, other) => one.size - other.size);
   }
 
   waited(ms: number): void {
@@ -185,7 +254,7 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #families: Families;
   readonly #applications = new Map<string, ApplicationHandle>();
-  readonly #versions = new Map<string, VersionMetrics>();
+  readonly #versions = new Map<string, VersionHandle>();
   #readGauges: () => Iterable<VersionGauges> = () => [];
 
   constructor() {
@@ -218,6 +287,19 @@ export class Metrics {
       this.#versions.set(key, handle);
     }
     return handle;
+  }
+
+  /** What the version did, whichever application asked it. */
+  statistics(model: string, version: string): VersionStatistics {
+    const handle = this.#versions.get(`${model}/${version}`);
+    const handles = [...this.#applications.values()].map((application) => application.find(model, version));
+    return {
+      lastBatchAt: handle?.lastBatchAt ?? 0,
+      success: total(handles.map((one) => one?.success)),
+      failure: total(handles.map((one) => one?.failure)),
+      queue: handle?.queue ?? { count: 0, ms: 0 },
+      batches: handle?.batches ?? [],
+    };
   }
 
   /** Forgets an application's series, so that a server that changes for years does not grow. */
@@ -278,4 +360,13 @@ export class Metrics {
       },
     });
   }
+}
+
+function total(parts: readonly (Total | undefined)[]): Total {
+  const sum = { count: 0, ms: 0 };
+  for (const part of parts) {
+    sum.count += part?.count ?? 0;
+    sum.ms += part?.ms ?? 0;
+  }
+  return sum;
 }

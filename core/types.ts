@@ -29,6 +29,8 @@ export interface Application {
 
 export type BatchingSettings =
   | { readonly policy: "slo"; readonly maxBatchSize: number }
+  /** As in Clipper's paper: a row more while batches meet the objective, a tenth less when one does not. */
+  | { readonly policy: "aimd"; readonly maxBatchSize: number }
   | { readonly policy: "fixed"; readonly maxBatchSize: number; readonly maxDelayMs: number }
   | { readonly policy: "none" };
 

@@ -12,6 +12,8 @@ import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
 import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
 import { AdminServer } from "./frontend/admin-server.ts";
 import { type ClipperAddresses, ClipperCompat, type ClipperCompatParts } from "./frontend/clipper/compat.ts";
+import { Catalog } from "./frontend/dialects/oip/catalog.ts";
+import type { GrpcServer, GrpcServerParts } from "./frontend/grpc/server.ts";
 import { QueryServer } from "./frontend/server.ts";
 import { createLog, type Log } from "./log.ts";
 import { Metrics, type VersionGauges } from "./metrics.ts";
@@ -47,6 +49,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly queryUrl: string;
   /** Base URL of the management API. */
   readonly adminUrl: string;
+  /** Address of gRPC, host:port; undefined: off. */
+  readonly grpcAddress: string | undefined;
   /** Where it speaks Clipper; undefined: it does not. */
   readonly clipper: ClipperAddresses | undefined;
   readonly stateDir: string;
@@ -111,7 +115,7 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   });
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
-  const { deployments, query, admin, compat, urls } = compose(
+  const { deployments, query, admin, compat, urls, listenGrpc } = compose(
     { ...state, config, log, runtime: used },
     started,
   );
@@ -120,12 +124,14 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   urls.query = await query.listen();
   urls.admin = await admin.listen();
   const clipper = await compat?.listen();
+  const grpcAddress = await listenGrpc();
   const { query: queryUrl, admin: adminUrl } = urls;
   log.info({ queryUrl, adminUrl, ...(clipper === undefined ? {} : { clipper }), stateDir }, "server started");
   const running = started.move();
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= running.disposeAsync());
-  return { queryUrl, adminUrl, clipper, stateDir, deployments, close, [Symbol.asyncDispose]: close };
+  const addresses = { queryUrl, adminUrl, grpcAddress, clipper };
+  return { ...addresses, stateDir, deployments, close, [Symbol.asyncDispose]: close };
 }
 
 interface OpenState {
@@ -166,6 +172,8 @@ interface Composed {
   readonly query: QueryServer;
   readonly admin: AdminServer;
   readonly compat: ClipperCompat | undefined;
+  /** Gives the address; undefined: gRPC is off. */
+  readonly listenGrpc: () => Promise<string | undefined>;
   /** Filled in when the ports are known. */
   readonly urls: { query: string; admin: string };
 }
@@ -189,11 +197,52 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const compat = clipperOf({ registry, bundles, deployments, serving, config, log });
   started.defer(() => compat?.close(ADMIN_GRACE_MS));
   const predictor = new Predictor({ router });
-  const query = new QueryServer({ predictor, router, metrics, config, log, adminUrl: () => urls.admin });
-  started.defer(async () => {
-    await Promise.all([query.close(config.drainTimeoutMs), deployments.close()]);
+  const query = new QueryServer({
+    predictor,
+    router,
+    metrics,
+    config,
+    log,
+    adminUrl: () => urls.admin,
+    repository: deployments,
   });
-  return { deployments, query, admin, compat, urls };
+  const catalog = new Catalog({
+    router,
+    metrics,
+    serverName: config.serverName,
+    isReady: () => true,
+    repository: deployments,
+  });
+  const grpc = new GrpcListener({ predictor, catalog, config });
+  started.defer(async () => {
+    const graceMs = config.drainTimeoutMs;
+    await Promise.all([query.close(graceMs), grpc.close(graceMs), deployments.close()]);
+  });
+  return { deployments, query, admin, compat, urls, listenGrpc: () => grpc.listen() };
+}
+
+/** Loads gRPC, whose packages are optional, only where it is asked for. */
+class GrpcListener {
+  readonly #parts: Omit<GrpcServerParts, "port">;
+  readonly #port: number | undefined;
+  #server: GrpcServer | undefined;
+
+  constructor(parts: Omit<GrpcServerParts, "port"> & { readonly config: ServerConfig }) {
+    this.#parts = parts;
+    this.#port = parts.config.grpcPort;
+  }
+
+  async listen(): Promise<string | undefined> {
+    const port = this.#port;
+    if (port === undefined) return undefined;
+    const { GrpcServer: Server } = await import("./frontend/grpc/server.ts");
+    this.#server = new Server({ ...this.#parts, port });
+    return this.#server.listen();
+  }
+
+  async close(graceMs: number): Promise<void> {
+    await this.#server?.close(graceMs);
+  }
 }
 
 function clipperOf({

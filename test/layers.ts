@@ -51,7 +51,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/runtimes/process/", may: [...LEAVES, ...WIRE, ...RUNTIMES] },
   {
     from: "core/runtimes/docker/",
-    may: [...LEAVES, ...WIRE, ...RUNTIMES, "core/runtimes/engine", "containers/dockerfile.ts"],
+    may: [...LEAVES, ...WIRE, ...RUNTIMES, "core/runtimes/engine", "containers/dockerfile"],
   },
   { from: "core/runtimes/", may: [...LEAVES, ...WIRE, "core/runtimes/"] },
   {
@@ -69,6 +69,7 @@ export const LAYERS: readonly LayerRule[] = [
       "core/deploy/",
       "core/runtimes/runtime.ts",
       "core/client/interface.ts",
+      "containers/metadata.ts",
     ],
   },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
@@ -110,5 +111,8 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "tar-stream": ["core/deploy/", "core/runtimes/docker/", "core/runtimes/engine-messages.ts"],
   dockerode: ["core/runtimes/engine.ts"],
   commander: ["core/cli/"],
+  "@grpc/grpc-js": ["core/frontend/grpc/"],
+  "@grpc/proto-loader": ["core/frontend/grpc/"],
+  "@grpc/reflection": ["core/frontend/grpc/"],
   yauzl: ["deployers/python/"],
 };

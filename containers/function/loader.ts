@@ -44,8 +44,15 @@ export const loader: Loader = {
       settings.codeFile === undefined
         ? await loadExport(modelDir, settings)
         : await loadLive(modelDir, settings as LiveSettings);
-    const held = holdTo(manifest.schemas?.output, fn.name);
-    return { predict: (batch) => predict({ ...fn, held }, output.name, batch) };
+    const held = { ...fn, held: holdTo(manifest.schemas?.output, fn.name) };
+    return {
+      predict: (batch) => predict(held, output.name, batch),
+      // Every other value is decoded into one of its own.
+      releasesInputs: manifest.contract.inputs.every(
+        ({ datatype, contentType }) =>
+          datatype !== "BYTES" || contentType === "json" || contentType === "str",
+      ),
+    };
   },
 };
 

@@ -25,6 +25,8 @@ export async function tensorModel(
       : await processed(runner, settings, context);
   return {
     predict,
+    // User functions may keep what they are given.
+    releasesInputs: settings.processing === undefined,
     warmUp: () => runner.warmUp(settings.inputs.map(zeroRow)),
     close: () => session.close(),
   };

@@ -1,6 +1,12 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type ClipperOptions, defaultStateDir, type ServerOptions, tokenFromEnvironment } from "../config.ts";
+import {
+  type ClipperOptions,
+  defaultStateDir,
+  type ServerOptions,
+  tokenFromEnvironment,
+  vertexFromEnvironment,
+} from "../config.ts";
 import { InvalidOptionsError } from "../errors.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
@@ -52,9 +58,10 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 type StopSignal = keyof typeof EXIT_CODES;
 
 export function startCommand(): Command {
+  const vertex = vertexFromEnvironment();
   const command = new Command("start")
     .description("Run a server in the foreground: the query API and the management API.")
-    .option("--port <port>", "port of the query API, 0 for a free one", parsePort, 1337)
+    .option("--port <port>", "port of the query API, 0 for a free one", parsePort, vertex.port ?? 1337)
     .option("--admin-port <port>", "port of the management API, 0 for a free one", parsePort, 1338)
     .option("--host <address>", "address both listen on; any but a loopback one needs a token", "127.0.0.1")
     .option("--state-dir <folder>", "folder of the registry and the bundles", defaultStateDir())
@@ -66,6 +73,9 @@ export function startCommand(): Command {
       "--token <token>",
       "bearer token of the management API, at least 16 characters without spaces; better in WINDJAMMER_TOKEN, since others on this machine can read command lines",
     )
+    .option("--grpc-port <port>", "port of the Open Inference Protocol over gRPC (default: off)", parsePort)
+    .option("--grpc-reflection", "let gRPC clients ask for the services")
+    .option("--server-name <name>", "name told to clients of the Open Inference Protocol", "windjammer")
     .addOption(
       new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
         .choices(["debug", "info", "warn", "error", "silent"])
@@ -111,7 +121,7 @@ async function start(options: StartOptions): Promise<void> {
   const { startServer } = await import("../windjammer.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
-  const server = await startServer({ ...rest, clipper, token, runtime });
+  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
 }
@@ -135,6 +145,7 @@ function banner(server: RunningServer, hasToken: boolean): string {
     "Windjammer is up. Ctrl-C stops it.",
     `  query API       ${server.queryUrl}`,
     `  management API  ${server.adminUrl}${hasToken ? "  (with the token)" : ""}`,
+    ...(server.grpcAddress === undefined ? [] : [`  gRPC            ${server.grpcAddress}`]),
     ...(clipper === undefined ? [] : [`  Clipper's API   ${clipper.adminUrl}  (no token)`]),
     ...(clipper?.rpcEndpoint === undefined ? [] : [`  its containers  ${clipper.rpcEndpoint}`]),
     `  state           ${server.stateDir}`,

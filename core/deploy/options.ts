@@ -48,6 +48,7 @@ const maxBatchSize = z.int().min(1).max(100_000);
 
 export const batchingSchema: z.ZodType<BatchingSettings> = z.discriminatedUnion("policy", [
   z.strictObject({ policy: z.literal("slo"), maxBatchSize }),
+  z.strictObject({ policy: z.literal("aimd"), maxBatchSize }),
   z.strictObject({ policy: z.literal("fixed"), maxBatchSize, maxDelayMs: z.number().min(0).max(60_000) }),
   z.strictObject({ policy: z.literal("none") }),
 ]);

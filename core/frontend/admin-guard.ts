@@ -5,7 +5,7 @@ import { isLoopbackName } from "../config.ts";
 import { InvalidRequestError, UnauthorizedError } from "../errors.ts";
 
 /** Throws when a request may not pass. */
-export type Guard = (request: IncomingMessage) => void;
+export type Guard = (request: Pick<IncomingMessage, "headers">) => void;
 
 /**
  * With a token, every request needs it. Without one the listener is on a loopback address, where any web page the user
@@ -35,7 +35,7 @@ function digest(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }
 
-function localOnly(request: IncomingMessage): void {
+function localOnly(request: Pick<IncomingMessage, "headers">): void {
   const host = request.headers.host ?? "";
   if (!isLoopbackName(hostnameOf(host))) {
     throw new InvalidRequestError(
@@ -47,7 +47,7 @@ function localOnly(request: IncomingMessage): void {
 }
 
 /** Refuses what a web page of another origin sends; programs send no Origin. */
-export function refuseOtherPages(request: IncomingMessage): void {
+export function refuseOtherPages(request: Pick<IncomingMessage, "headers">): void {
   const { origin, host = "" } = request.headers;
   if (origin !== undefined && !isSameHost(origin, host)) {
     throw new InvalidRequestError(

@@ -47,7 +47,7 @@ function malformed(
   const { cause, expected } = options;
   if (text.trim() === "") {
     return new InvalidJsonError(`Error parsing JSON: the body is empty. Expected ${expected}`, {
-      details: { offset: 0, isEmpty: true },
+      details: { offset: 0 },
     });
   }
   const offset = errorOffset(body, text, cause);

@@ -193,10 +193,11 @@ class PlainConnection {
     } catch (error) {
       reply = dialect.refusal(this.#parts.onError(error));
     }
-    const length = Buffer.byteLength(reply.body);
+    const text = typeof reply.body === "string" ? reply.body : Buffer.concat(reply.body).toString();
+    const length = Buffer.byteLength(text);
     const head = this.#headOf(reply, length);
     // One byte a character where it is all ASCII, which is written without being encoded.
-    this.#socket.write(head + reply.body, length === reply.body.length ? "latin1" : "utf8");
+    this.#socket.write(head + text, length === text.length ? "latin1" : "utf8");
     if (this.#socket.writableLength === 0) this.#answered();
     else this.#socket.write("", (error) => (error ? undefined : this.#answered()));
   }

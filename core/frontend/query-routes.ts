@@ -1,6 +1,12 @@
 // Every path of the query server that is no prediction: health, metrics, what is served, and errors for the rest.
 import type { IncomingMessage, ServerResponse } from "node:http";
-import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
+import express, {
+  type ErrorRequestHandler,
+  type Express,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from "express";
 import { madeUpInput } from "../deploy/made-up-input.ts";
 import { errorBody } from "../error-replies.ts";
 import {
@@ -13,6 +19,9 @@ import type { Metrics } from "../metrics.ts";
 import type { Router, Target } from "../query/router.ts";
 import { ClipperMetrics } from "./clipper/metrics.ts";
 
+import type { Catalog } from "./dialects/oip/catalog.ts";
+import { mountOip } from "./oip-routes.ts";
+
 export type QueryRoutes = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface QueryRouteParts {
@@ -23,6 +32,11 @@ export interface QueryRouteParts {
   readonly speaksClipper: boolean;
   readonly adminUrl: () => string | undefined;
   readonly isReady: () => boolean;
+  readonly catalog: Catalog;
+  /** Vertex AI's path of health. */
+  readonly vertexHealth: string | undefined;
+  /** Of the management API: models are loaded and unloaded with it only. */
+  readonly token: string | undefined;
   /** The path takes predictions, by POST only. */
   readonly isPrediction: (path: string) => boolean;
   readonly onError: (error: unknown) => WindjammerError;
@@ -35,6 +49,8 @@ export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
   app.disable("x-powered-by");
   app.disable("etag");
   mountHealth(app, parts);
+  mountOip(app, parts);
+  mountHosts(app, parts);
   mountMetrics(app, parts);
   app.get("/", (_request, response) => {
     response.json(index(parts));
@@ -92,6 +108,27 @@ function wantsClipper(request: Request, isDefault: boolean): boolean {
   const text = ["text/plain", "application/openmetrics-text"];
   const order = isDefault ? ["application/json", ...text] : [...text, "application/json"];
   return request.accepts(order) === "application/json";
+}
+
+/** What KServe V1, SageMaker and Vertex AI ask besides predictions. */
+function mountHosts(app: Express, { catalog, vertexHealth }: QueryRouteParts): void {
+  const ping: RequestHandler = (_request, response) => {
+    const ready = catalog.isReady();
+    response.status(ready ? 200 : 503).json({ ready });
+  };
+  app.get("/ping", ping);
+  app.use((request, response, next) => {
+    if (vertexHealth !== undefined && request.path === vertexHealth && request.method === "GET")
+      void ping(request, response, next);
+    else next();
+  });
+  app.get("/v1/models", (_request, response) => {
+    response.json({ models: catalog.names() });
+  });
+  app.get("/v1/models/:model", (request, response) => {
+    const { model: name } = request.params;
+    response.json({ name, ready: catalog.isModelReady(name) });
+  });
 }
 
 function isBadPath(error: unknown): boolean {

@@ -19,9 +19,16 @@ import { checkHeaders, readBody } from "./body.ts";
 import { Connections, LINGER_MS } from "./connections.ts";
 import { clipperDialect } from "./dialects/clipper.ts";
 import { clipperUpdateDialect } from "./dialects/clipper-update.ts";
+import { generateDialect } from "./dialects/oip/generate.ts";
+import { oipDialect } from "./dialects/oip/oip.ts";
+import { kserveV1Dialect } from "./dialects/kserve-v1.ts";
+import { sagemakerDialect } from "./dialects/sagemaker.ts";
+import { vertexDialect } from "./dialects/vertex.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
+import { Catalog, type Repository } from "./dialects/oip/catalog.ts";
 import { PlainRequests } from "./plain-requests.ts";
 import type { QueryRoutes } from "./query-routes.ts";
+import { send, writeBody, writeHead } from "./reply.ts";
 
 export interface QueryServerParts {
   readonly predictor: Predictor;
@@ -30,10 +37,13 @@ export interface QueryServerParts {
   readonly config: Pick<
     ServerConfig,
     "host" | "port" | "maxBodyBytes" | "maxInputs" | "requestTimeoutMs" | "clipper"
-  >;
+  > &
+    Partial<Pick<ServerConfig, "serverName" | "token" | "vertex">>;
   readonly log: Log;
   /** Base URL of the management API, for the index page. */
   readonly adminUrl?: () => string | undefined;
+  /** Loads and unloads models for clients of the Open Inference Protocol. */
+  readonly repository?: Repository;
   /** What /health/ready says; default true as long as the server is not closing. */
   readonly isReady?: () => boolean;
 }
@@ -70,11 +80,7 @@ export class QueryServer {
   constructor(parts: QueryServerParts) {
     const { predictor, config } = parts;
     this.#parts = parts;
-    const form = config.clipper === undefined ? "windjammer" : "clipper";
-    this.#dialects = [
-      clipperDialect({ predictor, maxInputs: config.maxInputs, form }),
-      clipperUpdateDialect({ predictor }),
-    ];
+    this.#dialects = dialectsOf(predictor, config);
     this.#server = createServer({
       maxHeaderSize: MAX_HEADER_BYTES,
       requestTimeout: config.requestTimeoutMs,
@@ -197,7 +203,7 @@ export class QueryServer {
       return;
     }
     const reply = incoming.dialect.refusal(refused);
-    response.writeHead(reply.status, headersOf(reply, true)).end(reply.body);
+    send(response, reply, true);
   }
 
   #answer(incoming: Incoming, body: Buffer): void {
@@ -221,8 +227,7 @@ export class QueryServer {
     } catch (error) {
       reply = dialect.refusal(this.#known(error));
     }
-    response.writeHead(reply.status, headersOf(reply, this.#isClosing));
-    response.end(reply.body);
+    send(response, reply, this.#isClosing);
   }
 
   /**
@@ -232,8 +237,8 @@ export class QueryServer {
   #refuse({ dialect, request, response }: Incoming, error: WindjammerError): void {
     if (response.destroyed) return;
     const reply = dialect.refusal(error);
-    response.writeHead(reply.status, headersOf(reply, true));
-    response.write(reply.body);
+    writeHead(response, reply, true);
+    writeBody(response, reply);
     if (request.complete) {
       response.end();
       return;
@@ -257,15 +262,25 @@ export class QueryServer {
 
   /** Loaded by the first request that is no prediction. */
   async #loadRoutes(): Promise<QueryRoutes> {
-    const { router, metrics, adminUrl, isReady, config } = this.#parts;
+    const { router, metrics, adminUrl, isReady, config, repository } = this.#parts;
     const { queryRoutes } = await import("./query-routes.ts");
+    const isUp = (): boolean => !this.#isClosing && (isReady?.() ?? true);
     return queryRoutes({
       router,
       metrics,
       startedAt: this.#startedAt,
       speaksClipper: config.clipper !== undefined,
       adminUrl: () => adminUrl?.(),
-      isReady: () => !this.#isClosing && (isReady?.() ?? true),
+      isReady: isUp,
+      token: config.token,
+      vertexHealth: config.vertex?.healthRoute,
+      catalog: new Catalog({
+        router,
+        metrics,
+        serverName: config.serverName ?? "windjammer",
+        isReady: isUp,
+        repository,
+      }),
       isPrediction: (path) => this.#dialects.some((dialect) => dialect.match(path) !== undefined),
       onError: (error) => this.#known(error),
     });
@@ -278,6 +293,23 @@ export class QueryServer {
   }
 }
 
+/** The first that matches a path answers it. */
+function dialectsOf(
+  predictor: Predictor,
+  { maxInputs, clipper, vertex }: QueryServerParts["config"],
+): readonly [Dialect, ...Dialect[]] {
+  const parts = { predictor, maxInputs };
+  return [
+    clipperDialect({ ...parts, form: clipper === undefined ? "windjammer" : "clipper" }),
+    clipperUpdateDialect({ predictor }),
+    oipDialect(parts),
+    generateDialect(parts),
+    kserveV1Dialect(parts),
+    sagemakerDialect(parts),
+    ...(vertex === undefined ? [] : [vertexDialect(parts, vertex.predictRoute)]),
+  ];
+}
+
 function pathOf(request: IncomingMessage): string {
   let url = request.url ?? "/";
   // A client may send a whole URL, as to a proxy, and a server has to understand it (RFC 9112, section 3.2.2).
@@ -287,19 +319,6 @@ function pathOf(request: IncomingMessage): string {
 }
 
 const SCHEME_AND_HOST = /^https?:\/\/[^/?]*/i;
-
-function headersOf(reply: Reply, isLast: boolean): string[] {
-  const headers = [
-    "Content-Type",
-    "application/json",
-    "Content-Length",
-    String(Buffer.byteLength(reply.body)),
-  ];
-  if (isLast) headers.push("Connection", "close");
-  if (reply.retryAfterS !== undefined)
-    headers.push("Retry-After", String(Math.max(1, Math.ceil(reply.retryAfterS))));
-  return headers;
-}
 
 function closingError(): ShuttingDownError {
   return new ShuttingDownError(

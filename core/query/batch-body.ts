@@ -30,6 +30,7 @@ import {
 import type { InferReply } from "../replicas/transport.ts";
 import { jsonBody, packOutput, parseReply, refusalReason } from "./json-body.ts";
 import { BatchOutputs, type Row } from "./query.ts";
+import { SpareMemory } from "./spare-memory.ts";
 
 /** Headers kept per version; one stands for one shape and batch size, so real traffic needs few. */
 const MAX_KEPT_HEADERS = 1024;
@@ -43,6 +44,8 @@ export interface BatchBody {
   readonly body: Uint8Array;
   /** undefined: all JSON. */
   readonly headerLength: number | undefined;
+  /** Its memory may serve the next batch, once the replica has answered. */
+  readonly isReusable?: boolean;
 }
 
 type RowErrors = readonly (WindjammerError | undefined)[] | undefined;
@@ -66,6 +69,7 @@ export class BatchCodec {
   readonly #isExact: boolean;
   readonly #hasRaggedInput: boolean;
   readonly #label: string;
+  readonly #memory = new SpareMemory();
   readonly #requestHeaders = new Map<string, Uint8Array>();
   readonly #replyHeaders = new Map<string, readonly TensorHeader[]>();
 
@@ -114,7 +118,7 @@ export class BatchCodec {
     }
     let rowBytes = 0;
     for (const tensor of first.tensors) rowBytes += tensor.data.byteLength;
-    const body = new Uint8Array(header.byteLength + rowBytes * rows.length);
+    const body = this.#memory.take(header.byteLength + rowBytes * rows.length);
     body.set(header);
     let offset = header.byteLength;
     for (let index = 0; index < first.tensors.length; index++) {
@@ -124,7 +128,12 @@ export class BatchCodec {
         offset += data.byteLength;
       }
     }
-    return { body, headerLength: header.byteLength };
+    return { body, headerLength: header.byteLength, isReusable: true };
+  }
+
+  /** The replica has read this body to its end. */
+  release({ body, isReusable }: BatchBody): void {
+    if (isReusable === true) this.#memory.give(body);
   }
 
   #tensor(input: TensorSpec, index: number, rows: readonly Row[]): Tensor {

@@ -193,7 +193,7 @@ function packed(expected: string, encode: (value: unknown) => Uint8Array | undef
 }
 
 /** Strict base64: Node's own decoder skips what it does not know. */
-function fromBase64(value: unknown): Uint8Array | undefined {
+export function fromBase64(value: unknown): Uint8Array | undefined {
   if (typeof value !== "string" || value.length % 4 !== 0) return undefined;
   const padding = value.endsWith("==") ? 2 : value.endsWith("=") ? 1 : 0;
   const digits = padding === 0 ? value : value.slice(0, -padding);

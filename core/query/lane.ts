@@ -1,6 +1,7 @@
 // The waiting queries that fit into one batch with each other, in deadline order.
 import type { QueueView } from "./batching/policy.ts";
 import type { Pending } from "./pending.ts";
+import { DEFAULT_PRIORITY } from "./query.ts";
 
 /** Dead entries at the front are cut off when there are this many, and more than half. */
 const COMPACT_AT = 1024;
@@ -8,11 +9,14 @@ const COMPACT_AT = 1024;
 /** Earliest deadline first; among equals the earliest arrival. Equal objectives come in order, so adding is O(1). */
 export class Lane implements QueueView {
   readonly key: string;
+  /** Class of its queries; lower ones go first. */
+  readonly priority: number;
   #items: Pending[] = [];
   #head = 0;
 
-  constructor(key: string) {
+  constructor(key: string, priority: number = DEFAULT_PRIORITY) {
     this.key = key;
+    this.priority = priority;
   }
 
   get length(): number {

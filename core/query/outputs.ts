@@ -5,7 +5,7 @@ import { elementCount, type Tensor } from "../../containers/tensors.ts";
 import { InvalidModelOutputError, isNodeError } from "../errors.ts";
 import type { HalfView } from "./elements.ts";
 import { floatText } from "./float-text.ts";
-import type { BatchOutputs } from "./query.ts";
+import { BatchOutputs } from "./query.ts";
 
 /**
  * JSON text of the output of the query at `index`: the bare value of a single output, several as an object by name.
@@ -63,6 +63,17 @@ interface OutputValue {
   readonly row: number | undefined;
 }
 
+/** A tensor's elements as a flat JSON list; strings and JSON content as strings. What is not finite is null. */
+export function flatText(tensor: Tensor): string {
+  const count = elementCount(tensor.shape);
+  if (tensor.datatype !== "BYTES") return nest(numbersText(tensor, 0, count), [count], 0, { next: 0 });
+  const outputs = new BatchOutputs([tensor], 1);
+  const isText = tensor.contentType === "json" || tensor.contentType === undefined;
+  const shown = isText ? { ...tensor, contentType: "str" } : tensor;
+  const spec = { name: tensor.name, datatype: tensor.datatype, shape: [count] };
+  return nest(bytesText({ outputs, tensor: shown, spec, row: undefined }, 0), [count], 0, { next: 0 });
+}
+
 type ElementText = (index: number) => string;
 
 function valueText(value: OutputValue): string {
@@ -118,7 +129,10 @@ function numbersText(tensor: Tensor, first: number, count: number): ElementText 
   const isAligned = start % width === 0;
   const end = (first + count) * width;
   // A typed array needs aligned bytes; behind tensors of other widths they may not be.
-  const buffer = isAligned ? tensor.data.buffer : tensor.data.slice(first * width, end).buffer;
+  // Not slice(): that of a Buffer copies nothing.
+  const buffer = isAligned
+    ? tensor.data.buffer
+    : new Uint8Array(tensor.data.subarray(first * width, end)).buffer;
   return READERS[datatype](buffer, isAligned ? start : 0, count);
 }
 

@@ -58,6 +58,8 @@ export interface PredictRequest {
   readonly arrivedAt: number;
   /** The request's own deadline, ms; the application's objective holds where it is shorter. */
   readonly timeoutMs?: number | undefined;
+  /** Class of its queries, 1 (first) to `LOWEST_PRIORITY`: of those that wait, the first class goes. */
+  readonly priority?: number | undefined;
 }
 
 /**
@@ -83,6 +85,16 @@ export class Predictor {
   /** @throws ApplicationNotFoundError, VersionNotFoundError */
   resolve(application: string, version?: string): Target {
     return this.#router.resolve(application, version);
+  }
+
+  /** As `resolve`, for a name of an application or, where there is none of it, of a model. @throws ModelNotFoundError, VersionNotFoundError */
+  resolveModel(name: string, version?: string): Target {
+    return this.#router.resolveModel(name, version);
+  }
+
+  /** The application of this name or, without one, the only application there is. @throws ModelNotFoundError */
+  resolveOnly(name: string | undefined): Target {
+    return this.#router.resolveModel(name ?? this.#router.onlyName());
   }
 
   /** Sends the queries on their way; `reply` may be called before this returns. */
@@ -180,6 +192,7 @@ class CallQuery implements Query {
   readonly row: Row;
   readonly arrivedAt: number;
   readonly deadlineAt: number;
+  readonly priority: number | undefined;
   isAbandoned = false;
   served: Served | undefined;
   readonly #call: Call;
@@ -189,6 +202,7 @@ class CallQuery implements Query {
     this.row = row;
     this.arrivedAt = call.parts.request.arrivedAt;
     this.deadlineAt = call.parts.deadlineAt;
+    this.priority = call.parts.request.priority;
     this.#call = call;
     this.#index = index;
   }
@@ -250,5 +264,6 @@ function errorOutcome(error: WindjammerError, target: Target, served: Served | u
     output: keptDefaultText(target.application) ?? JSON.stringify(defaultOutput),
     reason: rule.reason,
     explanation: parts.filter((part) => part !== undefined).join("; "),
+    error,
   };
 }

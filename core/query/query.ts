@@ -43,6 +43,11 @@ export class BatchOutputs {
   }
 }
 
+/** Of queries whose callers ask for none: between the classes that go before it and those that go behind. */
+export const DEFAULT_PRIORITY = 5;
+/** The last class. */
+export const LOWEST_PRIORITY = 10;
+
 /** What the queue settles a query with. */
 export type Settlement =
   | { readonly kind: "ok"; readonly outputs: BatchOutputs; readonly index: number }
@@ -54,6 +59,8 @@ export interface Query {
   readonly arrivedAt: number;
   /** Infinity: none. */
   readonly deadlineAt: number;
+  /** 1 goes first; undefined: `DEFAULT_PRIORITY`. */
+  readonly priority?: number | undefined;
   /** Set by the caller of the queue when nobody waits any more; the queue then drops it. */
   isAbandoned: boolean;
   /** Called exactly once, by the queue. */
@@ -69,6 +76,8 @@ export type Outcome =
       readonly output: string;
       readonly reason: DefaultReason;
       readonly explanation: string;
+      /** What it stands in for: for callers who cannot be given it. */
+      readonly error: WindjammerError;
     }
   | { readonly kind: "error"; readonly error: WindjammerError };
 

@@ -83,7 +83,7 @@ export class BatchQueue {
       waiting.drop(pending, "no-replica", pool.noReplica());
       return;
     }
-    const lane = waiting.lane(query.row.key);
+    const lane = waiting.laneOf(query);
     const admission = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
     if (!admission.isAdmitted && pool.readyCount > 0) {
       waiting.drop(
@@ -221,6 +221,8 @@ export class BatchQueue {
     replica.send({ path: codec.path, ...encoded, deadlineMs }, (error, reply) => {
       if (flight.isOver) return;
       flight.isOver = true;
+      // Whoever refuses a batch may do so before it has read it.
+      if (reply?.statusCode === 200) codec.release(encoded);
       // 503: it is ending, whatever the reason; its own health endpoint has the last word.
       if (reply?.statusCode === 503) void this.#lost(flight, "is not ready any more");
       else if (reply !== undefined) this.#answered(flight, reply);

@@ -2,6 +2,7 @@
 import type { Manifest } from "../../containers/protocol.ts";
 import {
   ApplicationNotFoundError,
+  ModelNotFoundError,
   NoModelLinkedError,
   NoReplicaError,
   VersionNotFoundError,
@@ -37,6 +38,7 @@ export interface RoutingTable {
   linkOf(application: string): Link | undefined;
   findModel(name: string): Model | undefined;
   findVersion(model: string, version: string): Version | undefined;
+  models(): readonly Model[];
   versions(model: string): readonly Version[];
   onChange(listener: () => void): () => void;
 }
@@ -64,6 +66,12 @@ export interface Target {
   readonly isPinned: boolean;
   /** Stands before `served`, where the application has a cache; it is of the current version. */
   readonly cache: PredictionCache | undefined;
+}
+
+export interface VersionState {
+  readonly state: "READY" | "LOADING" | "UNAVAILABLE";
+  /** Empty: none. */
+  readonly reason: string;
 }
 
 export interface RouterParts {
@@ -105,9 +113,70 @@ export class Router {
     return { application, metrics, version, manifest: version.manifest, served, error, isPinned, cache };
   }
 
-  /** Queue of the application's current version, if it has one that runs. */
+  /**
+   * As `resolve`; a name that no application has is a model's. Its queries have no objective, no default output and no
+   * cache, and are counted under no application.
+   * @throws ModelNotFoundError, VersionNotFoundError
+   */
+  resolveModel(name: string, versionName?: string): Target {
+    if (this.#routes.has(name)) return this.resolve(name, versionName);
+    const { registry, metrics } = this.#parts;
+    const model = registry.findModel(name);
+    const current = model === undefined ? undefined : registry.findVersion(model.name, model.currentVersion);
+    if (current === undefined) {
+      throw new ModelNotFoundError(`Request for unknown model: '${shorten(name)}' is not found`, {
+        details: { model: shorten(name) },
+      });
+    }
+    const version = versionName === undefined ? current : this.#find(name, versionName);
+    const served = this.#parts.serving.find(name, version.version);
+    return {
+      application: { name, inputType: version.manifest.inputType },
+      metrics: metrics.application(""),
+      version,
+      manifest: version.manifest,
+      served,
+      error: served === undefined ? this.#notRunning(version, current) : undefined,
+      isPinned: versionName !== undefined,
+      cache: undefined,
+    };
+  }
+
+  /** Applications, and the models that no application has the name of. */
+  modelNames(): readonly string[] {
+    const models = this.#parts.registry.models().map(({ name }) => name);
+    return [...new Set([...this.#routes.keys(), ...models])];
+  }
+
+  /** Name of the only application. @throws ModelNotFoundError when there are others, or none */
+  onlyName(): string {
+    const names = [...this.#routes.keys()];
+    const [only] = names;
+    if (only !== undefined && names.length === 1) return only;
+    throw new ModelNotFoundError(
+      `this path is for a server with one application, and there are ${names.length}; name the application`,
+    );
+  }
+
+  /** Versions of a model, running or not. */
+  versions(model: string): readonly Version[] {
+    return this.#parts.registry.versions(model);
+  }
+
+  /** Whether a version answers, in the Open Inference Protocol's words, and why not. */
+  stateOf(version: Version): VersionState {
+    const served = this.#parts.serving.find(version.model, version.version);
+    if (served !== undefined && served.readyCount > 0) return { state: "READY", reason: "" };
+    const opening = this.#parts.opening?.openingOf(version);
+    const reason = served?.lastTrouble() ?? opening?.lastError ?? "";
+    const isWanted = served !== undefined && version.desiredReplicas > 0;
+    if (isWanted || opening?.isOpening === true) return { state: "LOADING", reason };
+    return unavailable(reason);
+  }
+
+  /** Queue of the current version of an application, or of a model of that name, if it has one that runs. */
   current(name: string): Served | undefined {
-    const version = this.#routes.get(name)?.version;
+    const version = this.#currentOf(name);
     return version === undefined ? undefined : this.#parts.serving.find(version.model, version.version);
   }
 
@@ -118,6 +187,14 @@ export class Router {
 
   close(): void {
     this.#stop();
+  }
+
+  #currentOf(name: string): Version | undefined {
+    const route = this.#routes.get(name);
+    if (route !== undefined) return route.version;
+    const { registry } = this.#parts;
+    const model = registry.findModel(name);
+    return model === undefined ? undefined : registry.findVersion(name, model.currentVersion);
   }
 
   #rebuild(): void {
@@ -189,6 +266,10 @@ export class Router {
       details: { application: shorten(name) },
     });
   }
+}
+
+function unavailable(reason: string): VersionState {
+  return { state: "UNAVAILABLE", reason: reason === "" ? "unloaded" : reason };
 }
 
 /** The cache goes on as long as neither its settings nor the version's content change; another one starts empty. */

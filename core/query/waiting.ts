@@ -10,6 +10,7 @@ import type { DropReason, VersionMetrics } from "../metrics.ts";
 import type { Version } from "../types.ts";
 import { Lane } from "./lane.ts";
 import type { Pending } from "./pending.ts";
+import { DEFAULT_PRIORITY, type Query } from "./query.ts";
 
 /** Rows of one batch together; a larger one would hold up the container longer than it saves calls. */
 const MAX_BATCH_BYTES = 64 * 2 ** 20;
@@ -40,11 +41,13 @@ export class WaitingQueries {
     return this.#bytes;
   }
 
-  /** The lane for rows of this key. */
-  lane(key: string): Lane {
+  /** The lane of a query's class, for rows of its key. */
+  laneOf({ row, priority }: Query): Lane {
+    const isUsual = priority === undefined || priority === DEFAULT_PRIORITY;
+    const key = isUsual ? row.key : `${row.key}|${priority}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = new Lane(key);
+      lane = new Lane(key, priority);
       this.#lanes.set(key, lane);
     }
     return lane;
@@ -61,7 +64,7 @@ export class WaitingQueries {
   }
 
   /**
-   * The lane whose head has the earliest deadline, or has waited longest among equals.
+   * The lane of the first class whose head has the earliest deadline, or has waited longest among equals.
    * @param passedOver lanes that are held back for now
    */
   mostUrgent(passedOver: ReadonlySet<Lane>): Lane | undefined {
@@ -127,7 +130,7 @@ export class WaitingQueries {
       for (const pending of waiting) {
         if (pending === undefined || !this.#isWanted(pending)) continue;
         if (lane === this.#alone) this.addAlone(pending);
-        else this.add(this.lane(lane.key), pending);
+        else this.add(this.laneOf(pending.query), pending);
       }
     }
   }
@@ -199,6 +202,7 @@ export class WaitingQueries {
 }
 
 function isBefore(lane: Lane, other: Lane): boolean {
+  if (lane.priority !== other.priority) return lane.priority < other.priority;
   const [deadlineAt, otherDeadlineAt] = [lane.deadlineAt(0), other.deadlineAt(0)];
   return deadlineAt === otherDeadlineAt
     ? lane.arrivedAt(0) < other.arrivedAt(0)

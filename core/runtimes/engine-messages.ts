@@ -44,7 +44,8 @@ function* parsed(lines: readonly string[]): Iterable<EngineMessage> {
 /** Text of the first file in a tar stream. */
 export async function fileOfArchive(stream: Readable): Promise<string | undefined> {
   for await (const entry of stream.pipe(extract())) {
-    if (entry.header.type === "file") return text(entry);
+    // Awaited here: the loop takes the stream away as it ends.
+    if (entry.header.type === "file") return await text(entry);
     entry.resume();
   }
   return undefined;

@@ -40,8 +40,8 @@ export function pipError(result: PipResult): WindjammerError {
   const errors = lines.map((line) => /^ERROR: (.*)$/.exec(line)?.[1]).filter((line) => line !== undefined);
   const missing = missingPackage(errors);
   if (missing !== undefined) return notFound(missing, NO_NETWORK.test(everything), details);
-  const text =
-    errors.slice(0, 3).join("; ") || lines.slice(-3).join("; ") || `pip ended with exit code ${exitCode}`;
+  const last = errors.slice(0, 3).join("; ") || lines.slice(-3).join("; ");
+  const text = conflictOf(lines) ?? (last || `pip ended with exit code ${exitCode}`);
   const advice =
     ADVICE.find(([pattern]) => pattern.test(everything))?.[1] ??
     (NO_NETWORK.test(everything) ? NETWORK_ADVICE : "more of pip's output is in the details");
@@ -50,6 +50,15 @@ export function pipError(result: PipResult): WindjammerError {
 
 const NETWORK_ADVICE =
   "pip cannot reach its index: check the network, proxies and PIP_INDEX_URL, or put the wheels into the model's folder wheels/";
+
+/** "alpha==1.0 is requested; beta 2.0 depends on alpha==1.1", of the lines in which pip explains it. */
+function conflictOf(lines: readonly string[]): string | undefined {
+  const start = lines.indexOf("The conflict is caused by:");
+  if (start === -1) return undefined;
+  const end = lines.indexOf("", start);
+  const causes = lines.slice(start + 1, end === -1 ? start + 6 : end).map((line) => line.trim());
+  return `these do not fit each other: ${causes.join("; ")}`;
+}
 
 interface Missing {
   /** "name==1.2.3". */
@@ -89,7 +98,7 @@ function notFound(
       { details: more },
     );
   return new PackageNotFoundError(
-    `Python package ${requirement} does not exist in pip's index, or has no wheel for this Python and machine: ` +
+    `Python package ${requirement} does not exist in pip's index (or the index did not answer), or has no wheel for this Python and machine: ` +
       "correct requirements.txt, or name the package in buildFromSource",
     { details: more },
   );

@@ -14,6 +14,7 @@ const MODELS = {
 const POLICIES: Readonly<Record<string, BatchingSettings>> = {
   none: { policy: "none" },
   slo: { policy: "slo", maxBatchSize: 256 },
+  aimd: { policy: "aimd", maxBatchSize: 256 },
   "delay-0": { policy: "fixed", maxBatchSize: 64, maxDelayMs: 0 },
   "delay-1": { policy: "fixed", maxBatchSize: 64, maxDelayMs: 1 },
   "delay-2": { policy: "fixed", maxBatchSize: 64, maxDelayMs: 2 },

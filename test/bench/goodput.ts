@@ -19,6 +19,7 @@ const MAX_BATCH = 64;
 
 const POLICIES: Readonly<Record<string, BatchingSettings>> = {
   slo: { policy: "slo", maxBatchSize: MAX_BATCH },
+  aimd: { policy: "aimd", maxBatchSize: MAX_BATCH },
   "fixed 32, 10 ms": { policy: "fixed", maxBatchSize: 32, maxDelayMs: 10 },
   none: { policy: "none" },
 };

@@ -56,9 +56,15 @@ describe("a Dockerfile", () => {
       /^COPY server/,
       /^COPY code/,
       /^COPY weights/,
-      /^LABEL/,
+      /^LABEL (?!"?windjammer\.stage)/,
     ].map((pattern) => indexOf(lines, pattern));
     expect(order).toEqual(order.toSorted((one, other) => one - other));
+  });
+
+  it("leaves out of TensorFlow.js what no container runs", () => {
+    const text = dockerfile({ ...plain, packages: { "@tensorflow/tfjs-core": "4.22.0" } });
+    expect(text).toContain('find node_modules/@tensorflow -type f \\( -name "*.map" -o ');
+    expect(dockerfile({ ...plain, packages: { zod: "4.0.0" } })).not.toContain("find node_modules");
   });
 
   it("installs packages in a stage of its own, so that compilers, caches and tokens stay out of the image", () => {

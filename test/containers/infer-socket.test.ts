@@ -4,8 +4,10 @@ import { describe, expect, test } from "vitest";
 import {
   binaryHeader,
   decodeBytes,
+  encodeBytes,
   encodeHeader,
   sliceBinary,
+  type Tensor,
   type TensorHeader,
 } from "../../containers/tensors.ts";
 import { inferSocketOf, overInferSocket } from "../../core/replicas/infer-socket.ts";
@@ -24,6 +26,7 @@ interface Client extends AsyncDisposable {
   readonly transport: ReplicaTransport;
   predict(values: readonly unknown[], deadlineMs?: number): Promise<unknown[]>;
   ask(values: readonly unknown[], deadlineMs?: number): Promise<InferReply>;
+  send(input: Tensor, deadlineMs?: number): Promise<InferReply>;
 }
 
 async function clientOf(container: TestContainer): Promise<Client> {
@@ -32,8 +35,7 @@ async function clientOf(container: TestContainer): Promise<Client> {
   if (path === undefined) throw new Error("the container has no infer socket");
   expect(existsSync(path)).toBe(true);
   const transport = overInferSocket(transportTo(address), path);
-  const ask = (values: readonly unknown[], deadlineMs = 60_000): Promise<InferReply> => {
-    const tensor = jsonTensor("input", values);
+  const send = (tensor: Tensor, deadlineMs = 60_000): Promise<InferReply> => {
     const header = encodeHeader({ inputs: [binaryHeader(tensor)], parameters: { binary_data_output: true } });
     const body = Buffer.concat([header, tensor.data]);
     const call = { path: "/v2/models/m/infer", body, headerLength: header.byteLength, deadlineMs };
@@ -41,9 +43,12 @@ async function clientOf(container: TestContainer): Promise<Client> {
       transport.infer(call, (error, reply) => (reply === undefined ? reject(error) : resolve(reply)));
     });
   };
+  const ask = (values: readonly unknown[], deadlineMs?: number): Promise<InferReply> =>
+    send(jsonTensor("input", values), deadlineMs);
   return {
     transport,
     ask,
+    send,
     async predict(values, deadlineMs) {
       const reply = await ask(values, deadlineMs);
       if (reply.statusCode !== 200) throw new Error(`status ${reply.statusCode}`);
@@ -139,4 +144,33 @@ describe("the infer socket", () => {
       inferSocketOf({ host, port: Number(port) }, {}, '{"parameters":{"infer_socket":"si"}}'),
     ).toBeUndefined();
   });
+});
+
+test("a function that keeps its inputs finds them unchanged, whatever came later", async () => {
+  const code = `const kept = []; export const predict = (inputs) => { kept.push(...inputs); return inputs.map(() => kept.map((one) => Buffer.isBuffer(one) ? one.toString() : one)); };`;
+  for (const [contentType, encode] of [
+    ["bytes", (text: string): Uint8Array => Buffer.from(text)],
+    ["str", (text: string): Uint8Array => Buffer.from(text)],
+    ["json", (text: string): Uint8Array => Buffer.from(JSON.stringify(text))],
+  ] as const) {
+    const input = { name: "input", datatype: "BYTES", shape: [], contentType } as const;
+    const output = { name: "output", datatype: "BYTES", shape: [], contentType: "json" } as const;
+    await using bundle = await functionBundle(code, {
+      contract: { inputs: [input], outputs: [output], isBatched: true },
+    });
+    await using container = await TestContainer.start(bundle);
+    await using client = await clientOf(container);
+    const texts = ["first", "second", "third"].map((text) => text.repeat(10_000));
+    for (const [index, text] of texts.entries()) {
+      const tensor: Tensor = {
+        name: "input",
+        datatype: "BYTES",
+        shape: [1],
+        data: encodeBytes([encode(text)]),
+        contentType,
+      };
+      const reply = await client.send(tensor);
+      expect(outputsOf(reply, 1)).toEqual([texts.slice(0, index + 1)]);
+    }
+  }
 });

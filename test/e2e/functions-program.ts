@@ -79,7 +79,7 @@ try {
   }
 
   // One deployment of a function that holds all the others, with the packages that they use.
-  const names = Object.keys(cases).filter((name) => problems[name] === undefined);
+  const names = Object.keys(cases).filter((name) => !Object.hasOwn(problems, name));
   const table = new Map(names.map((name) => [name, cases[name]?.[0]]));
   await using wj = await windjammer({ port: 0, adminPort: 0 });
   const all = await deployFunction(wj, {

@@ -303,3 +303,13 @@ describe("real models answer as TensorFlow.js itself does", () => {
     },
   );
 });
+
+it("the example holds a SavedModel and a TensorFlow.js model side by side", async () => {
+  const args = hasTfjsNode ? ["--packages-from", TFJS_NODE_FOLDER] : ["--without-native"];
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--conditions=windjammer-source", "examples/digits/tensorflow.ts", ...args],
+    { cwd: ROOT },
+  );
+  expect(stdout.match(/16 of 16 right/g)).toHaveLength(hasTfjsNode ? 2 : 1);
+});

@@ -1,11 +1,14 @@
 // `npm run fuzz`: fuzzes every dialect, or those that are named, and prints what came back. Fails when something is wrong.
 import { parseArgs } from "node:util";
 import { clipperTarget } from "./clipper.ts";
+import { grpcTarget, oipTarget } from "./oip.ts";
 import { fuzz, type FuzzTarget } from "./runner.ts";
 
 /** By name; a dialect adds its own line. */
 const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   clipper: clipperTarget,
+  oip: oipTarget,
+  grpc: grpcTarget,
 };
 
 const { values, positionals } = parseArgs({

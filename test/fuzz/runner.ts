@@ -61,7 +61,7 @@ const CONCURRENCY = 24;
 const HANG_MS = 20_000;
 const MAX_FAILURES = 20;
 /** Growth of the heap between the first tenth and the end that is no leak: caches and metrics fill up. */
-const MAX_GROWTH_MIB = 48;
+const MAX_GROWTH_MIB = 12;
 
 /** Runs one target until the requests or the time are used up. */
 export async function fuzz(target: FuzzTarget, options: FuzzOptions): Promise<FuzzReport> {

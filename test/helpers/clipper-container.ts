@@ -17,6 +17,8 @@ export interface TestContainerOptions {
   readonly rpcVersion?: number | null;
 }
 
+/** More would look like a leak in a long run. */
+const MAX_KEPT = 1000;
 const HEARTBEAT = 2;
 const CONTENT = 1;
 
@@ -26,7 +28,7 @@ export class TestContainer {
   readonly #ended: Promise<void>;
   #isClosed = false;
   #isPredicting = false;
-  /** Every message that came, as its parts. */
+  /** The first messages that came, as their parts. */
   readonly received: Buffer[][] = [];
   metadataSent = 0;
 
@@ -73,7 +75,7 @@ export class TestContainer {
   }
 
   async #handle(frames: Buffer[]): Promise<void> {
-    this.received.push(frames);
+    if (this.received.length < MAX_KEPT) this.received.push(frames);
     const type = frames[2]?.readUInt32LE();
     if (type === HEARTBEAT && frames[3]?.readUInt32LE() === 1) await this.#sendMetadata();
     if (type === CONTENT) await this.#predict(frames);

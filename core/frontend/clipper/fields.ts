@@ -2,6 +2,7 @@
 import type { InputType, JsonValue } from "../../../containers/protocol.ts";
 import { InvalidJsonError } from "../../errors.ts";
 import { parseJson } from "../json-text.ts";
+import { parseProblem } from "./parse-problem.ts";
 
 /** Said with status 400, as plain text. */
 export class ClipperRefusal extends Error {
@@ -111,13 +112,13 @@ function typeName(value: JsonValue): string {
   return typeof value === "string" ? "String" : "Number";
 }
 
-/** A text that could not be parsed, in Clipper's words. */
-export function parseErrorText(error: InvalidJsonError): string {
-  const { offset, isEmpty } = error.details;
-  const why = isEmpty === true ? "The document is empty." : "Invalid value.";
-  return typeof offset === "number"
-    ? `JSON parse error: ${why} (offset ${offset})\n`
-    : `JSON parse error: ${error.message.replace(/^Error parsing JSON: /, "")}\n`;
+/** A text that could not be parsed, in the words of Clipper's library; in ours where that would take it. */
+export function parseErrorText(error: InvalidJsonError, body: Buffer): string {
+  const isTooDeep = error.details["limit"] !== undefined;
+  const problem = isTooDeep ? undefined : parseProblem(body);
+  return problem === undefined
+    ? `JSON parse error: ${error.message.replace(/^Error parsing JSON: /, "")}\n`
+    : `JSON parse error: ${problem.text} (offset ${problem.offset})\n`;
 }
 
 function parse(body: Buffer): JsonValue {
@@ -125,7 +126,7 @@ function parse(body: Buffer): JsonValue {
     return parseJson(body, { expected: "an object", keepsIntegers: false });
   } catch (error) {
     if (!(error instanceof InvalidJsonError)) throw error;
-    throw new ClipperJsonError(parseErrorText(error));
+    throw new ClipperJsonError(parseErrorText(error, body));
   }
 }
 

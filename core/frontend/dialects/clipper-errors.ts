@@ -51,12 +51,18 @@ function causeOf(error: WindjammerError, inputType: InputType | undefined): stri
 
 /** What is wrong with a body in Clipper's words; in ours, where Clipper has none. */
 export function problemOf(error: WindjammerError, inputType: InputType | undefined): string {
-  if (error instanceof InvalidJsonError) return parseErrorText(error);
+  if (error instanceof InvalidJsonError) return error.message;
   const { field, got } = error.details;
   if (field === MISSING_INPUT) return "JSON object does not have required keys input or input_batch";
   const type = typeof got === "string" ? typeOfShown(got) : undefined;
   if (type === undefined || typeof field !== "string") return error.message;
   return mismatchText(field, type, inputType) ?? error.message;
+}
+
+/** An error of a body that is not JSON says what Clipper would say of it; all others stay as they are. */
+export function inClipperWords(error: unknown, body: Buffer): unknown {
+  if (!(error instanceof InvalidJsonError)) return error;
+  return new InvalidJsonError(parseErrorText(error, body), { cause: error, details: error.details });
 }
 
 /** Place of an input that is not there. */

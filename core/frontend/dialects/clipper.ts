@@ -12,7 +12,7 @@ import type { Row } from "../../query/query.ts";
 import type { Target } from "../../query/router.ts";
 import { decodeInput, describeValue } from "../../query/rows.ts";
 import { parseJson } from "../json-text.ts";
-import { MISSING_INPUT } from "./clipper-errors.ts";
+import { inClipperWords, MISSING_INPUT } from "./clipper-errors.ts";
 import { type ClipperForm, clipperReply, errorReply } from "./clipper-reply.ts";
 import type { Dialect, Exchange } from "./dialect.ts";
 import { numberLayout, NumberParser } from "./numbers.ts";
@@ -75,7 +75,7 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
   } catch (error) {
     const { code } = toWindjammerError(error);
     target.metrics.outcome("error", code, performance.now() - exchange.arrivedAt);
-    throw error;
+    throw form === "clipper" ? inClipperWords(error, exchange.body) : error;
   }
   const { isBatch, inputs, timeoutMs } = prediction;
   const { manifest } = prediction.target;

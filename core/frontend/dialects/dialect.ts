@@ -20,8 +20,14 @@ export interface Exchange {
 
 export interface Reply {
   readonly status: number;
-  /** JSON text. */
-  readonly body: string;
+  /** Text, or bytes in parts. */
+  readonly body: string | readonly Uint8Array[];
+  /** Default "application/json". */
+  readonly contentType?: string;
+  /** More headers: names and values in turn. */
+  readonly headers?: readonly string[];
+  /** How a large body may be compressed, since its client takes it. */
+  readonly encoding?: "gzip" | "deflate" | undefined;
   /** Becomes the Retry-After header. */
   readonly retryAfterS?: number | undefined;
 }

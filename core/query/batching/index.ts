@@ -1,5 +1,6 @@
 // Makes the batching policy that a version's settings ask for.
 import type { BatchingSettings } from "../../types.ts";
+import { AimdPolicy } from "./aimd.ts";
 import { FixedPolicy } from "./fixed.ts";
 import { NonePolicy } from "./none.ts";
 import type { BatchingPolicy } from "./policy.ts";
@@ -13,5 +14,6 @@ export function batchingPolicy(settings: BatchingSettings, contractMax: number =
   if (settings.policy === "none") return new NonePolicy();
   const maxBatchSize = Math.min(settings.maxBatchSize, contractMax);
   if (settings.policy === "fixed") return new FixedPolicy(maxBatchSize, settings.maxDelayMs);
+  if (settings.policy === "aimd") return new AimdPolicy(maxBatchSize);
   return new SloPolicy(maxBatchSize);
 }

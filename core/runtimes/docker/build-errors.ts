@@ -1,6 +1,7 @@
 // Turns the end of a failed build into an error that names the step, its last lines, and what to try.
 import { DiskFullError, ImageBuildError, type WindjammerError } from "../../errors.ts";
 import { installError } from "../npm-errors.ts";
+import { pipError } from "../pip-errors.ts";
 import { placeOf, shortened, type BuildOutcome } from "./build-log.ts";
 
 const TAIL_LINES = 20;
@@ -9,7 +10,7 @@ const TAIL_LINES = 20;
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [
     /manifest.*(?:unknown|not found)|not found: manifest|pull access denied|repository does not exist|No such image/i,
-    "the base image is not on this engine and no registry has it for you: correct the option baseImage, log in, or load the image beforehand (docker pull, docker load)",
+    "the base image is not on this engine and no registry has it for you: correct the option baseImage or pythonBaseImage, log in, or load the image beforehand (docker pull, docker load)",
   ],
   [
     /lookup .* (?:no such host|server misbehaving|i\/o timeout)|dial tcp|TLS handshake timeout|connection refused|EAI_AGAIN|ENOTFOUND|Client\.Timeout|bad address/i,
@@ -44,13 +45,21 @@ export function buildError(what: string, outcome: BuildOutcome): WindjammerError
       { details },
     );
   }
-  if (/^npm (?:error|ERR!)/m.test(everything) && !/gyp/.test(everything)) {
-    return withStep(installError({ exitCode: 1, lines }), where, details);
-  }
+  const installer = installerError(outcome);
+  if (installer !== undefined) return withStep(installer, where, details);
   const said = lines.length === 0 ? error : `${error}: ${lines.slice(-3).join("; ")}`;
   const advice =
     ADVICE.find(([pattern]) => pattern.test(everything))?.[1] ?? "more of its output is in the details";
   return new ImageBuildError(`${what} failed${where}: ${said}; ${advice}`, { details });
+}
+
+/** What npm or pip said, where the step was theirs. */
+function installerError({ error = "", step, lines }: BuildOutcome): WindjammerError | undefined {
+  const everything = [...lines, error].join("\n");
+  if (/^npm (?:error|ERR!)/m.test(everything) && !/gyp/.test(everything))
+    return installError({ exitCode: 1, lines });
+  const isPip = / pip .*install /.test(step?.instruction ?? "") && /^ERROR: /m.test(everything);
+  return isPip ? pipError({ exitCode: 1, lines }) : undefined;
 }
 
 function withStep(

@@ -10,7 +10,7 @@ import { pack, type Pack } from "tar-stream";
 import { CONTEXT } from "../../../containers/dockerfile.ts";
 
 /** Extensions of what is code or text around a model. All else counts as weights, which change with every training. */
-const CODE = new Set([".js", ".mjs", ".cjs", ".json", ".node", ".wasm", ".map", ".txt", ".md"]);
+const CODE = new Set([".py", ".js", ".mjs", ".cjs", ".json", ".node", ".wasm", ".map", ".txt", ".md"]);
 
 /** A file on disk and its name in the context. */
 export interface ContextFile {
@@ -46,18 +46,32 @@ export async function serverFiles(): Promise<ServerFiles> {
   const extension = extname(import.meta.url);
   const folder = fileURLToPath(new URL("../../../containers/", import.meta.url));
   const isServer = (path: string): boolean =>
-    path.endsWith(extension) && !path.endsWith(`.d${extension}`) && path !== `dockerfile${extension}`;
+    path.endsWith(extension) && !path.endsWith(`.d${extension}`) && !path.startsWith("dockerfile");
   const files = await filesBelow(folder, (path) =>
     isServer(path) ? `${CONTEXT.server}/${path}` : undefined,
   );
-  const hash = createHash("sha256");
-  for (const { name, path } of files) hash.update(`${name}\0`).update(await readFile(path));
   return {
     entry: `server${extension}`,
     files,
     texts: { [`${CONTEXT.server}/package.json`]: `{"type":"module"}\n` },
-    hash: hash.digest("hex"),
+    hash: await hashOf(files),
   };
+}
+
+/** Our server in Python, which is shipped as it is: beside dist/ in the package. */
+export async function pythonServerFiles(): Promise<ServerFiles> {
+  const root = extname(import.meta.url) === ".ts" ? "../../.." : "../../../..";
+  const folder = fileURLToPath(new URL(`${root}/containers/python/`, import.meta.url));
+  const files = await filesBelow(folder, (path) =>
+    path.endsWith(".py") ? `${CONTEXT.server}/${path}` : undefined,
+  );
+  return { entry: "server.py", files, texts: {}, hash: await hashOf(files) };
+}
+
+async function hashOf(files: readonly ContextFile[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const { name, path } of files) hash.update(`${name}\0`).update(await readFile(path));
+  return hash.digest("hex");
 }
 
 /** Without times and owners, so that equal content gives an equal stream. */

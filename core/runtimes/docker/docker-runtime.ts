@@ -76,7 +76,7 @@ export class DockerRuntime implements Runtime {
       isolation: "container",
       hasGpu: all.some((one) => one.gpus !== undefined),
       survivesFrontend: true,
-      runs: ["node", "image", "dockerfile"],
+      runs: ["node", "python", "image", "dockerfile"],
       enforces: ["memory", "cpu", "pids", ...(isCutOff ? (["network"] as const) : [])],
     };
   }
@@ -276,7 +276,7 @@ export class DockerRuntime implements Runtime {
 
   /**
    * A model with a network can be reached through it: only one without needs a socket. Whether sockets can be shared is
-   * tried with an image of ours: others need not have what the trial runs. For them the engine's address has to do.
+   * tried with an image that has Node: others need not have what the trial runs. For them the engine's address has to do.
    */
   async #transportOf(spec: ReplicaSpec, opened: Opened): Promise<Transport> {
     const { transport = "auto" } = this.#options;
@@ -290,9 +290,8 @@ export class DockerRuntime implements Runtime {
     { bundle, image }: Pick<ReplicaSpec, "bundle" | "image">,
     opened: Opened,
   ): Promise<boolean> {
-    const kind = bundle.manifest.container?.kind;
     const { engine, info } = opened;
-    if (kind !== "image" && kind !== "dockerfile") return this.#trySharing(opened, image);
+    if (bundle.manifest.container === undefined) return this.#trySharing(opened, image);
     return (await this.#isSharing) ?? (engine.address.kind === "socket" && !info.isDesktop);
   }
 

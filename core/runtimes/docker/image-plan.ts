@@ -137,7 +137,7 @@ function specOf(
   };
 }
 
-function digest(parts: readonly string[]): string {
+export function digest(parts: readonly string[]): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 12);
 }
 

@@ -9,6 +9,7 @@ import { findBaseImage, pushImage } from "./image-transfer.ts";
 import type { DockerOptions } from "./index.ts";
 import { LABEL } from "./labels.ts";
 import type { Lockfiles } from "./lockfiles.ts";
+import { planPythonImage } from "./python-image.ts";
 
 /** What a failed build left may serve the next try for so long. */
 const KEEP_LEFTOVERS_S = 3_600;
@@ -36,9 +37,11 @@ export class Images {
       ...(model === undefined ? {} : { model }),
       ...(version === undefined ? {} : { version }),
     };
-    const plan = isForeignImage(bundle)
-      ? await planForeignImage(bundle, names)
-      : await planImage(bundle, this.#options, { ...names, keptLockfile });
+    const plan = await (isForeignImage(bundle)
+      ? planForeignImage(bundle, names)
+      : bundle.manifest.container?.kind === "python"
+        ? planPythonImage(bundle, this.#options, names)
+        : planImage(bundle, this.#options, { ...names, keptLockfile }));
     for (
       let running = this.#building.get(plan.tag);
       running !== undefined;

@@ -57,6 +57,11 @@ export interface DockerOptions extends ContainerOptions {
   /** Image with Node 24 that models are built on. Default "node:24-bookworm-slim". */
   readonly baseImage?: string | undefined;
   /**
+   * Image with Python 3.9 or newer, its venv and its pip (22.3 or newer) that Python models are built on. Default
+   * "python:3.12-slim-bookworm".
+   */
+  readonly pythonBaseImage?: string | undefined;
+  /**
    * When the base image is fetched: "missing" where the engine has none of this name, "always" at every deployment and
    * start of the server. An image built on another base is built anew. Default "missing".
    */
@@ -99,6 +104,11 @@ export function docker(options: DockerOptions = {}): Runtime {
   checkNames("aptPackages", options.aptPackages ?? [], /^[a-z0-9][a-z0-9.+-]+(?:=[\w.+:~-]+)?$/);
   checkNames("buildAptPackages", options.buildAptPackages ?? [], /^[a-z0-9][a-z0-9.+-]+(?:=[\w.+:~-]+)?$/);
   checkNames("baseImage", options.baseImage === undefined ? [] : [options.baseImage], /^[\w./:@-]+$/);
+  checkNames(
+    "pythonBaseImage",
+    options.pythonBaseImage === undefined ? [] : [options.pythonBaseImage],
+    /^[\w./:@-]+$/,
+  );
   checkNames("buildArgs", Object.keys(options.buildArgs ?? {}), /^[A-Za-z_]\w*$/);
   for (const container of [options, ...Object.values(options.models ?? {})]) {
     checkNames("secrets", Object.keys(container.secrets ?? {}), /^\w[\w.-]*$/);

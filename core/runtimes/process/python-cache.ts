@@ -121,15 +121,26 @@ async function make(folder: string, set: PythonSet, { signal, onLine }: PythonIn
   const run = (file: string, args: readonly string[]): ReturnType<typeof runTool> =>
     runTool({ file, args, folder, environment, signal, onLine });
   await mkdir(folder, { recursive: true });
-  const made = await run(set.interpreter.executable, ["-I", "-m", "venv", folder]);
+  const { executable, canInstallElsewhere } = set.interpreter;
+  const made = await run(executable, [
+    "-I",
+    "-m",
+    "venv",
+    ...(canInstallElsewhere ? ["--without-pip"] : []),
+    folder,
+  ]);
   signal.throwIfAborted();
   if (made.exitCode !== 0) throw venvError(set.interpreter, made.lines);
   const file = join(folder, "requirements.txt");
   await writeFile(file, `${set.requirements.join("\n")}\n`);
+  const python = join(folder, "bin", "python");
+  const pip = canInstallElsewhere
+    ? [executable, "-I", "-m", "pip", "--python", python]
+    : [python, "-I", "-m", "pip"];
   const sources = set.fromSource.flatMap((name) => ["--no-binary", name]);
   const wheels = set.wheels === undefined ? [] : ["--find-links", set.wheels.folder];
-  const pip = ["-I", "-m", "pip", "install", "--only-binary", ":all:", ...sources, ...wheels];
-  const installed = await run(join(folder, "bin", "python"), [...pip, "--requirement", file]);
+  const [command = "", ...args] = [...pip, "install", "--only-binary", ":all:", ...sources, ...wheels];
+  const installed = await run(command, [...args, "--requirement", file]);
   signal.throwIfAborted();
   if (installed.exitCode !== 0) throw pipError(installed);
 }

@@ -136,7 +136,7 @@ describe("client", () => {
     [{ examples: [{ input: [undefined] }] }, "examples[0].input[0]: undefined is not JSON"],
     [{ signal: "stop" }, 'signal: expected an AbortSignal, got "stop"'],
     [{ onEvent: "log" }, 'onEvent: expected a function, got "log"'],
-    [{ batching: { policy: "aimd" } }, "batching.policy: expected"],
+    [{ batching: { policy: "eager" } }, "batching.policy: expected"],
   ])("refuses %j before anything is sent", async (wrong, message) => {
     const before = await wj.deployments();
     const error = await thrown(wj.deploy(sourceDeployer, { ...fresh("wrong", "1"), ...(wrong as object) }));

@@ -29,7 +29,7 @@ describe("describeIssues", () => {
     ],
     [
       { ...REQUEST, batching: { policy: "sloo" } },
-      "batching.policy: expected 'slo' | 'fixed' | 'none', got \"sloo\"",
+      "batching.policy: expected 'slo' | 'aimd' | 'fixed' | 'none', got \"sloo\"",
     ],
     [{ ...REQUEST, batching: { policy: "none", x: 1 } }, "batching: unknown option 'x'"],
     [{ ...REQUEST, examples: [{ input: 1 }, {}] }, "examples[1].input: expected a JSON value, got nothing"],

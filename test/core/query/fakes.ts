@@ -121,8 +121,9 @@ export function fakes(
   const registry: RoutingTable = {
     applications: () => [state.application],
     linkOf: (application) => (state.isLinked ? { application, model: "digits", weight: 1 } : undefined),
-    findModel: (name) => ({ name, currentVersion: state.current }),
+    findModel: (name) => (name === "digits" ? { name, currentVersion: state.current } : undefined),
     findVersion: (_model, name) => versions.find((one) => one.version === name),
+    models: () => [{ name: "digits", currentVersion: state.current }],
     versions: () => versions,
     onChange: (listener) => {
       listeners.add(listener);

@@ -51,7 +51,7 @@ describe("default outputs", () => {
     [new ReplicaLostError("it went"), "replica-lost", "it went"],
     [new ReplicaHungError("it hung"), "replica-lost", "it hung"],
   ])("stand in for %s", async (error, reason, explanation) => {
-    expect(await failWith(error)).toEqual({ kind: "default", output: "null", reason, explanation });
+    expect(await failWith(error)).toEqual({ kind: "default", output: "null", reason, explanation, error });
     expect(await failWith(error, undefined, {})).toEqual({ kind: "error", error });
   });
 

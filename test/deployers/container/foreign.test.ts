@@ -14,6 +14,7 @@ import {
   type TensorSpec,
   type Windjammer,
 } from "../../../deployers/index.ts";
+import { tempFolder } from "../../helpers/temp.ts";
 import { foreignServer, json, VECTORS, type ServerScript } from "../../helpers/foreign-servers.ts";
 
 let wj: Windjammer;
@@ -343,6 +344,24 @@ describe("a contract", () => {
     const options = { name: "again", version: "1", url: server.url, modelName: "m" };
     await deployContainer(wj, options);
     expect((await deployContainer(wj, options)).deployment).toMatchObject({ result: "unchanged" });
+  });
+
+  it("is known after a restart, also while the server declares none any more", async () => {
+    let isMute = false;
+    const server = await foreignServer({
+      answers: { "GET /v2/models/m": () => json({ name: "m", ...(isMute ? {} : VECTORS) }) },
+    });
+    const stateDir = await tempFolder();
+    const own = { port: 0, adminPort: 0, stateDir };
+    const before = await windjammer(own);
+    await deployContainer(before, { name: "kept", version: "1", url: server.url, modelName: "m" });
+    await before.close();
+    isMute = true;
+    await using after = await windjammer(own);
+    const app = await after.application("kept");
+    await vi.waitFor(async () => expect(await app.predict([1, 2])).toEqual([1, 2]), { timeout: 15_000 });
+    await after.setVersion("kept", "1");
+    expect(await app.predict([3, 4])).toEqual([3, 4]);
   });
 
   it("is checked against the examples once it is known", async () => {

@@ -15,4 +15,8 @@ batchingPolicySuite(
   () => batchingPolicy({ policy: "fixed", maxBatchSize: 32, maxDelayMs: 0 }),
   { maxBatchSize: 32, mayWait: false },
 );
+batchingPolicySuite("aimd", () => batchingPolicy({ policy: "aimd", maxBatchSize: 32 }), {
+  maxBatchSize: 32,
+  mayWait: false,
+});
 batchingPolicySuite("none", () => batchingPolicy({ policy: "none" }), { maxBatchSize: 1, mayWait: false });

@@ -1,0 +1,28 @@
+// KServe's first protocol, which is TensorFlow Serving's: POST /v1/models/<name>:predict with {"instances": […]}.
+import { RouteNotFoundError } from "../../errors.ts";
+import type { Dialect } from "./dialect.ts";
+import { answerInstances, type InstanceParts } from "./instances.ts";
+import { oipRefusal } from "./oip/oip.ts";
+
+const PREDICT = /^\/v1\/models\/([^/:]+)(?:\/versions\/([^/:]+))?:predict$/;
+
+export function kserveV1Dialect(parts: InstanceParts): Dialect {
+  return {
+    name: "kserve-v1",
+    match: (path) => (path.endsWith(":predict") && PREDICT.test(path) ? path : undefined),
+    answer: (exchange) => {
+      const [, name = "", version] = PREDICT.exec(exchange.target) ?? [];
+      const target = parts.predictor.resolveModel(decoded(name), version && decoded(version));
+      return answerInstances({ ...parts, target, exchange });
+    },
+    refusal: oipRefusal,
+  };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new RouteNotFoundError("the path holds a % that is no percent-encoding");
+  }
+}

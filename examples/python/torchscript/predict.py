@@ -1,0 +1,13 @@
+# A PyTorch network as TorchScript, which needs no class: images in, scores out.
+from pathlib import Path
+
+import torch
+
+
+def load_model(dir):
+    return torch.jit.load(str(Path(dir, "network.ts"))).eval()
+
+
+@torch.inference_mode()
+def predict(model, inputs):
+    return model(torch.from_numpy(inputs))

@@ -1,0 +1,213 @@
+// The Open Inference Protocol's calls beside infer, over real HTTP: what each ambiguity was decided as.
+import { describe, expect, test } from "vitest";
+import type { Repository } from "../../../core/frontend/dialects/oip/catalog.ts";
+import { QueryServer } from "../../../core/frontend/server.ts";
+import { createLog } from "../../../core/log.ts";
+import type { Served } from "../../../core/query/router.ts";
+import { fakes, type Fakes, tensorManifest, valueManifest } from "../query/fakes.ts";
+import { startTestServer } from "./query-client.ts";
+
+const doubles = valueManifest("doubles");
+const image = tensorManifest(
+  [{ name: "x", datatype: "FP32", shape: [-1, 4] }],
+  [{ name: "y", datatype: "INT64", shape: [] }],
+);
+
+interface Asked extends Repository {
+  readonly calls: (readonly [string, number])[];
+}
+
+async function start(parts: Fakes, token?: string): Promise<Asked & AsyncDisposable & { url: string }> {
+  const calls: (readonly [string, number])[] = [];
+  const scale = async (model: string, replicas: number): Promise<void> => {
+    calls.push([model, replicas]);
+  };
+  const server = new QueryServer({
+    ...parts,
+    log: createLog("silent"),
+    config: {
+      host: "127.0.0.1",
+      port: 0,
+      maxBodyBytes: 2 ** 20,
+      maxInputs: 10,
+      requestTimeoutMs: 5000,
+      ...(token === undefined ? {} : { token }),
+      serverName: "triton",
+    },
+    repository: { scale },
+  });
+  const url = await server.listen();
+  return { url, calls, scale, [Symbol.asyncDispose]: () => server.close(0) };
+}
+
+async function post(url: string, body?: object, headers: Record<string, string> = {}): Promise<unknown[]> {
+  const reply = await fetch(url, { method: "POST", headers, ...(body && { body: JSON.stringify(body) }) });
+  return [reply.status, await reply.json()];
+}
+
+describe("server and models", () => {
+  test("tell who they are, with and without a slash at the end", async () => {
+    await using server = await startTestServer(fakes(doubles));
+    for (const path of ["/v2", "/v2/"]) {
+      const { status, json } = await server.get(path);
+      expect(status).toBe(200);
+      expect(json.name).toBe("windjammer");
+      expect(json.extensions).toEqual(expect.arrayContaining(["binary_tensor_data", "statistics"]));
+    }
+  });
+
+  test("health answers with JSON, which clients that want it and those that do not take", async () => {
+    await using server = await startTestServer(fakes(doubles));
+    expect((await server.get("/v2/health/live")).text).toBe('{"live":true}');
+    expect((await server.get("/v2/health/ready")).text).toBe('{"ready":true}');
+  });
+
+  test("metadata hold the batch axis as -1", async () => {
+    await using server = await startTestServer(fakes(image));
+    const expected = {
+      name: "digits",
+      versions: ["1"],
+      platform: "windjammer_fake",
+      inputs: [{ name: "x", datatype: "FP32", shape: [-1, -1, 4] }],
+      outputs: [{ name: "y", datatype: "INT64", shape: [-1] }],
+    };
+    expect((await server.get("/v2/models/digits")).json).toEqual(expected);
+    expect((await server.get("/v2/models/digits/versions/1")).json).toEqual(expected);
+    expect((await server.get("/v2/models")).json).toEqual({ models: ["digits"] });
+  });
+
+  test("a model that is not ready is 400 with its name", async () => {
+    const parts = fakes(doubles);
+    await using server = await startTestServer(parts);
+    expect((await server.get("/v2/models/digits/ready")).json).toEqual({ name: "digits", ready: true });
+    parts.served.readyCount = 0;
+    const reply = await server.get("/v2/models/digits/versions/1/ready");
+    expect([reply.status, reply.json]).toEqual([400, { name: "digits", ready: false }]);
+  });
+
+  test("config is in Triton's form", async () => {
+    await using server = await startTestServer(fakes(image));
+    expect((await server.get("/v2/models/digits/config")).json).toMatchObject({
+      name: "digits",
+      max_batch_size: 1,
+      input: [{ name: "x", data_type: "TYPE_FP32", dims: [-1, 4] }],
+      instance_group: [{ count: 1 }],
+    });
+  });
+
+  test("statistics count queries, batches and batch sizes", async () => {
+    const parts = fakes(doubles);
+    const version = parts.metrics.version("digits", "1");
+    version.batch(4, 10, 8);
+    version.batch(4, 20, 16);
+    version.batch(1, 3, undefined);
+    version.waited(2);
+    const outcomes = parts.metrics.application("digits").by("digits", "1");
+    outcomes.outcome("ok", "", 5);
+    outcomes.outcome("error", "MODEL_ERROR", 7);
+    await using server = await startTestServer(parts);
+    const { json } = await server.get("/v2/models/digits/stats");
+    expect(json.model_stats.length).toBe(1);
+    expect(json.model_stats[0]).toMatchObject({
+      name: "digits",
+      version: "1",
+      inference_count: 9,
+      execution_count: 3,
+      inference_stats: {
+        success: { count: 1, ns: 5e6 },
+        fail: { count: 1, ns: 7e6 },
+        queue: { count: 1, ns: 2e6 },
+        compute_infer: { count: 3, ns: 27e6 },
+      },
+      batch_stats: [
+        { batch_size: 1, compute_infer: { count: 1, ns: 3e6 } },
+        { batch_size: 4, compute_input: { count: 2, ns: 6e6 }, compute_infer: { count: 2, ns: 24e6 } },
+      ],
+    });
+    expect(json.model_stats[0].last_inference).toBeGreaterThan(1.7e12);
+    expect((await server.get("/v2/models/stats")).json).toEqual(json);
+  });
+});
+
+describe("refusals", () => {
+  test.each([
+    ["GET", "/v2/models/nobody", 404, "Request for unknown model: 'nobody' is not found"],
+    [
+      "GET",
+      "/v2/models/digits/versions/9",
+      404,
+      "Request for unknown model: 'digits' version 9 is not found",
+    ],
+    ["GET", "/v2/nothing", 404, "no such path: /v2/nothing"],
+    ["GET", "/v2/models/digits/infer", 405, "takes POST, not GET"],
+    ["POST", "/v2/models/digits", 405, "takes GET, HEAD, not POST"],
+    ["GET", "/v2/repository/index", 405, "takes POST, not GET"],
+    ["POST", "/v2/repository/mine/index", 501, "'repository_name' specification is not supported"],
+    ["POST", "/v2/repository/mine/models/m/load", 501, "'repository_name' specification is not supported"],
+    ["GET", "/v2/models/%ff", 400, "the path"],
+  ])("%s %s is %i in the protocol's form", async (...[method, path, status, text]) => {
+    await using server = await startTestServer(fakes(doubles));
+    const reply = await fetch(server.url + path, { method });
+    expect(reply.headers.get("content-type")).toContain("application/json");
+    const body = (await reply.json()) as { error: string };
+    expect(body).toEqual({ error: expect.stringContaining(text) });
+    expect(reply.status).toBe(status);
+    if (status === 405) expect(reply.headers.get("allow")).toMatch(/POST|GET/);
+  });
+});
+
+describe("the repository", () => {
+  test("lists every version under each name, with its state; only the ready ones on demand", async () => {
+    const parts = fakes(doubles);
+    const [one] = parts.versions;
+    if (one !== undefined) parts.versions.push({ ...one, version: "2", desiredReplicas: 0 });
+    await using server = await start(parts);
+    expect(await post(`${server.url}/v2/repository/index`)).toEqual([
+      200,
+      [
+        { name: "digits", version: "1", state: "READY", reason: "" },
+        { name: "digits", version: "2", state: "UNAVAILABLE", reason: "unloaded" },
+      ],
+    ]);
+    const [, ready] = await post(`${server.url}/v2/repository/index`, { ready: true });
+    expect((ready as unknown[]).length).toBe(1);
+    parts.running.set("digits/2", { readyCount: 0, lastTrouble: () => "it broke" } as unknown as Served);
+    const [, broken] = await post(`${server.url}/v2/repository/index`);
+    expect((broken as unknown[])[1]).toMatchObject({ state: "UNAVAILABLE", reason: "it broke" });
+  });
+
+  test("loads and unloads the current version, and says why it loads no other model", async () => {
+    await using server = await start(fakes(doubles));
+    const models = `${server.url}/v2/repository/models`;
+    expect(await post(`${models}/digits/unload`, { parameters: { unload_dependents: false } })).toEqual([
+      200,
+      {},
+    ]);
+    expect(await post(`${models}/digits/load`)).toEqual([200, {}]);
+    expect(server.calls).toEqual([
+      ["digits", 0],
+      ["digits", 1],
+    ]);
+    const override = await post(`${models}/digits/load`, { parameters: { config: "{}" } });
+    expect(override).toEqual([400, { error: expect.stringContaining("failed to load 'digits'") }]);
+    expect((await post(`${models}/nobody/load`))[0]).toBe(404);
+    expect((await post(`${models}/digits/load`, { parameters: 1 }))[0]).toBe(400);
+  });
+
+  test("wants the token of the management API, and without one answers no web page", async () => {
+    const token = "a-token-of-some-length";
+    await using guarded = await start(fakes(doubles), token);
+    const path = `${guarded.url}/v2/repository/models/digits/unload`;
+    expect((await post(path))[0]).toBe(401);
+    expect((await post(path, undefined, { authorization: `Bearer ${token}` }))[0]).toBe(200);
+    await using open = await start(fakes(doubles));
+    const page = { origin: "http://evil.example" };
+    expect((await post(`${open.url}/v2/repository/models/digits/unload`, undefined, page))[0]).toBe(400);
+    expect(open.calls).toEqual([]);
+  });
+
+  test("the server goes by the name that it is given", async () => {
+    await using server = await start(fakes(doubles));
+    expect(await (await fetch(`${server.url}/v2`)).json()).toMatchObject({ name: "triton" });
+  });
+});
