@@ -14,6 +14,7 @@ export type {
   DeployOptions,
   Prediction,
   PredictOptions,
+  ReplicaLogOptions,
   ServerInfo,
   Windjammer,
 } from "./client/interface.ts";

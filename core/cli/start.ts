@@ -19,7 +19,15 @@ interface RuntimeChoices {
 
 /** Loaded late, each with the packages that only it needs. */
 const RUNTIMES: Readonly<Record<RuntimeName, (choices: RuntimeChoices) => Promise<Runtime>>> = {
-  process: async () => (await import("../runtimes/process/index.ts")).processRuntime(),
+  process: async ({ baseImage }) => {
+    if (baseImage !== undefined) {
+      throw new InvalidOptionsError(
+        `--base-image ${baseImage} is for images, and the process runtime makes none; add --runtime docker, or leave it out`,
+        { details: { option: "baseImage" } },
+      );
+    }
+    return (await import("../runtimes/process/index.ts")).processRuntime();
+  },
   docker: async ({ baseImage }) => (await import("../runtimes/docker/index.ts")).docker({ baseImage }),
 };
 

@@ -22,6 +22,8 @@ import type {
   ConnectOptions,
   DeployedApplication,
   DeployOptions,
+  ReplicaLogOptions,
+  ReplicaStats,
   ServerInfo,
   Windjammer,
 } from "./interface.ts";
@@ -168,18 +170,26 @@ export class Client implements Windjammer {
 
   async *logs(
     replica: string,
-    options: { readonly tail?: number; readonly follow?: boolean; readonly signal?: AbortSignal } = {},
+    { tail, since, follow = false, signal }: ReplicaLogOptions = {},
   ): AsyncGenerator<LogLine, void> {
-    const { tail = 100, follow = false, signal } = options;
-    const path = `/replicas/${encodeURIComponent(replica)}/logs?tail=${tail}`;
+    const query = new URLSearchParams({
+      ...(tail === undefined ? {} : { tail: String(tail) }),
+      ...(since === undefined ? {} : { since: typeof since === "string" ? since : since.toISOString() }),
+      follow: String(follow),
+    });
+    const path = `/replicas/${encodeURIComponent(replica)}/logs?${query.toString()}`;
     if (!follow) {
       yield* await this.#get<LogLine[]>(path, signal);
       return;
     }
     // Not resumed: the same lines would come again.
-    for await (const { event, data } of this.#events(`${path}&follow=true`, { signal, canResume: false })) {
+    for await (const { event, data } of this.#events(path, { signal, canResume: false })) {
       if (event === "line") yield JSON.parse(data) as LogLine;
     }
+  }
+
+  stats(replica: string): Promise<ReplicaStats> {
+    return this.#get(`/replicas/${encodeURIComponent(replica)}/stats`);
   }
 
   deployments(): Promise<readonly Deployment[]> {

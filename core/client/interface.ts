@@ -1,7 +1,7 @@
 // What a user holds: the same typed interface to an embedded server and to one that runs elsewhere.
 import type { JsonValue } from "../../containers/protocol.ts";
 import type { Deployer } from "../deploy/deployer.ts";
-import type { ServerInfo } from "../frontend/schemas.ts";
+import type { ReplicaStats, ServerInfo } from "../frontend/schemas.ts";
 import type {
   Application,
   ApplicationOptions,
@@ -14,7 +14,7 @@ import type {
   VersionOptions,
 } from "../types.ts";
 
-export type { ServerInfo };
+export type { ReplicaStats, ServerInfo };
 
 /** Options every deploy call takes, beside those of its deployer. */
 export interface DeployOptions extends ApplicationOptions, VersionOptions {
@@ -50,6 +50,16 @@ export interface PredictOptions {
   /** Shorter deadline than the application's objective, ms. */
   readonly timeoutMs?: number | undefined;
   /** Gives up; queued work is dropped. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ReplicaLogOptions {
+  /** Last lines to begin with. Default 100; with `since` all that are kept. */
+  readonly tail?: number | undefined;
+  /** Only lines written from then on: a date, or ISO 8601. Default: any. */
+  readonly since?: Date | string | undefined;
+  /** Go on with new lines until the signal aborts or the replica has gone. Default false. */
+  readonly follow?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -128,10 +138,10 @@ export interface Windjammer extends AsyncDisposable {
   /** Removes a model with all its versions. @throws InUseError while an application is linked to it */
   deleteModel(model: string): Promise<void>;
   replicas(): Promise<readonly ReplicaStatus[]>;
-  logs(
-    replica: string,
-    options?: { readonly tail?: number; readonly follow?: boolean; readonly signal?: AbortSignal },
-  ): AsyncIterable<LogLine>;
+  /** @throws ReplicaNotFoundError */
+  logs(replica: string, options?: ReplicaLogOptions): AsyncIterable<LogLine>;
+  /** Memory (bytes) of a replica now, and the CPU time (ms) it has taken. @throws ReplicaNotFoundError */
+  stats(replica: string): Promise<ReplicaStats>;
   deployments(): Promise<readonly Deployment[]>;
   deployment(id: string): Promise<Deployment>;
   /**

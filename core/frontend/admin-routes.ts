@@ -27,6 +27,7 @@ import {
   replicasBody,
   replicaSchema,
   serverSchema,
+  statsSchema,
   type ServerInfo,
   type VersionDetail,
   versionDetailSchema,
@@ -295,6 +296,16 @@ export function replicaRoutes({ serving }: AdminParts): Route[] {
       status: 200,
       response: z.array(replicaSchema).readonly(),
       handle: async () => serving.replicas(),
+    }),
+    route({
+      method: "GET",
+      path: `${API}/replicas/{id}/stats`,
+      tag: "replicas",
+      params: idParams,
+      summary: "Memory of a replica now, and the CPU time it has taken",
+      status: 200,
+      response: statsSchema,
+      handle: async ({ params }) => serving.stats(params.id),
     }),
   ];
 }

@@ -74,7 +74,7 @@ export function logRoutes({ serving }: AdminParts): Route[] {
       params: idParams,
       query: logsQuery,
       summary:
-        "Last log lines of a replica; with follow=true server-sent events named `line`, ended by one named `end` when the replica has gone",
+        "Last log lines of a replica: `tail` of them (100), and only those from the time `since` on (ISO 8601); with follow=true server-sent events named `line`, ended by one named `end` when the replica has gone",
       status: 200,
       response: z.array(logLineSchema).readonly(),
       events: logLineSchema,
@@ -83,7 +83,7 @@ export function logRoutes({ serving }: AdminParts): Route[] {
           await streamLogs(serving, { ...call, params, query });
           return undefined;
         }
-        return Array.fromAsync(serving.logs(params.id, { tail: query.tail, signal: call.signal }));
+        return Array.fromAsync(serving.logs(params.id, { ...query, signal: call.signal }));
       },
     }),
   ];
@@ -95,7 +95,7 @@ async function streamLogs(
 ): Promise<void> {
   const { params, query, response, signal } = call;
   // Before the head of the reply, so that an unknown replica is still a 404.
-  const lines = serving.logs(params.id, { tail: query.tail, follow: true, signal });
+  const lines = serving.logs(params.id, { ...query, signal });
   const stream = new EventStream(response);
   try {
     for await (const line of lines) await stream.send({ event: "line", data: line });

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { InputType, Manifest } from "../../containers/protocol.ts";
 import type { PolicyState } from "../query/batching/policy.ts";
+import type { ReplicaStats } from "../runtimes/runtime.ts";
 import { manifestSchema } from "../deploy/bundle.ts";
 import {
   batchingSchema as batching,
@@ -30,6 +31,8 @@ import type {
   VersionSettings,
 } from "../types.ts";
 
+export type { ReplicaStats };
+
 const time = z.iso.datetime();
 const count = z.int().min(0);
 
@@ -49,7 +52,8 @@ export const idParams: z.ZodType<{ id: string }> = z.strictObject({ id: z.string
 export const hashParams: z.ZodType<{ hash: string }> = z.strictObject({ hash });
 
 export interface LogsQuery {
-  readonly tail: number;
+  readonly tail?: number;
+  readonly since?: string;
   readonly follow: boolean;
 }
 
@@ -57,8 +61,11 @@ export const logsQuery: z.ZodType<LogsQuery> = z.strictObject({
   tail: z
     .string()
     .regex(/^\d{1,6}$/, "expected a whole number up to 999999")
-    .default("100")
-    .transform(Number),
+    .transform(Number)
+    .exactOptional(),
+  since: z.iso
+    .datetime({ offset: true, error: "expected a time such as 2026-01-31T12:00:00Z" })
+    .exactOptional(),
   follow: z
     .enum(["true", "false", "1", "0"])
     .default("false")
@@ -166,6 +173,12 @@ const replicaExit: z.ZodType<ReplicaExit> = z.strictObject({
   exitCode: z.int().exactOptional(),
   signal: z.string().exactOptional(),
   message: z.string(),
+});
+
+/** What a replica uses, by its runtime. */
+export const statsSchema: z.ZodType<ReplicaStats> = z.strictObject({
+  memoryBytes: z.number(),
+  cpuMs: z.number(),
 });
 
 export const replicaSchema: z.ZodType<ReplicaStatus> = z.strictObject({

@@ -3,7 +3,7 @@ import { ShuttingDownError } from "../errors.ts";
 import { ReplicaPool } from "../replicas/pool.ts";
 import type { ReplicaParts } from "../replicas/slot.ts";
 import type { ReplicaTransport } from "../replicas/transport.ts";
-import type { LogOptions, RunningReplica } from "../runtimes/runtime.ts";
+import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
 import { batchingPolicy } from "./batching/index.ts";
 import type { BatchingPolicy, PolicyState } from "./batching/policy.ts";
@@ -103,6 +103,11 @@ export class ServedVersion {
   /** @throws ReplicaNotFoundError */
   logs(replica: string, options: LogOptions): AsyncIterable<LogLine> {
     return this.#pool.logs(replica, options);
+  }
+
+  /** @throws ReplicaNotFoundError, also for one that has ended */
+  stats(replica: string): Promise<ReplicaStats> {
+    return this.#pool.stats(replica);
   }
 
   describe(): { readonly queueLength: number; readonly policy: PolicyState } {

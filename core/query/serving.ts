@@ -2,7 +2,7 @@
 import { ReplicaNotFoundError, WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import type { LogOptions, Runtime } from "../runtimes/runtime.ts";
+import type { LogOptions, ReplicaStats, Runtime } from "../runtimes/runtime.ts";
 import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
 import { ServedVersion } from "./served-version.ts";
 
@@ -69,10 +69,19 @@ export class Serving {
 
   /** @throws ReplicaNotFoundError */
   logs(replica: string, options: LogOptions): AsyncIterable<LogLine> {
+    return this.#servedBy(replica).logs(replica, options);
+  }
+
+  /** @throws ReplicaNotFoundError, also for one that has ended */
+  async stats(replica: string): Promise<ReplicaStats> {
+    return this.#servedBy(replica).stats(replica);
+  }
+
+  #servedBy(replica: string): ServedVersion {
     const served = this.all().find((candidate) => candidate.hasReplica(replica));
     if (served === undefined)
       throw new ReplicaNotFoundError(`no replica ${replica}; see GET /api/v1/replicas for those there are`);
-    return served.logs(replica, options);
+    return served;
   }
 
   /** Drains a version and forgets it; unknown ones are fine. */

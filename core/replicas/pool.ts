@@ -7,7 +7,7 @@ import {
   ShuttingDownError,
   type WindjammerError,
 } from "../errors.ts";
-import type { LogOptions, RunningReplica } from "../runtimes/runtime.ts";
+import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
 import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
@@ -164,10 +164,12 @@ export class ReplicaPool {
 
   /** @throws ReplicaNotFoundError */
   logs(id: string, options: LogOptions): AsyncIterable<LogLine> {
-    const running = this.#find(id);
-    if (running === undefined)
-      throw new ReplicaNotFoundError(`no replica ${id}; GET /api/v1/replicas lists them`);
-    return running.logs(options);
+    return this.#found(id).logs(options);
+  }
+
+  /** @throws ReplicaNotFoundError, also for one that has ended */
+  async stats(id: string): Promise<ReplicaStats> {
+    return this.#found(id).stats();
   }
 
   hasReplica(id: string): boolean {
@@ -201,6 +203,13 @@ export class ReplicaPool {
   #find(id: string): RunningReplica | undefined {
     const current = [...this.#slots].find((slot) => slot.running?.id === id)?.running;
     return current ?? this.#ended.find((running) => running.id === id);
+  }
+
+  #found(id: string): RunningReplica {
+    const running = this.#find(id);
+    if (running === undefined)
+      throw new ReplicaNotFoundError(`no replica ${id}; GET /api/v1/replicas lists them`);
+    return running;
   }
 
   #addSlot(): Slot {

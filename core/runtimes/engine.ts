@@ -53,6 +53,8 @@ export interface ContainerState {
   readonly exitCode: number;
   readonly wasOutOfMemory: boolean;
   readonly startedAt: string;
+  /** Output of the last health check by the engine. */
+  readonly lastHealthCheck: string | undefined;
   /** Ports of the host by "8080/tcp". */
   readonly ports: Readonly<Record<string, number>>;
 }
@@ -77,7 +79,12 @@ export class Engine {
 
   /** @throws EngineUnreachableError, EngineRefusedError, InvalidOptionsError for an address not understood */
   static async connect(host: string | undefined): Promise<Engine> {
-    const engine = new Engine(await findEngine(host));
+    return Engine.at(await findEngine(host));
+  }
+
+  /** @throws EngineUnreachableError, EngineRefusedError */
+  static async at(address: EngineAddress): Promise<Engine> {
+    const engine = new Engine(address);
     await engine.ping();
     return engine;
   }
@@ -366,6 +373,7 @@ function stateOf(found: Docker.ContainerInspectInfo): ContainerState {
     exitCode: found.State.ExitCode,
     wasOutOfMemory: found.State.OOMKilled,
     startedAt: found.State.StartedAt,
+    lastHealthCheck: found.State.Health?.Log?.at(-1)?.Output.trim(),
     ports,
   };
 }

@@ -58,9 +58,19 @@ export class ReplicaLog {
   }
 
   async *read(options: LogOptions): AsyncIterable<LogLine> {
-    const { signal, follow = false } = options;
+    const { since } = options;
+    const sinceMs = since === undefined ? -Infinity : Date.parse(since);
+    for await (const line of this.#read(options)) if (Date.parse(line.at) >= sinceMs) yield line;
+  }
+
+  async *#read({
+    signal,
+    follow = false,
+    since,
+    tail = since === undefined ? 100 : Infinity,
+  }: LogOptions): AsyncIterable<LogLine> {
     const end = this.#first + this.#lines.length;
-    const cursor = { next: Math.max(0, end - Math.max(0, options.tail ?? 100)) };
+    const cursor = { next: Math.max(0, end - Math.max(0, tail)) };
     if (cursor.next < this.#first) {
       const kept = this.#first;
       yield* await this.#fromFile(cursor.next, kept);

@@ -42,8 +42,10 @@ export interface ReplicaSpec {
 }
 
 export interface LogOptions {
-  /** Last lines to begin with; default 100. */
+  /** Last lines to begin with; default 100, with `since` all that are kept. */
   readonly tail?: number;
+  /** Only lines written from then on: ISO 8601. Default: any. */
+  readonly since?: string;
   /** Go on with new lines until the signal aborts or the replica has gone. */
   readonly follow?: boolean;
   readonly signal?: AbortSignal;

@@ -2,6 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { Engine } from "../../core/runtimes/engine.ts";
 import { infer } from "../conformance/replica-client.ts";
 import { dockerBench } from "./bench.ts";
 import { hasEngine } from "./engine.ts";
@@ -62,17 +63,35 @@ describe.skipIf(!hasEngine)("a model in a container", () => {
   });
 
   it("is stopped by the kernel when a process of it takes too much memory, and that is what is said", async () => {
-    await using bench = await dockerBench();
+    // Memory of files in /tmp is no process's own, so that only the kernel sees it.
+    await using bench = await dockerBench({ tmpMb: 400 });
     const replica = await bench.start(
-      model(`process.title = "hoard"; const all = []; for (;;) all.push(Buffer.alloc(64 << 20, 1));`),
+      model(
+        `const part = Buffer.alloc(8 << 20, 1); for (let i = 0; i < 48; i++) writeFileSync("/tmp/part" + i, part);`,
+      ),
       { limits: { cpus: 1, memoryMb: 200 } },
     );
+    const engine = await Engine.connect(undefined);
+    const listening = new AbortController();
+    const events = await engine.events({ "windjammer.owner": "bench" }, listening.signal);
+    const seen = (async (): Promise<string[]> => {
+      const actions: string[] = [];
+      for await (const { action, container } of events) {
+        if (container === replica.handle) actions.push(action);
+        if (container === replica.handle && action === "die") break;
+      }
+      return actions;
+    })();
     const answer = infer(replica, [[1]]).catch((error: unknown) => error);
     expect(await replica.exited).toMatchObject({
       reason: "out-of-memory",
       message: "out of memory (limit 200 MiB)",
     });
     expect(await answer).toBeInstanceOf(Error);
+    // The kernel's own doing: our server would have said so in its log.
+    expect(await seen).toContain("oom");
+    listening.abort();
+    expect(replica.tail(20).filter(({ text }) => text.includes("out of memory"))).toEqual([]);
   });
 
   it("cannot start more processes than its limit, and goes on answering", async () => {

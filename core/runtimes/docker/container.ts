@@ -44,6 +44,8 @@ export class ContainerReplica implements RunningReplica {
   #isOver = false;
   #isStopping = false;
   #sawOutOfMemory = false;
+  /** What the health check said that failed. */
+  #unhealthy: string | undefined;
   #killAt = Infinity;
   #killTimer: NodeJS.Timeout | undefined;
 
@@ -88,6 +90,14 @@ export class ContainerReplica implements RunningReplica {
   /** The kernel killed a process of it for want of memory. */
   noteOutOfMemory(): void {
     this.#sawOutOfMemory = true;
+  }
+
+  /** The engine's health check failed once too often: it is ended, so that another one takes its place. */
+  async noteUnhealthy(): Promise<void> {
+    if (this.#isOver || this.#isStopping) return;
+    const state = await this.#parts.engine.inspect(this.handle).catch(() => undefined);
+    this.#unhealthy = state?.lastHealthCheck ?? "";
+    await this.#kill("SIGKILL");
   }
 
   /** Asks the engine whether it still runs; without an answer nothing changes. */
@@ -136,6 +146,7 @@ export class ContainerReplica implements RunningReplica {
     return describeExit(state, {
       wasStopped: this.#isStopping,
       sawOutOfMemory: this.#sawOutOfMemory,
+      unhealthy: this.#unhealthy,
       memoryMb,
       lastLines: log.tail(200),
     });

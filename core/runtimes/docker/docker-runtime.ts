@@ -28,7 +28,7 @@ import type { ContainerOptions, DockerOptions } from "./index.ts";
 import { Lockfiles } from "./lockfiles.ts";
 import { LABEL, ownerLabels, replicaLabels, replicaOf } from "./labels.ts";
 import { DEFAULT_PORT, memoryLimitMb, portOf, replicaRequest, type Transport } from "./request.ts";
-import { bestTransport } from "./sharing.ts";
+import { sharesSockets } from "./sharing.ts";
 import { watchContainers } from "./watch.ts";
 
 /** Replicas that have gone and whose log files are kept. */
@@ -56,9 +56,11 @@ export class DockerRuntime implements Runtime {
   readonly #running = new Map<string, ContainerReplica>();
   readonly #pending = new Set<Promise<unknown>>();
   readonly #oldLogs: ReplicaLog[] = [];
-  #transport: Promise<Transport> | undefined;
+  #isSharing: Promise<boolean> | undefined;
   /** The engine turned out to share no sockets. */
   #isOnPorts = false;
+  /** By the one server that it may have in its life. */
+  #isTaken = false;
   #opened: Opened | undefined;
   #closed: Promise<void> | undefined;
 
@@ -80,7 +82,21 @@ export class DockerRuntime implements Runtime {
   }
 
   async open(context: RuntimeContext): Promise<void> {
-    if (this.#opened !== undefined) throw new WindjammerError("the docker runtime is open already");
+    if (this.#isTaken) {
+      throw new InvalidOptionsError("this runtime is used by another server; make a new one", {
+        details: { option: "runtime" },
+      });
+    }
+    this.#isTaken = true;
+    try {
+      await this.#begin(context);
+    } catch (error) {
+      this.#isTaken = false;
+      throw error;
+    }
+  }
+
+  async #begin(context: RuntimeContext): Promise<void> {
     const engine = await Engine.connect(this.#options.host);
     const info = await engine.info();
     const left = await engine.containers(ownerLabels(context.owner));
@@ -106,11 +122,13 @@ export class DockerRuntime implements Runtime {
     return this.#tracked(async (opened) => {
       const signal = AbortSignal.any([options.signal, opened.building.signal]);
       const image = await opened.images.prepare(bundle, { ...options, signal });
-      if ((await this.#transportOf(opened, bundle, image)) === "port" && this.#options.transport !== "port")
+      const { transport = "auto" } = this.#options;
+      const port = portOf(bundle);
+      if (port !== undefined)
+        options.report(`replicas are reached on port ${port}, and are on the engine's network`);
+      else if (transport === "auto" && !(await this.#sharesFolders({ bundle, image }, opened)))
         options.report(
-          portOf(bundle) === undefined
-            ? "this engine shares no sockets with this machine: replicas listen on ports, and are on the engine's network"
-            : `replicas are reached on port ${portOf(bundle)}, and are on the engine's network`,
+          "this engine shares no sockets with this machine: replicas listen on ports, and are on the engine's network",
         );
       return image;
     });
@@ -125,8 +143,11 @@ export class DockerRuntime implements Runtime {
         // Somebody removed it from the engine.
         const { model, version } = spec;
         const { signal } = opened.building;
+        const startedAt = performance.now();
         const image = await opened.images.prepare(spec.bundle, { report: () => {}, signal, model, version });
-        return this.#start({ ...spec, image }, opened);
+        const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+        const note = `windjammer: image ${spec.image} was not on the engine any more; built anew in ${seconds} s`;
+        return this.#start({ ...spec, image }, opened, note);
       }
     });
   }
@@ -152,18 +173,12 @@ export class DockerRuntime implements Runtime {
     return this.#opened;
   }
 
-  async #start(spec: ReplicaSpec, opened: Opened): Promise<RunningReplica> {
+  /** @param note first line of the replica's log */
+  async #start(spec: ReplicaSpec, opened: Opened, note?: string): Promise<RunningReplica> {
     const { engine, info, context, folders, user } = opened;
     const options = this.#optionsOf(spec.model);
-    const transport = await this.#transportOf(opened, spec.bundle, spec.image);
-    const secrets = options.secrets ?? {};
-    if (transport === "port" && Object.keys(secrets).length > 0) {
-      throw new InvalidOptionsError(
-        `secrets of model ${spec.model} are files shared with the engine, and engine ${engine.address.shown} shares none with this machine`,
-        { details: { option: "secrets" } },
-      );
-    }
-    const folder = transport === "socket" ? await folders.claim(secrets) : undefined;
+    const transport = await this.#transportOf(spec, opened);
+    const folder = await this.#claim(spec, transport, opened);
     let container: string | undefined;
     try {
       const request = replicaRequest(spec, {
@@ -178,19 +193,35 @@ export class DockerRuntime implements Runtime {
       });
       container = await engine.create(`windjammer-${spec.id}-${randomBytes(3).toString("hex")}`, request);
       await engine.start(container);
-      const state = folder === undefined ? await engine.inspect(container) : undefined;
+      // Without a port it has ended before it could be asked; nothing listens on port 0.
+      const port = transport === "port" ? (publishedPort(await engine.inspect(container)) ?? 0) : undefined;
       return this.#watch(opened, {
         spec: { ...spec, memoryMb: memoryLimitMb(spec, options) },
         container,
         folder,
-        port: publishedPort(state),
+        port,
         startedAt: new Date().toISOString(),
+        note,
       });
     } catch (error) {
       if (container !== undefined) await engine.remove(container).catch(() => {});
       if (folder !== undefined) await folders.release(folder);
       throw error;
     }
+  }
+
+  /** A folder for the replica's socket and secrets; undefined when it has neither. */
+  async #claim(spec: ReplicaSpec, transport: Transport, opened: Opened): Promise<ReplicaFolder | undefined> {
+    const { secrets = {} } = this.#optionsOf(spec.model);
+    const hasSecrets = Object.keys(secrets).length > 0;
+    if (transport === "port" && !hasSecrets) return undefined;
+    if (transport === "port" && !(await this.#sharesFolders(spec, opened))) {
+      throw new InvalidOptionsError(
+        `secrets of model ${spec.model} are files shared with the engine, and engine ${opened.engine.address.shown} shares none with this machine`,
+        { details: { option: "secrets" } },
+      );
+    }
+    return opened.folders.claim(secrets);
   }
 
   #adopt(state: ContainerState, opened: Opened): void {
@@ -204,9 +235,10 @@ export class DockerRuntime implements Runtime {
 
   #watch(
     { engine, folders }: Opened,
-    { spec, container, folder, port, startedAt }: Started,
+    { spec, container, folder, port, startedAt, note }: Started,
   ): ContainerReplica {
     const log = new ReplicaLog(new LogFile(folders.logPath(spec.id)));
+    if (note !== undefined) void log.append("stderr", [note]);
     const replica = new ContainerReplica({
       engine,
       container,
@@ -227,9 +259,11 @@ export class DockerRuntime implements Runtime {
     return replica;
   }
 
-  /** Without a port the container has ended before it could be asked; nothing listens on port 0. */
-  #addressOf(folder: ReplicaFolder | undefined, port = 0): ReplicaAddress {
-    return folder === undefined ? { host: this.#publishOn(), port } : { socketPath: folder.socketPath };
+  /** One on a port has a folder too when it has secrets. */
+  #addressOf(folder: ReplicaFolder | undefined, port: number | undefined): ReplicaAddress {
+    return folder === undefined || port !== undefined
+      ? { host: this.#publishOn(), port: port ?? 0 }
+      : { socketPath: folder.socketPath };
   }
 
   #publishOn(): string {
@@ -241,37 +275,41 @@ export class DockerRuntime implements Runtime {
   }
 
   /**
-   * Whether sockets can be shared is tried with an image that has Node: others need not have what the trial runs. For them the
-   * engine's address has to do.
+   * A model with a network can be reached through it: only one without needs a socket. Whether sockets can be shared is
+   * tried with an image that has Node: others need not have what the trial runs. For them the engine's address has to do.
    */
-  async #transportOf(opened: Opened, bundle: BundleFolder, image: string): Promise<Transport> {
-    if (bundle.manifest.container === undefined) return this.#transportOn(opened, image);
-    if (portOf(bundle) !== undefined) return "port";
-    if (this.#options.transport !== undefined && this.#options.transport !== "auto")
-      return this.#options.transport;
-    const { engine, info } = opened;
-    return (
-      (await this.#transport) ?? (engine.address.kind === "socket" && !info.isDesktop ? "socket" : "port")
-    );
+  async #transportOf(spec: ReplicaSpec, opened: Opened): Promise<Transport> {
+    const { transport = "auto" } = this.#options;
+    if (portOf(spec.bundle) !== undefined) return "port";
+    if (transport !== "auto") return transport;
+    if (this.#optionsOf(spec.model).network) return "port";
+    return (await this.#sharesFolders(spec, opened)) ? "socket" : "port";
   }
 
-  #transportOn({ engine, info, context, folders, user }: Opened, image: string): Promise<Transport> {
-    const { transport = "auto" } = this.#options;
-    if (transport !== "auto") return Promise.resolve(transport);
-    this.#transport ??= bestTransport(
+  async #sharesFolders(
+    { bundle, image }: Pick<ReplicaSpec, "bundle" | "image">,
+    opened: Opened,
+  ): Promise<boolean> {
+    const { engine, info } = opened;
+    if (bundle.manifest.container === undefined) return this.#trySharing(opened, image);
+    return (await this.#isSharing) ?? (engine.address.kind === "socket" && !info.isDesktop);
+  }
+
+  #trySharing({ engine, info, context, folders, user }: Opened, image: string): Promise<boolean> {
+    this.#isSharing ??= sharesSockets(
       { engine, folders, user, labels: ownerLabels(context.owner) },
       { engineId: info.id, cacheDir: context.cacheDir, image },
     ).then(
-      (found) => {
-        this.#isOnPorts = found === "port";
-        return found;
+      (isSharing) => {
+        this.#isOnPorts = !isSharing;
+        return isSharing;
       },
       (error: unknown) => {
-        this.#transport = undefined;
+        this.#isSharing = undefined;
         throw error;
       },
     );
-    return this.#transport;
+    return this.#isSharing;
   }
 
   async #keepLog(log: ReplicaLog): Promise<void> {
@@ -308,8 +346,10 @@ interface Started {
   readonly spec: Pick<ReplicaSpec, "id" | "model" | "version"> & { readonly memoryMb: number | undefined };
   readonly container: string;
   readonly folder: ReplicaFolder | undefined;
+  /** Published one; undefined for a replica on a socket. */
   readonly port: number | undefined;
   readonly startedAt: string;
+  readonly note?: string | undefined;
 }
 
 /** A replica publishes one at most. */

@@ -13,6 +13,8 @@ export interface ExitCircumstances {
   readonly wasStopped: boolean;
   /** The engine told of the kernel's killer, which may have hit a child only. */
   readonly sawOutOfMemory: boolean;
+  /** What the engine's health check said, for which we ended it. */
+  readonly unhealthy?: string | undefined;
   readonly memoryMb: number | undefined;
   readonly lastLines: readonly LogLine[];
 }
@@ -27,6 +29,11 @@ export function describeExit(
   if (state === undefined)
     return { reason: "killed", signal: "SIGKILL", message: "its container was removed" };
   const { exitCode } = state;
+  const { unhealthy } = circumstances;
+  if (unhealthy !== undefined) {
+    const said = unhealthy === "" ? "" : `: ${unhealthy}`;
+    return { reason: "killed", exitCode, signal: "SIGKILL", message: `failed its health checks${said}` };
+  }
   if (isOutOfMemory(state, circumstances)) {
     const { memoryMb } = circumstances;
     const limit = memoryMb === undefined ? "" : ` (limit ${memoryMb} MiB)`;

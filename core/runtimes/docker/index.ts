@@ -16,14 +16,31 @@ export interface ContainerOptions {
     | undefined;
   /** GPUs given to every replica: all, a number of them, or these by id. Default: none. */
   readonly gpus?: "all" | number | readonly string[] | undefined;
-  /** A network for the model: true for the engine's own, or one by name. Default false. */
+  /**
+   * A network for the model: true for the engine's own, or one by name. Queries then reach it through a port of
+   * `publishOn`. Default false.
+   */
   readonly network?: boolean | string | undefined;
+  /**
+   * Lets the engine run the image's health check, and replaces a replica that fails it `retries` times in a row (3).
+   * Every `intervalMs` (10,000) that costs a process in the container, which has `timeoutMs` (5,000) to answer; failures
+   * in the first `startPeriodMs` (60,000) do not count, while the model may still be loading. Default
+   * false: the frontend sees by itself that a replica ends, or does not answer a batch.
+   */
+  readonly healthCheck?: boolean | HealthCheckOptions | undefined;
   /** Memory limit in MiB where the version has none. Default 4096. */
   readonly memoryMb?: number | undefined;
   /** Most processes and threads. Default 512. */
   readonly pids?: number | undefined;
   /** Size of /tmp, the only place the model may write to, MiB. Default 64. */
   readonly tmpMb?: number | undefined;
+}
+
+export interface HealthCheckOptions {
+  readonly intervalMs?: number | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly retries?: number | undefined;
+  readonly startPeriodMs?: number | undefined;
 }
 
 /** A registry that images are pushed to. */
@@ -97,6 +114,7 @@ export function docker(options: DockerOptions = {}): Runtime {
     checkNames("secrets", Object.keys(container.secrets ?? {}), /^\w[\w.-]*$/);
     checkNames("environment", Object.keys(container.environment ?? {}), /^[A-Za-z_]\w*$/);
     checkNames("mounts", Object.keys(container.mounts ?? {}), /^\//);
+    checkNetwork(container.network, options.transport);
   }
   return new DockerRuntime(options);
 }
@@ -108,5 +126,15 @@ function checkNames(option: string, names: readonly string[], pattern: RegExp): 
   throw new InvalidOptionsError(
     `docker({ ${option} }): ${JSON.stringify(wrong)} does not look like one; it has to match ${pattern.source}`,
     { details: { option, value: wrong } },
+  );
+}
+
+/** On these no port can be published, so that only a socket is left. */
+function checkNetwork(network: ContainerOptions["network"], transport: DockerOptions["transport"]): void {
+  if (typeof network !== "string" || transport === "socket") return;
+  if (!/^(?:host|none|container:.*)$/.test(network)) return;
+  throw new InvalidOptionsError(
+    `docker({ network: ${JSON.stringify(network)} }): no port can be published on it, and replicas with a network are reached through one; name another network, or add transport: "socket"`,
+    { details: { option: "network", value: network } },
   );
 }

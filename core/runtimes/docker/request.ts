@@ -18,6 +18,7 @@ export const DEFAULT_PORT = 8080;
 const DEFAULT_MEMORY_MB = 4096;
 const DEFAULT_PIDS = 512;
 const DEFAULT_TMP_MB = 64;
+const NS_PER_MS = 1e6;
 
 /** How the frontend reaches a replica. */
 export type Transport = "socket" | "port";
@@ -70,7 +71,7 @@ export function replicaRequest(spec: ReplicaSpec, setting: ContainerSetting): Co
     Labels: {
       ...setting.labels,
       [LABEL.memory]: String(memoryMb),
-      ...(folder !== undefined && transport === "socket" ? { [LABEL.folder]: folder.path } : {}),
+      ...(folder === undefined ? {} : { [LABEL.folder]: folder.path }),
     },
     HostConfig: {
       ...request.HostConfig,
@@ -93,8 +94,7 @@ export function lockedDown(
   return {
     Image: image,
     User: `${user.uid}:${user.gid}`,
-    // The frontend probes readiness over its own connection; a check by the engine is a new process each time.
-    Healthcheck: { Test: ["NONE"] },
+    Healthcheck: healthCheck(options.healthCheck),
     ...(isPublished ? { ExposedPorts: { [portKey]: {} } } : {}),
     HostConfig: {
       // Without an init, a process that ignores SIGTERM, or leaves children behind, is the first of its namespace.
@@ -110,6 +110,24 @@ export function lockedDown(
       ...(isPublished ? { PortBindings: { [portKey]: [{ HostIp: publishOn, HostPort: "0" }] } } : {}),
       Mounts: mounts(options, transport, folder),
     },
+  };
+}
+
+/** Without a test of its own it is the image's. */
+function healthCheck(wanted: ContainerOptions["healthCheck"]): NonNullable<ContainerRequest["Healthcheck"]> {
+  // The frontend notices by itself; a check by the engine is a new process each time.
+  if (wanted === undefined || wanted === false) return { Test: ["NONE"] };
+  const {
+    intervalMs = 10_000,
+    timeoutMs = 5_000,
+    retries = 3,
+    startPeriodMs = 60_000,
+  } = wanted === true ? {} : wanted;
+  return {
+    Interval: intervalMs * NS_PER_MS,
+    Timeout: timeoutMs * NS_PER_MS,
+    Retries: retries,
+    StartPeriod: startPeriodMs * NS_PER_MS,
   };
 }
 

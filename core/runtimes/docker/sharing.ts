@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { EngineRefusedError } from "../../errors.ts";
 import type { Engine, Labels } from "../engine.ts";
 import type { ContainerUser, Folders } from "./folders.ts";
-import { lockedDown, SOCKET_IN_CONTAINER, type Transport } from "./request.ts";
+import { lockedDown, SOCKET_IN_CONTAINER } from "./request.ts";
 
 const PATIENCE_MS = 10_000;
 const PROBE_MS = 20;
@@ -22,22 +22,22 @@ export interface TrialParts {
 }
 
 /** What an earlier trial on this engine found, else a new trial's outcome, which is kept in `cacheDir`. */
-export async function bestTransport(
+export async function sharesSockets(
   parts: TrialParts,
   {
     engineId,
     cacheDir,
     image,
   }: { readonly engineId: string; readonly cacheDir: string; readonly image: string },
-): Promise<Transport> {
+): Promise<boolean> {
   const folder = join(cacheDir, "engines");
   const file = join(folder, engineId.replaceAll(/[^A-Za-z0-9]+/g, "-"));
   const known = await readFile(file, "utf8").catch(() => "");
-  if (known === "socket" || known === "port") return known;
-  const transport = (await canShareSocket(parts, image)) ? "socket" : "port";
+  if (known === "socket" || known === "port") return known === "socket";
+  const isSharing = await canShareSocket(parts, image);
   await mkdir(folder, { recursive: true });
-  await writeFile(file, transport);
-  return transport;
+  await writeFile(file, isSharing ? "socket" : "port");
+  return isSharing;
 }
 
 async function canShareSocket(

@@ -38,5 +38,6 @@ export async function watchContainers(
 
 function tell(replica: ContainerReplica | undefined, action: string): void {
   if (action === "oom") replica?.noteOutOfMemory();
+  if (action === "health_status: unhealthy") void replica?.noteUnhealthy();
   if (action === "die" || action === "destroy") void replica?.check();
 }

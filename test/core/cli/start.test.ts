@@ -194,6 +194,7 @@ describe("the command line", () => {
     [["start", "--port", "70000"], "expected a port"],
     [["start", "--runtime", "carrier-pigeon"], "Allowed choices are process"],
     [["start", "extra"], "too many arguments"],
+    [["start", ...FREE, "--base-image", "node:24"], "the process runtime makes none; add --runtime docker"],
     [["start", ...FREE, "--token", "short"], "INVALID_OPTIONS"],
     [["start", ...FREE, "--token", "correct horse battery staple"], "without spaces"],
     [["start", "--max-inputs", "1e3"], "expected a whole number"],

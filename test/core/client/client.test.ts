@@ -268,6 +268,14 @@ describe("client", () => {
     const [replica] = running;
     expect(await Array.fromAsync(wj.logs(replica?.id ?? ""))).toEqual([]);
     expect(await Array.fromAsync(wj.logs(replica?.id ?? "", { follow: true }))).toEqual([]);
+    const sinceNow = { since: new Date(), tail: 5 };
+    expect(await Array.fromAsync(wj.logs(replica?.id ?? "", sinceNow))).toEqual([]);
+    await expect(Array.fromAsync(wj.logs(replica?.id ?? "", { since: "yesterday" }))).rejects.toMatchObject({
+      code: "INVALID_REQUEST",
+    });
+    const stats = { memoryBytes: expect.any(Number) as number, cpuMs: expect.any(Number) as number };
+    expect(await wj.stats(replica?.id ?? "")).toEqual(stats);
+    await expect(wj.stats("none")).rejects.toMatchObject({ code: "REPLICA_NOT_FOUND" });
     await expect(Array.fromAsync(wj.logs("none", { follow: true }))).rejects.toMatchObject({
       code: "REPLICA_NOT_FOUND",
     });

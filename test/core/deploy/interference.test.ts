@@ -200,6 +200,7 @@ describe("prepareTimeoutMs", () => {
       },
     });
     expect(ended.error?.message).toContain("longer than 20 ms");
+    expect(ended.error?.message).toContain("install its packages beforehand");
     const [, { signal }] = prepare.mock.lastCall as unknown as [unknown, { signal: AbortSignal }];
     expect(signal.aborted).toBe(true);
     prepare.mockRestore();

@@ -123,3 +123,14 @@ it("reads a stream to its end, also one that is cut off", async () => {
   await pumping;
   expect(log.tail(1)).toMatchObject([{ stream: "stderr", text: "hal" }]);
 });
+
+it("gives only the lines from a time on, all that are kept of them unless a number is asked for", async () => {
+  for (const second of [1, 2, 3, 4]) {
+    // As engines write times: finer than ours.
+    await log.append("stdout", [`line ${second}`], `2026-01-01T00:00:0${second}.500000001Z`);
+  }
+  expect(await read({ since: "2026-01-01T00:00:02.500Z" })).toEqual(["line 2", "line 3", "line 4"]);
+  expect(await read({ since: "2026-01-01T01:00:03+01:00" })).toEqual(["line 3", "line 4"]);
+  expect(await read({ since: "2026-01-01T00:00:02Z", tail: 1 })).toEqual(["line 4"]);
+  expect(await read({ since: "2027-01-01T00:00:00Z" })).toEqual([]);
+});
