@@ -6,8 +6,8 @@ const EXTRAS = /^\[[A-Za-z0-9._-]+(?:\s*,\s*[A-Za-z0-9._-]+)*\]/;
 /** The pattern of PEP 440, without the wildcards and ranges of specifiers. */
 const VERSION =
   /^v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?(?:a|b|c|rc|alpha|beta|pre|preview)[-_.]?\d*)?(?:-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?(?:[-_.]?dev[-_.]?\d*)?(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?$/i;
-/** Comparisons such as `python_version < "3.12" and sys_platform == "linux"`. */
-const MARKER = /^[-A-Za-z0-9_.'"<>=!~() ]+$/;
+/** Comparisons such as `python_version < "3.12" and sys_platform == "linux"`; " -" would begin an option of pip. */
+const MARKER = /^(?!.* -)[A-Za-z0-9_.'"<>=!~() ][-A-Za-z0-9_.'"<>=!~() ]*$/;
 const HASH = /^--hash=(?:sha256|sha384|sha512):[0-9a-f]{64,128}$/;
 
 const MAX_LENGTH = 256;

@@ -11,10 +11,12 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUME
 
 # The bundle's folder is never written to, and no user of this file's folder may be allowed to.
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from windjammer_server.container import run  # noqa: E402
+# multiprocessing imports this file once more, under another name, in the processes that a model spawns.
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from windjammer_server.container import run
 
-# Modules of the model must not be shadowed by what lies here.
-sys.path.pop(0)
-run(os.environ)
+    # Modules of the model must not be shadowed by what lies here.
+    sys.path.pop(0)
+    run(os.environ)

@@ -15,7 +15,7 @@ import type { ServedVersion } from "../query/served-version.ts";
 import type { Example, VersionSettings } from "../types.ts";
 import { findDifference, type Difference } from "./difference.ts";
 import type { Remark } from "./journal.ts";
-import { madeUpInput } from "./made-up-input.ts";
+import { madeUpInputs, type MadeUpInput } from "./made-up-input.ts";
 
 /** Examples in flight at a time, when they are sent together. */
 const TOGETHER = 16;
@@ -33,11 +33,12 @@ export interface GateRun {
 
 /**
  * Runs the examples: each alone, so that a failure names its example, then together, so that batches are tried too.
- * Without examples a made-up input is sent; a model may refuse that one with an error, which becomes a warning.
+ * Without examples a made-up input is sent, of each task one; a model may refuse that one with an error, which becomes a warning.
  * @throws GateFailedError naming the example and the difference
  */
 export async function runGate(run: GateRun): Promise<void> {
-  await (run.settings.examples.length === 0 ? tryMadeUpInput(run) : runExamples(run));
+  if (run.settings.examples.length > 0) await runExamples(run);
+  else for (const made of madeUpInputs(run.served.version.manifest)) await tryMadeUpInput(run, made);
 }
 
 /** The examples as rows. @throws InvalidInputError naming the example that does not fit the contract */
@@ -68,15 +69,14 @@ async function runExamples(run: GateRun): Promise<void> {
   await run.say({ step: "gate", message, details: { examples: examples.length, expecting, tookMs } });
 }
 
-async function tryMadeUpInput(run: GateRun): Promise<void> {
-  const made = makeUp(run.served.version.manifest);
-  if (made === undefined) {
+async function tryMadeUpInput(run: GateRun, { value, text }: MadeUpInput): Promise<void> {
+  const row = rowOf(run.served.version.manifest, value);
+  if (row === undefined) {
     const message =
       "no examples given, and no input can be made up for this contract; only the start was checked";
     await run.say({ step: "gate", level: "warning", message });
     return;
   }
-  const { row, text } = made;
   await run.say({ step: "gate", message: `no examples given; trying ${text}` });
   const alone = (await ask(run, row)).error;
   if (alone !== undefined && !isRefusal(alone)) {
@@ -100,10 +100,10 @@ async function tryMadeUpInput(run: GateRun): Promise<void> {
   );
 }
 
-function makeUp(manifest: Manifest): { readonly row: Row; readonly text: string } | undefined {
-  const { value, text } = madeUpInput(manifest);
+/** Undefined where the contract takes other values than can be made up. */
+function rowOf(manifest: Manifest, value: JsonValue): Row | undefined {
   try {
-    return { row: decodeInput(manifest, value, "made-up input"), text };
+    return decodeInput(manifest, value, "made-up input");
   } catch (error) {
     if (error instanceof InvalidInputError) return undefined;
     throw error;

@@ -1,11 +1,29 @@
 // An input made from a contract, for a version that was deployed without examples.
 import type { Datatype, JsonValue, Manifest, TensorSpec } from "../../containers/protocol.ts";
+import { taskInput } from "./task-input.ts";
 
 export interface MadeUpInput {
   /** As a caller would send it. */
   readonly value: JsonValue;
   /** For messages: "a made-up input (zeros of shape [784])". */
   readonly text: string;
+}
+
+/** One for each task of a Python model that has tasks, else one. */
+export function madeUpInputs(manifest: Manifest): readonly MadeUpInput[] {
+  const tasks = tasksOf(manifest);
+  if (tasks.length === 0) return [madeUpInput(manifest)];
+  return tasks.map((task) => ({
+    // Where there is one task alone, "task" would be a parameter of the model's own.
+    value: { ...taskInput(task), ...(tasks.length > 1 ? { task } : {}) },
+    text: `a made-up input of the task ${JSON.stringify(task)}`,
+  }));
+}
+
+function tasksOf({ container, inputType, model }: Manifest): readonly string[] {
+  const { tasks } = model;
+  if (container?.kind !== "python" || inputType !== "json" || !Array.isArray(tasks)) return [];
+  return tasks.filter((task) => typeof task === "string");
 }
 
 /** Zeros of the contract's shape, free dimensions 1; for values an empty object or text. */

@@ -45,6 +45,7 @@ describe("a requirements.txt", () => {
     ["six==1.0 --install-option=x", "is not a hash such as --hash=sha256:"],
     ["six==1.0 --hash=md5:00", "is not a hash"],
     ["six==1.0; $(id)", "is not a marker"],
+    ['six==1.0; python_version < "4" -C build=x', "is not a marker"],
     [`${"x".repeat(300)}==1.0`, "is not the name of a package"],
     [Array.from({ length: 1001 }, (_, index) => `p${index}==1`).join("\n"), "more than 1000 packages"],
   ])("%j is refused", (text, message) => {

@@ -39,7 +39,8 @@ def end(code, message=None):
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except Exception:
+            # Closed, or a thing of the model's own.
             pass
     os._exit(code)
 
@@ -136,7 +137,15 @@ def _signals():
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     for number in _STOPS:
         signal.signal(number, lambda *_: None)
+    # Processes that the model forks end by signals, and must not write of theirs into our pipe.
+    os.register_at_fork(after_in_child=_restore_signals)
     return readable
+
+
+def _restore_signals():
+    signal.set_wakeup_fd(-1)
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _take_standard_input():

@@ -1,4 +1,5 @@
 # The loaded model: predicts one batch of tensors after the other.
+from itertools import repeat
 from math import prod
 
 from .call_rows import RowsCall, call_for_rows
@@ -7,7 +8,7 @@ from .outputs import ArrayOutputs, JsonOutputs
 from .protocol import DATATYPE_BYTES
 from .tensors import Tensor
 from .user_code import LoadError, load_user_model
-from .values import decode_arrays, decode_rows
+from .values import copies, decode_arrays, decode_rows
 
 
 class Model:
@@ -28,12 +29,12 @@ class Model:
 
     def predict(self, inputs, count, deadline):
         """Output tensors, and a list of errors by row, or None."""
-        if self._takes_arrays:
-            arrays, errors = decode_arrays(inputs)
-            call = self._array_call(arrays, count)
+        values, errors = self._decode(inputs, count)
+        if count > 1 and not self._user.is_single:
+            values = self._fresh(values, inputs, count)
         else:
-            values, errors = decode_rows(inputs, count)
-            call = self._value_call(values)
+            values = repeat(values)
+        call = self._array_call(values, count) if self._takes_arrays else self._value_call(values)
         rows = range(count) if not errors else [row for row in range(count) if row not in errors]
         results, failed = self._call(rows, call, deadline)
         if failed is None and not errors:
@@ -53,17 +54,33 @@ class Model:
         results = [call_for_rows([row], user) for row in rows]
         return [values[0] for values, _ in results], [errors and errors[0] for _, errors in results]
 
-    def _value_call(self, values):
-        user = self._user
-        if user.is_single:
-            return lambda rows: [user.call(values[rows[0]])]
-        # A list of its own for every call: the function may change it.
-        return lambda rows: user.call([values[row] for row in rows])
+    def _decode(self, inputs, count):
+        return decode_arrays(inputs) if self._takes_arrays else decode_rows(inputs, count)
 
-    def _array_call(self, arrays, count):
+    def _fresh(self, first, inputs, count):
+        """
+        The inputs for one call after the other: a function may change what it gets, and must not meet that again when
+        the halves of a failed batch are tried.
+        """
+        kept = copies(inputs)
+        yield first
+        while True:
+            yield self._decode(copies(kept), count)[0]
+
+    def _value_call(self, each):
         user = self._user
 
         def call(rows):
+            values = next(each)
+            return [user.call(values[rows[0]])] if user.is_single else user.call([values[row] for row in rows])
+
+        return call
+
+    def _array_call(self, each, count):
+        user = self._user
+
+        def call(rows):
+            arrays = next(each)
             if len(rows) == count:
                 chosen = arrays
             else:

@@ -59,7 +59,8 @@ class JsonOutputs:
             if errors.get(row) is None:
                 try:
                     element = _json_bytes(values[row])
-                except (TypeError, ValueError, RecursionError, UnicodeError) as error:
+                except Exception as error:
+                    # Also what objects of the model raise when they are read.
                     message = f"{self._name} returned an output that cannot be written as JSON: {error}"
                     errors[row] = item_error("INVALID_MODEL_OUTPUT", message)
             elements.append(element)
@@ -183,6 +184,12 @@ def _as_array(value, spec, name):
     """An array of the output's type; of bytes objects for BYTES."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
+    # numpy has no such type; libraries bring theirs.
+    kind = str(getattr(value, "dtype", ""))
+    if kind == "torch.bfloat16":
+        value = value.float()
+    elif kind == "bfloat16":
+        value = numpy.asarray(value).astype("<f4")
     datatype = spec["datatype"]
     if datatype == "BYTES":
         return _array_of_bytes(value, spec, name)
@@ -202,11 +209,16 @@ def _as_array(value, spec, name):
 
 
 def _array_of_bytes(value, spec, name):
-    source = value if isinstance(value, numpy.ndarray) else numpy.array(value, dtype=object)
-    array = numpy.empty(source.size, dtype=object)
-    for index, element in enumerate(source.reshape(-1)):
+    if spec.get("contentType") == "json" and not spec["shape"] and isinstance(value, (list, tuple)):
+        # Lists in it are elements, not further axes.
+        elements, shape = value, (len(value),)
+    else:
+        source = value if isinstance(value, numpy.ndarray) else numpy.array(value, dtype=object)
+        elements, shape = source.reshape(-1), source.shape
+    array = numpy.empty(len(elements), dtype=object)
+    for index, element in enumerate(elements):
         array[index] = _element_bytes(element, spec, name)
-    return array.reshape(source.shape)
+    return array.reshape(shape)
 
 
 def _element_bytes(element, spec, name):

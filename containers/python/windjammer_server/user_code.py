@@ -1,5 +1,6 @@
 # Loads the model's own code (predict.py, inference.py or a pickled callable), calls it, and says what went wrong in it.
 import asyncio
+import functools
 import importlib
 import inspect
 import os
@@ -21,14 +22,9 @@ class UserModel:
         self.name = name
         self.is_single = is_single
         self._call = call
-        self._loop = None
 
     def call(self, inputs):
-        returned = self._call(inputs)
-        if inspect.iscoroutine(returned):
-            self._loop = self._loop or asyncio.new_event_loop()
-            return self._loop.run_until_complete(returned)
-        return returned
+        return _result(self._call(inputs))
 
     def error_text(self, error):
         """What callers see of an exception: its type, message, and where in the model's files it was raised."""
@@ -37,6 +33,16 @@ class UserModel:
     def log_error(self, error):
         """The traceback goes to the container's log, for the model's author, without the server's own frames."""
         print(f"{self.name}: {traceback_text(error, self.model_dir)}", file=sys.stderr, flush=True)
+
+
+@functools.lru_cache(maxsize=None)
+def _event_loop():
+    """One for the process: what an async load_model opened belongs to its loop."""
+    return asyncio.new_event_loop()
+
+
+def _result(returned):
+    return _event_loop().run_until_complete(returned) if inspect.iscoroutine(returned) else returned
 
 
 class LoadError(Exception):
@@ -51,14 +57,58 @@ def load_user_model(model_dir, settings):
     if form == "pickle":
         return _load_pickle(model_dir, file, tasks)
     module = _within(model_dir, file, lambda: importlib.import_module(file[: -len(".py")]))
+    load = _function(module, file, "load_model") if form == "inference" or hasattr(module, "load_model") else None
+    name = "call_model" if form == "inference" else "predict"
+    call = _function(module, file, name)
+    if load is not None:
+        _check_call(load, "load_model(dir)", file, [model_dir])
     if form == "inference":
-        load, call = _function(module, file, "load_model"), _function(module, file, "call_model")
-        model = _within(model_dir, f"load_model of {file}", lambda: load(model_dir))
-        return UserModel(model_dir, "call_model", _task_call(lambda params, **task: call(model, params, **task), tasks), True)
-    predict = _function(module, file, "predict")
-    load = _function(module, file, "load_model") if hasattr(module, "load_model") else None
-    model = None if load is None else _within(model_dir, f"load_model of {file}", lambda: load(model_dir))
-    return UserModel(model_dir, "predict", lambda inputs: predict(model, inputs), False)
+        _check_task_call(call, file, tasks)
+    else:
+        _check_call(call, "predict(model, inputs)", file, [None, []])
+    model = None
+    if load is not None:
+        model = _within(model_dir, f"load_model of {file}", lambda: _result(load(model_dir)))
+    if form == "inference":
+        return UserModel(model_dir, name, _task_call(lambda params, **task: call(model, params, **task), tasks), True)
+    return UserModel(model_dir, name, lambda inputs: call(model, inputs), False)
+
+
+def _check_task_call(call, file, tasks):
+    if tasks:
+        _check_call(call, "call_model(model, params, task=…)", file, [None, {}], task=tasks[0])
+    elif not _takes(call, [None, {}], {}) and _takes(call, [None, {}], {"task": ""}):
+        raise LoadError(
+            f"call_model in {file}{_line(call)} needs a task, and the model has none: "
+            'name them in config.json, as in {"tasks": ["qa"]}, or by the option tasks'
+        )
+    else:
+        _check_call(call, "call_model(model, params)", file, [None, {}])
+
+
+def _check_call(function, form, file, arguments, **keywords):
+    """Else every call would fail, and with a line of ours."""
+    if not _takes(function, arguments, keywords):
+        name = form.split("(", 1)[0]
+        raise LoadError(f"{name} in {file}{_line(function)} is {name}{inspect.signature(function)}, and is called as {form}")
+
+
+def _takes(function, arguments, keywords):
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # Of native code: only the call itself will tell.
+        return True
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError:
+        return False
+    return True
+
+
+def _line(function):
+    code = getattr(function, "__code__", None)
+    return f", line {code.co_firstlineno}," if code else ""
 
 
 def _load_pickle(model_dir, file, tasks):
@@ -113,6 +163,8 @@ def _within(model_dir, what, load):
         advice = ""
         if isinstance(error, ModuleNotFoundError):
             advice = "; add what it comes from to requirements.txt, or the file to the model's folder"
+        elif isinstance(error, FileNotFoundError):
+            advice = "; files of the model lie in the folder that load_model gets, not in the current one"
         raise LoadError(f"cannot load {what}: {error_text(error, model_dir)}{advice}") from error
 
 
@@ -144,6 +196,9 @@ def traceback_text(error, model_dir):
     first = error.__traceback__
     while first is not None and not _is_of(model_dir, first.tb_frame.f_code.co_filename):
         first = first.tb_next
+    if first is None and isinstance(error, SyntaxError):
+        # It shows its place itself; the rest is how Python imports.
+        return "".join(traceback.format_exception_only(type(error), error)).rstrip("\n")
     lines = traceback.format_exception(type(error), error, first or error.__traceback__)
     return "".join(lines).rstrip("\n")
 

@@ -4,7 +4,7 @@ import struct
 
 from .optional_numpy import numpy
 from .protocol import RAGGED_TYPES, TYPE_CODES, item_error
-from .tensors import decode_bytes
+from .tensors import Tensor, decode_bytes
 
 # BF16, for which numpy has no type, is widened from its words.
 NUMPY_TYPES = {
@@ -42,6 +42,16 @@ def decode_arrays(inputs):
     """Every tensor as one array with the batch on its first axis, by name, and errors by row."""
     errors = {}
     return {tensor.name: _decode_array(tensor, errors) for tensor in inputs}, errors
+
+
+def copies(inputs):
+    """The same tensors, with data of their own where decoded values are views of it."""
+    return [
+        Tensor(each.name, each.datatype, each.shape, memoryview(bytearray(each.data)), each.content_type)
+        if each.datatype != "BYTES" or each.content_type in RAGGED_TYPES
+        else each
+        for each in inputs
+    ]
 
 
 def _decode_array(tensor, errors):

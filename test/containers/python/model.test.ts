@@ -33,6 +33,27 @@ function contractOf(input: Contract["inputs"][number]): Contract {
   return { inputs: [input], outputs: [output], isBatched: true };
 }
 
+const INFERENCE = `def load_model(dir_path):
+    return "loaded"
+
+def call_model(model, params, task="none"):
+    if "fail" in params:
+        raise KeyError("fail")
+    return {"model": model, "params": params, "task": task}
+`;
+
+async function inference(
+  tasks: readonly string[],
+  inputs: readonly unknown[],
+  code?: string,
+): Promise<unknown[]> {
+  const model = { form: "inference", file: "inference.py", ...(tasks.length === 0 ? {} : { tasks }) };
+  const text = code === undefined ? INFERENCE : `${code}\ndef load_model(dir_path): ...\n`;
+  await using bundle = await writeBundle(pythonFunction({ model }), { "inference.py": text }, false);
+  await using container = await started(bundle);
+  return await container.predict(inputs);
+}
+
 describe("forms", () => {
   test("load_model of predict.py loads once, from the bundle's folder", async () => {
     await using bundle = await pythonBundle(
@@ -55,31 +76,18 @@ def predict(model, inputs):
     expect(container.stdout.match(/loading/g)).toHaveLength(1);
   });
 
-  test("predict may be a coroutine", async () => {
+  test("predict and load_model may be coroutines", async () => {
     const code = `import asyncio
+
+async def load_model(dir):
+    return asyncio.get_running_loop()
 
 async def predict(model, inputs):
     await asyncio.sleep(0)
-    return inputs
+    return [model is asyncio.get_running_loop(), *inputs[1:]]
 `;
-    expect(await answers(code, [1, "two"])).toEqual([1, "two"]);
+    expect(await answers(code, [1, "two"])).toEqual([true, "two"]);
   });
-
-  const INFERENCE = `def load_model(dir_path):
-    return "loaded"
-
-def call_model(model, params, task="none"):
-    if "fail" in params:
-        raise KeyError("fail")
-    return {"model": model, "params": params, "task": task}
-`;
-
-  async function inference(tasks: readonly string[], inputs: readonly unknown[]): Promise<unknown[]> {
-    const model = { form: "inference", file: "inference.py", ...(tasks.length === 0 ? {} : { tasks }) };
-    await using bundle = await writeBundle(pythonFunction({ model }), { "inference.py": INFERENCE }, false);
-    await using container = await started(bundle);
-    return await container.predict(inputs);
-  }
 
   test("call_model of inference.py gets the params of one query, and the task", async () => {
     expect(await inference(["qa"], [{ question: "who?" }, { fail: 1 }, { task: "mine" }])).toEqual([
@@ -257,6 +265,12 @@ describe("values", () => {
   });
 });
 
+const hasNumpy = pythonRuns("python3", "import numpy");
+
+function floatsOf(tensor: Tensor | undefined): number[] {
+  return Array.from(new Float32Array(Uint8Array.from(tensor?.data ?? []).buffer));
+}
+
 describe("a function that raises", () => {
   test("is called for halves of a batch until each row was alone, and once for a single row", async () => {
     await using bundle = await pythonBundle(`calls = []
@@ -293,6 +307,34 @@ def predict(model, inputs):
     expect(got[41]).toMatchObject({ code: "MODEL_ERROR" });
     expect(got.toSpliced(41, 1)).toEqual(Array.from({ length: 64 }, (_, row) => row).toSpliced(41, 1));
     expect(await container.predict(["calls"])).toEqual([13]);
+  });
+
+  test("meets no input that it has changed before, when its halves are tried", async () => {
+    const code = `def predict(model, inputs):
+    found = [each.pop("x") for each in inputs]
+    if None in found:
+        raise ValueError("bad")
+    return found
+`;
+    const inputs = [1, 2, null, 3].map((x) => ({ x }));
+    expect(await answers(code, inputs)).toMatchObject([1, 2, { code: "MODEL_ERROR" }, 3]);
+  });
+
+  test.skipIf(!hasNumpy)("meets no array that it has changed before", async () => {
+    const code = `def predict(model, x):
+    x *= 2
+    if (x < 0).any():
+        raise ValueError("bad")
+    return x
+`;
+    const spec = { name: "x", datatype: "FP32", shape: [] } as const;
+    const contract: Contract = { inputs: [spec], outputs: [{ ...spec, name: "y" }], isBatched: true };
+    await using bundle = await pythonBundle(code, { inputType: "tensor", contract });
+    await using container = await started(bundle);
+    const data = new Uint8Array(Float32Array.of(1, 2, -1, 3).buffer);
+    const { outputs, errors } = await container.infer([{ ...spec, shape: [4], data }]);
+    expect(floatsOf(outputs.get("y"))).toEqual([2, 4, 0, 6]);
+    expect(errors[2]).toMatchObject({ code: "MODEL_ERROR" });
   });
 
   test("names file and line of the model's own code, however deep in libraries, and logs the traceback", async () => {
@@ -333,7 +375,15 @@ describe("bundles that cannot be loaded", () => {
     ],
     [
       "def predict(model, inputs): ...\ndef load_model(dir):\n    open(dir + '/gone')\n",
-      /windjammer: cannot load load_model of predict\.py: FileNotFoundError: .* \(predict\.py, line 3\)$/,
+      /windjammer: cannot load load_model of predict\.py: FileNotFoundError: .* \(predict\.py, line 3\); files of the model lie in the folder that load_model gets, not in the current one$/,
+    ],
+    [
+      "\ndef predict(inputs): ...\n",
+      /windjammer: predict in predict\.py, line 2, is predict\(inputs\), and is called as predict\(model, inputs\)$/,
+    ],
+    [
+      "def predict(model, inputs): ...\ndef load_model(): ...\n",
+      /windjammer: load_model in predict\.py, line 2, is load_model\(\), and is called as load_model\(dir\)$/,
     ],
     ["raise SystemExit(3)\n", /windjammer: the model called sys\.exit\(3\)$/],
   ])("say why: %j", async (code, message) => {
@@ -341,6 +391,16 @@ describe("bundles that cannot be loaded", () => {
     await using container = TestContainer.spawn(bundle, {}, SERVER);
     expect((await container.exited).code).toBeGreaterThan(0);
     expect(container.stderr.trim().split("\n").at(-1)).toMatch(message);
+    expect(container.stderr).not.toContain("windjammer_server/");
+  });
+
+  test("tell which task is missing", async () => {
+    await expect(inference([], [{}], "def call_model(model, params, task): ...")).rejects.toThrow(
+      "call_model in inference.py, line 1, needs a task, and the model has none: name them in config.json",
+    );
+    await expect(inference(["qa"], [{}], "def call_model(model, params): ...")).rejects.toThrow(
+      "is call_model(model, params), and is called as call_model(model, params, task=…)",
+    );
   });
 });
 

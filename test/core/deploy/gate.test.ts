@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { TensorSpec } from "../../../containers/protocol.ts";
+import type { Manifest, TensorSpec } from "../../../containers/protocol.ts";
 import { runGate } from "../../../core/deploy/gate.ts";
 import type { Remark } from "../../../core/deploy/journal.ts";
-import { madeUpInput } from "../../../core/deploy/made-up-input.ts";
+import { madeUpInput, madeUpInputs } from "../../../core/deploy/made-up-input.ts";
 import { manifest } from "../../../core/deploy/deployer.ts";
 import { DeploymentInterruptedError, GateFailedError, WindjammerError } from "../../../core/errors.ts";
 import { createLog } from "../../../core/log.ts";
@@ -16,6 +16,7 @@ import { testBundle, testVersion } from "../../helpers/versions.ts";
 async function serve(
   script: Script,
   settings: Parameters<typeof testVersion>[0] = {},
+  ofManifest?: Manifest,
 ): Promise<ServedVersion> {
   const runtime = new ScriptedRuntime(script);
   const serving = new Serving({
@@ -24,7 +25,8 @@ async function serve(
     log: createLog("silent"),
     maxQueueLength: 100,
   });
-  const version = testVersion(settings);
+  const plain = testVersion(settings);
+  const version = { ...plain, manifest: ofManifest ?? plain.manifest };
   const served = serving.open(version, testBundle(version), "scripted");
   onTestFinished(async () => {
     await serving.closeAll(0);
@@ -140,6 +142,16 @@ function madeUpTensors(inputs: readonly TensorSpec[]): unknown {
   return madeUpInput(manifest({ deployer: "test", loader: "onnx", inputType: "tensor", contract })).value;
 }
 
+function withTasks(...tasks: string[]): Manifest {
+  return manifest({
+    deployer: "python",
+    loader: "python",
+    container: { kind: "python" },
+    inputType: "json",
+    model: { form: "inference", file: "inference.py", tasks },
+  });
+}
+
 describe("a made-up input", () => {
   it("that is answered passes", async () => {
     const { said, error } = await gate(await serve(({ inputs }) => ({ outputs: inputs })));
@@ -199,5 +211,28 @@ describe("a made-up input", () => {
         { name: "mask", datatype: "BOOL", shape: [-1] },
       ]),
     ).toEqual({ x: [0, 0], mask: [false] });
+  });
+
+  it("is one for each task of a Python model, as its callers send it", async () => {
+    expect(madeUpInputs(withTasks("qa", "mine")).map(({ value }) => value)).toEqual([
+      { question: expect.any(String) as string, context: expect.any(String) as string, task: "qa" },
+      { task: "mine" },
+    ]);
+    expect(madeUpInputs(withTasks("emotion"))).toEqual([
+      { value: { text: expect.any(String) as string }, text: 'a made-up input of the task "emotion"' },
+    ]);
+    const sent: unknown[] = [];
+    const served = await serve(
+      ({ inputs }) => {
+        sent.push(...inputs);
+        return { outputs: inputs };
+      },
+      {},
+      withTasks("summarisation", "emotion"),
+    );
+    const { said, error } = await gate(served);
+    expect(error).toBeUndefined();
+    expect(sent).toEqual(expect.arrayContaining([expect.objectContaining({ task: "summarisation" })]));
+    expect(said.at(-1)?.message).toContain('a made-up input of the task "emotion" was answered');
   });
 });
