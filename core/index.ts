@@ -41,7 +41,7 @@ export type {
 } from "../containers/protocol.ts";
 export type { LogLevel } from "./log.ts";
 export { nearest } from "./nearest.ts";
-export { isExactVersion, isPackageName } from "./package-names.ts";
+export { isExactVersion, isImageName, isPackageName } from "./package-names.ts";
 export {
   packageKey,
   parseRequirements,

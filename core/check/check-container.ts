@@ -12,7 +12,7 @@ import { needsRuntime, replicaSource } from "../replicas/source.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { Report, RunningReplica, Runtime } from "../runtimes/runtime.ts";
 import type { BundleFolder } from "../types.ts";
-import { CHECKS, type Subject, type Verdict } from "./checks.ts";
+import { BASIC_CHECK, CHECKS, NEED_ANSWERS, type Subject, type Verdict } from "./checks.ts";
 import type { CheckReport, CheckResult } from "./report.ts";
 
 const VERSION = "1";
@@ -150,6 +150,18 @@ class Attempt {
       const needsInput = name !== "live" && name !== "metadata";
       if (needsInput && !hasContract(subject.manifest)) {
         this.#results.push({ name, outcome: "skip", expected, got: "no inputs are known; name a contract" });
+        continue;
+      }
+      const isBroken = this.#results.some(
+        (result) => result.name === BASIC_CHECK && result.outcome === "fail",
+      );
+      if (isBroken && NEED_ANSWERS.has(name)) {
+        this.#results.push({
+          name,
+          outcome: "skip",
+          expected,
+          got: `${BASIC_CHECK} failed; mend that first`,
+        });
         continue;
       }
       const verdict = await run(subject).catch((error: unknown): Verdict => ({

@@ -6,6 +6,7 @@ import type { ContainerSource } from "../../containers/protocol.ts";
 import { checkContainer, type CheckTarget } from "../check/check-container.ts";
 import { reportText } from "../check/report.ts";
 import { InvalidOptionsError, ModelFileNotFoundError } from "../errors.ts";
+import { isImageName } from "../package-names.ts";
 import { docker } from "../runtimes/docker/index.ts";
 import { processRuntime } from "../runtimes/process/index.ts";
 
@@ -56,6 +57,11 @@ async function targetOf(target: string, options: Options): Promise<CheckTarget> 
   const folder = resolve(kind === "folder" ? target : options.folder);
   const shown = kind === "folder" ? folder : target;
   if (kind === "folder") await requireDockerfile(folder);
+  if (kind === "image" && !isImageName(target)) {
+    throw new ModelFileNotFoundError(
+      `${target} is no file or folder here, and no name of an image; a command with arguments is one word for the shell: "python3 server.py"`,
+    );
+  }
   const sources: Readonly<Record<Kind, () => ContainerSource>> = {
     image: () => ({ kind: "image", image: target, ...reached }),
     folder: () => ({ kind: "dockerfile", ...reached }),

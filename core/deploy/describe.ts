@@ -56,6 +56,7 @@ export async function describeVersion(
     const { notes, ...found } = await askServer(describeServer(transport, modelName ?? model), running);
     const contract = hasContract(manifest) ? manifest.contract : declared(found.contract, manifest, running);
     const tensors = container.tensors ?? found.tensors;
+    checkInputType(manifest, contract, running);
     checkJson(contract, { ...container, tensors }, running);
     const told = hasContract(manifest) ? [] : notes;
     const named =
@@ -113,6 +114,24 @@ function declared(contract: Contract | undefined, manifest: Manifest, running: R
   throw new ContractMismatchError(`${whose(running)} declares a contract that cannot be served: ${reason}`, {
     details,
   });
+}
+
+/** @throws ContractMismatchError when no query of the input type could fit the model's inputs */
+function checkInputType({ inputType }: Manifest, { inputs }: Contract, running: RunningReplica): void {
+  if (inputType === "tensor" || inputType === "json") return;
+  const isText = inputType === "strings" || inputType === "bytes";
+  const [first, ...more] = inputs;
+  const isBytes = first?.datatype === "BYTES";
+  if (first !== undefined && more.length === 0 && (isText ? isBytes : !isBytes && first.shape.length === 1))
+    return;
+  const got = inputs
+    .map(({ name, datatype, shape }) => `${name} ${datatype} [${shape.join(",")}]`)
+    .join(", ");
+  throw new ContractMismatchError(
+    `${whose(running)} takes ${got} a row, which inputType ${inputType} does not fit: expected one input, ` +
+      `${isText ? "of BYTES" : "a vector of numbers"}; leave inputType out, or have the server take another input`,
+    { details: detailsOf(running) },
+  );
 }
 
 function checkJson(contract: Contract, { tensors }: ForeignSource, running: RunningReplica): void {

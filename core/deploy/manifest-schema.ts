@@ -13,7 +13,7 @@ import {
   type Manifest,
   type TensorSpec,
 } from "../../containers/protocol.ts";
-import { isExactVersion, isPackageName } from "../package-names.ts";
+import { isExactVersion, isImageName, isPackageName } from "../package-names.ts";
 import { jsonValueSchema } from "./options.ts";
 
 const MAX_TENSORS = 1_000;
@@ -24,8 +24,6 @@ const MAX_TEXT_LENGTH = 100_000;
 const MAX_URLS = 100;
 
 const VARIABLE = /^[A-Z_][A-Z0-9_]*$/;
-/** Of an image, with registry, tag or digest; never a leading hyphen, which tools take for an option. */
-const IMAGE = /^[A-Za-z0-9][\w./:@-]*$/;
 const RESERVED_PREFIX = "WINDJAMMER_";
 /** Only these are given away: whoever deploys must not read the rest of the frontend's environment by it. */
 const SECRET_VARIABLE = /^WINDJAMMER_SECRET_[A-Z0-9_]{1,100}$/;
@@ -122,7 +120,7 @@ const containerSource: z.ZodType<ContainerSource> = z.discriminatedUnion("kind",
   z.strictObject({ kind: z.literal("python") }),
   z.strictObject({
     kind: z.literal("image"),
-    image: z.string().max(MAX_NAME_LENGTH).regex(IMAGE, "expected the name of an image"),
+    image: z.string().refine(isImageName, "expected the name of an image"),
     ...foreignServer,
     ...imagePort,
   }),

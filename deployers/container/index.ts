@@ -4,6 +4,7 @@ import { z } from "zod";
 import {
   DECLARED_CONTRACT,
   InvalidOptionsError,
+  isImageName,
   manifest,
   ModelFileNotFoundError,
   type BundleReport,
@@ -88,18 +89,16 @@ const contractSchema: z.ZodType<Contract> = z.strictObject({
 });
 const httpUrl = z.url({ protocol: /^https?$/, error: "expected a URL with http:// or https://" });
 
+const WORDS = 'expected a list of words, such as ["python3", "server.py"]';
 const NO_VARIABLE = "expected the name of a variable of Windjammer's environment, WINDJAMMER_SECRET_…";
 
 /** Deploys a server of the Open Inference Protocol; `deployContainer` is its typed form. */
 export const container: Deployer<ContainerModelOptions> = {
   name: "container",
   options: z.strictObject({
-    image: z
-      .string()
-      .regex(/^[A-Za-z0-9][\w./:@-]*$/, "expected the name of an image")
-      .optional(),
+    image: z.string().refine(isImageName, "expected the name of an image").optional(),
     dockerfile: locationSchema.optional(),
-    command: z.array(z.string().min(1)).min(1).optional(),
+    command: z.array(z.string().min(1), WORDS).min(1).optional(),
     folder: locationSchema.optional(),
     url: z.union([httpUrl, z.array(httpUrl).min(1)]).optional(),
     headersFrom: z

@@ -152,6 +152,8 @@ async function spawned({ spec, folder, command }: ChildParts): Promise<Spawned> 
 function refusalOf(error: Error, { file, environment }: Command, cwd: string): string {
   const code = isNodeError(error) ? error.code : undefined;
   if (code === "ENOENT") {
+    if (/\s/.test(file))
+      return `no program "${file}"; each word of a command is an element of its own: ${JSON.stringify(file.split(/\s+/))}`;
     return `no program ${file} in ${cwd} or on the PATH (${environment["PATH"] ?? ""}); install it where windjammer runs, or correct the command`;
   }
   if (code === "EACCES") {

@@ -196,6 +196,23 @@ describe("a server elsewhere", () => {
     expect((await checkServer(script))[name]).toBe(outcome);
   });
 
+  it("that answers nothing is told so once, not by every check", async () => {
+    const found = await checkServer({ infer: () => json({ error: "no" }, 500) });
+    expect(found).toMatchObject({ "batch of 1": "fail", "batch of 64": "skip", "parallel calls": "skip" });
+  });
+
+  it("whose tensors JSON cannot hold is tried in binary", async () => {
+    const half = [{ name: "x", datatype: "FP16", shape: [-1, 2] }];
+    const outputs = [{ name: "y", datatype: "FP16", shape: [-1, 2] }];
+    const found = await checkServer({
+      answers: {
+        "GET /v2": json({ extensions: ["binary_tensor_data"] }),
+        "GET /v2/models/m": json({ name: "m", inputs: half, outputs }),
+      },
+    });
+    expect(found["infer JSON"]).toBe("skip");
+  });
+
   it("that mixes up the answers of parallel calls fails that check", async () => {
     let last: number[] = [];
     const found = await checkServer({
@@ -242,6 +259,12 @@ describe("windjammer check-container", () => {
     expect(code).toBe(0);
     expect(report).toMatchObject({ target: "node server.mjs", isFit: true });
     expect(report.checks.map(({ name }) => name)).toEqual(NAMES);
+  });
+
+  it("takes a path that leads nowhere for no image", async () => {
+    const { stderr, code } = await cli("./nowhere");
+    expect(stderr).toContain("no file or folder here, and no name of an image");
+    expect(code).toBe(1);
   });
 
   it("says what it takes when it is called in another way", async () => {

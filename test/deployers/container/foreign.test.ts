@@ -383,6 +383,17 @@ describe("a contract", () => {
     expect(await app.predict([3, 4])).toEqual([3, 4]);
   });
 
+  it.each<[ContainerModelOptions["inputType"], string]>([
+    ["strings", "expected one input, of BYTES"],
+    ["bytes", "expected one input, of BYTES"],
+  ])("that no query of the input type fits is refused: %s", async (inputType, message) => {
+    const server = await foreignServer();
+    const failed = deploy(server.url, { inputType });
+    await expect(failed).rejects.toThrow(ContractMismatchError);
+    await expect(failed).rejects.toThrow(message);
+    expect(await (await deploy(server.url, { inputType: "doubles" })).predict([1, 2])).toEqual([1, 2]);
+  });
+
   it("is checked against the examples once it is known", async () => {
     const server = await foreignServer();
     const events: string[] = [];
