@@ -56,7 +56,10 @@ function bytesElements({ name, shape, data, contentType }: Tensor, errors: ItemE
   }
   const raggedType = RAGGED_TYPES[contentType ?? ""];
   if (raggedType !== undefined)
-    return elements.map((element) => Array.from<unknown>(typedView(element, raggedType)));
+    return elements.map((element) => {
+      const numbers = typedView(element, raggedType) as Numbers;
+      return nestNumbers([numbers.length], numbers);
+    });
   return contentType === "str" ? elements.map((element) => element.toString("utf8")) : elements;
 }
 
