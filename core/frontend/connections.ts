@@ -49,13 +49,18 @@ export class Connections {
     for (const socket of this.#open) socket.destroy();
   }
 
-  /** An answer is due on a connection that node:http knows nothing of. */
+  /** An answer is due on a connection that node:http knows nothing of, or will be with the rest of its request. */
   beginPlain(socket: Socket): void {
     this.#plainDue.add(socket);
   }
 
   endPlain(socket: Socket): void {
     if (this.#plainDue.delete(socket) && this.#isClosing) socket.destroySoon();
+  }
+
+  /** Node:http has the connection now, and says itself what is due. */
+  leavePlain(socket: Socket): void {
+    this.#plainDue.delete(socket);
   }
 
   /** An answer is due on this connection. */

@@ -146,7 +146,11 @@ class PlainConnection {
     this.#head = head;
     const bodyAt = headEnd + 4;
     const end = bodyAt + head.contentLength;
-    if (end > bytes.length) return end > MAX_PLAIN_BYTES || this.#pieces >= MAX_PIECES ? "unusual" : "more";
+    if (end > bytes.length) {
+      if (end > MAX_PLAIN_BYTES || this.#pieces >= MAX_PIECES) return "unusual";
+      this.#parts.connections.beginPlain(this.#socket);
+      return "more";
+    }
     // Several at once may end in any order, and node:http knows how to answer them in theirs.
     if (end < bytes.length) return "unusual";
     this.#pending = undefined;
@@ -227,6 +231,7 @@ class PlainConnection {
   #handOver(): void {
     const socket = this.#socket;
     this.#detach();
+    this.#parts.connections.leavePlain(socket);
     if (this.#pending !== undefined) socket.unshift(this.#pending);
     this.#pending = undefined;
     this.#parts.handOver(socket);
@@ -245,7 +250,11 @@ class PlainConnection {
 
   /** The client sends no more; as node:http does, it gets no answer that is not there yet. */
   #ended(): void {
-    if (this.#pending !== undefined && !this.#isDue) return this.#handOver();
+    if (this.#pending !== undefined && !this.#isDue) {
+      // What is in the socket's past cannot be handed over any more.
+      this.#parts.connections.failed(new Error("it ends too early"), this.#socket);
+      return;
+    }
     this.#call?.abandon();
     this.#socket.end();
   }

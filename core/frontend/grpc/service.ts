@@ -4,6 +4,7 @@ import { InvalidRequestError, NotImplementedError } from "../../errors.ts";
 import type { Catalog } from "../dialects/oip/catalog.ts";
 import { type GrpcInferParts, inferByGrpc, type InferMessage } from "./infer.ts";
 import { grpcError } from "./status.ts";
+import { answerStream } from "./stream.ts";
 
 type Grpc = typeof grpc;
 type Message = Readonly<Record<string, unknown>>;
@@ -15,9 +16,6 @@ export interface ServiceParts extends GrpcInferParts {
   /** Aborted when the server closes. */
   readonly closing: AbortSignal;
 }
-
-/** Requests of one stream that wait for their answers; more are not read until then. */
-const MAX_STREAMED = 64;
 
 export function inferenceService(library: Grpc, parts: ServiceParts): grpc.UntypedServiceImplementation {
   const { catalog, guard } = parts;
@@ -54,7 +52,10 @@ export function inferenceService(library: Grpc, parts: ServiceParts): grpc.Untyp
       void respond(library, async () => infer(parts, call, call.request), done);
     },
     ModelStreamInfer: (call: grpc.ServerDuplexStream<InferMessage, object>) => {
-      streamInfer(library, parts, call);
+      answerStream(library, call, {
+        closing: parts.closing,
+        answer: (message) => infer(parts, call, message),
+      });
     },
   };
 }
@@ -99,50 +100,6 @@ function infer(parts: ServiceParts, caller: Caller, message: InferMessage): Prom
 function untilDeadline(deadline: grpc.Deadline): number {
   const at = typeof deadline === "number" ? deadline : deadline.getTime();
   return Number.isFinite(at) ? Math.max(1, at - Date.now()) : Infinity;
-}
-
-/** All requests are on their way at once; answers keep their order, and an error is one answer. */
-function streamInfer(
-  library: Grpc,
-  parts: ServiceParts,
-  call: grpc.ServerDuplexStream<InferMessage, object>,
-): void {
-  let last: Promise<void> = Promise.resolve();
-  let waiting = 0;
-  call.on("data", (message: InferMessage) => {
-    waiting += 1;
-    if (waiting >= MAX_STREAMED) call.pause();
-    const answer = streamed(library, message, () => infer(parts, call, message));
-    last = inOrder(last, answer, (response) => {
-      waiting -= 1;
-      if (waiting < MAX_STREAMED) call.resume();
-      if (!call.cancelled && !call.destroyed) call.write(response);
-    });
-  });
-  call.on("error", () => undefined);
-  call.on("end", () => void last.finally(() => call.end()));
-}
-
-/** An error is an answer as others: the stream goes on. */
-async function streamed(
-  library: Grpc,
-  { id, model_name: name }: InferMessage,
-  answer: () => Promise<object>,
-): Promise<object> {
-  try {
-    return { error_message: "", infer_response: await answer() };
-  } catch (error) {
-    return { error_message: grpcError(library, error).details, infer_response: { id, model_name: name } };
-  }
-}
-
-async function inOrder<T>(
-  before: Promise<void>,
-  answer: Promise<T>,
-  write: (answer: T) => void,
-): Promise<void> {
-  await before;
-  write(await answer);
 }
 
 function named({ name, version }: Message): [string, string | undefined] {

@@ -188,6 +188,37 @@ describe("a plain request", () => {
     socket.destroy();
   });
 
+  test("that is cut off gets a 400, as from node:http", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber));
+    for (const headers of ["", BY_NODE]) {
+      const socket = await server.dial();
+      socket.write(post({ path: "/digits/predict", body: '{"input":[1]}', headers }).slice(0, -3));
+      await new Promise(setImmediate);
+      socket.end();
+      const [reply] = await replies(socket, 1);
+      expect(reply).toContain("400 Bad Request");
+      expect(reply).toContain("INVALID_REQUEST");
+      socket.destroy();
+    }
+  });
+
+  test("half of which came before the server closes is told so, not cut off", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber));
+    const socket = await server.dial();
+    const text = post({ path: "/digits/predict", body: '{"input":[1]}', headers: "" });
+    const plain = { path: "/digits/predict", body: '{"input":[7]}', headers: "" };
+    socket.write(post(plain));
+    await replies(socket, 1);
+    socket.write(text.slice(0, -3));
+    // Another connection's answer: the server has read what came before.
+    await ask(server, [plain], []);
+    const closed = server.server.close(5000);
+    socket.write(text.slice(-3));
+    const [reply] = await replies(socket, 1);
+    expect(reply).toContain("503 Service Unavailable");
+    await closed;
+  });
+
   test("that never ends is told so, and so is a connection that says nothing", async () => {
     await using server = await startTestServer(fakes(doubles, {}, firstNumber), { requestTimeoutMs: 200 });
     for (const text of [

@@ -5,7 +5,7 @@ import { elementCount } from "../../../../containers/tensors.ts";
 import { InvalidInputError, InvalidJsonError, InvalidRequestError } from "../../../errors.ts";
 import { LOWEST_PRIORITY } from "../../../query/query.ts";
 import { describeValue } from "../../../query/rows.ts";
-import { parseJson } from "../../json-text.ts";
+import { endOfString, parseJson } from "../../json-text.ts";
 import { datatypeOf, type Fields, flag, natural, objectOf, parametersOf, shapeOf } from "./fields.ts";
 import type { InputTensor } from "./input-rows.ts";
 import { packData } from "./json-data.ts";
@@ -82,16 +82,33 @@ export function parseInferJson(body: Buffer, keepsIntegers: boolean): Fields {
   throw new InvalidRequestError(`expected a JSON object ${EXPECTED}, got ${describeValue(value)}`);
 }
 
-/** Strings are matched so that what is in them stays. */
-const BARE = /"[^"\\]*(?:\\.[^"\\]*)*"|-?Infinity|NaN/gs;
+/** Bare numbers by their first byte, and what stands for them in JSON. */
+const BARE: ReadonlyMap<number | undefined, readonly [bare: Buffer, inJson: Buffer]> = new Map(
+  [
+    ["NaN", "null"],
+    ["Infinity", '"Infinity"'],
+    ["-Infinity", '"-Infinity"'],
+  ].map(([bare = "", inJson = ""]) => [bare.charCodeAt(0), [Buffer.from(bare), Buffer.from(inJson)]]),
+);
+const QUOTE = 0x22;
 
+/** What is in strings stays. Each byte is looked at once, whatever is never closed. */
 function withoutBareNumbers(body: Buffer): Buffer {
-  return Buffer.from(
-    body.toString("utf8").replace(BARE, (token) => {
-      if (token.startsWith('"')) return token;
-      return token === "NaN" ? "null" : `"${token}"`;
-    }),
-  );
+  const parts: Buffer[] = [];
+  let taken = 0;
+  for (let at = 0; at < body.length; at += 1) {
+    if (body[at] === QUOTE) {
+      at = endOfString(body, at);
+      continue;
+    }
+    const [bare, inJson] = BARE.get(body[at]) ?? [];
+    if (bare === undefined || inJson === undefined || !bare.equals(body.subarray(at, at + bare.length)))
+      continue;
+    parts.push(body.subarray(taken, at), inJson);
+    taken = at + bare.length;
+    at = taken - 1;
+  }
+  return Buffer.concat([...parts, body.subarray(taken)]);
 }
 
 /** What follows the JSON has to be some input's, all of it. */

@@ -108,6 +108,14 @@ describe("JSON", () => {
     expect(binary.status).toBe(200);
   });
 
+  test("a string that is never closed is searched once for what is bare", async () => {
+    await using server = await startTestServer(echo([fp32]));
+    // Searched again from each of its quotes it would keep the server from answering anybody for minutes.
+    const reply = await server.post(`{"inputs":NaN,"${'\\"'.repeat(400_000)}`, INFER);
+    expect(reply.status).toBe(400);
+    expect(reply.json.error).toContain("it ends too early");
+  });
+
   test("BYTES are UTF-8 strings, or base64 with that content type; what is no text comes back as base64", async () => {
     const spec: TensorSpec = { name: "x", datatype: "BYTES", shape: [], contentType: "bytes" };
     await using server = await startTestServer(echo([spec]));

@@ -1,4 +1,6 @@
 // The Open Inference Protocol over gRPC, with a real client: typed and raw tensors, streams, errors, health, reflection.
+import { once } from "node:events";
+import { connect } from "node:http2";
 import * as grpc from "@grpc/grpc-js";
 import { load } from "@grpc/proto-loader";
 import { afterEach, describe, expect, test } from "vitest";
@@ -32,6 +34,7 @@ interface Client {
   readonly raw: Any;
   readonly health: Any;
   readonly address: string;
+  readonly server: GrpcServer;
 }
 
 interface StartOptions {
@@ -65,7 +68,7 @@ async function start(parts: Fakes, options: StartOptions = {}): Promise<Client> 
         (error: grpc.ServiceError | null, reply: Any) => (error === null ? resolve(reply) : reject(error)),
       );
     });
-  return { call, raw, health, address };
+  return { call, raw, health, address, server };
 }
 
 function echo(specs: readonly TensorSpec[]): Fakes {
@@ -234,6 +237,74 @@ test("ModelStreamInfer answers in order, and an error is one answer", async () =
   );
   expect(replies[1].error_message).toBe("Request for unknown model: 'nobody' is not found");
   expect(replies[2].error_message).toBe("");
+});
+
+test("a stream whose client takes no answers is read no further", async () => {
+  const parts = echo([{ name: "x", datatype: "UINT8", shape: [100_000] }]);
+  const client = await start(parts);
+  // Not grpc-js's own client, which takes whatever comes.
+  const session = connect(`http://${client.address}`);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/inference.GRPCInferenceService/ModelStreamInfer",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.on("error", () => undefined);
+  const inputs = [{ name: "x", datatype: "UINT8", shape: [1, 100_000] }];
+  const message = { model_name: "digits", inputs, raw_input_contents: [Buffer.alloc(100_000)] };
+  const bytes = services.inference.GRPCInferenceService.service.ModelStreamInfer.requestSerialize(message);
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(bytes.length, 1);
+  let sent = 0;
+  // Stuck when nothing more goes: the bound is on what the test could send, not on time.
+  while (sent < 400) {
+    sent += 1;
+    if (stream.write(Buffer.concat([head, bytes]))) continue;
+    const hasRoom = await Promise.race([once(stream, "drain"), new Promise((go) => setTimeout(go, 1000))]);
+    if (hasRoom === undefined) break;
+  }
+  expect(sent).toBeLessThan(400);
+  expect(parts.served.received.length).toBeLessThan(200);
+  session.destroy();
+});
+
+test("closing answers what a stream has asked, ends it and waits for no more", async () => {
+  const parts = echo([fp32]);
+  const answer = parts.served.answer;
+  parts.served.answer = () => undefined;
+  const client = await start(parts);
+  const stream = client.raw.ModelStreamInfer();
+  const replies: Any[] = [];
+  stream.on("data", (reply: Any) => replies.push(reply.infer_response.id));
+  const ended = new Promise<grpc.ServiceError>((resolve) => stream.on("error", resolve));
+  stream.write(request);
+  await expect.poll(() => parts.served.received.length, { timeout: 5000 }).toBe(2);
+  const closed = client.server.close(600_000);
+  for (const query of parts.served.received) answer(query);
+  expect((await ended).code).toBe(grpc.status.UNAVAILABLE);
+  expect(replies).toEqual(["7"]);
+  await closed;
+});
+
+test("many requests of one stream wait without a warning", async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): number => warnings.push(warning);
+  process.on("warning", note);
+  const parts = echo([fp32]);
+  const answer = parts.served.answer;
+  parts.served.answer = () => undefined;
+  const client = await start(parts);
+  const stream = client.raw.ModelStreamInfer();
+  for (let index = 0; index < 30; index += 1) stream.write(request);
+  await expect.poll(() => parts.served.received.length, { timeout: 5000 }).toBe(60);
+  for (const query of parts.served.received) answer(query);
+  stream.end();
+  let count = 0;
+  for await (const _ of stream) count += 1;
+  process.off("warning", note);
+  expect(count).toBe(30);
+  expect(warnings).toEqual([]);
 });
 
 test("server, models, repository, statistics and configuration are those of REST", async () => {
