@@ -124,11 +124,16 @@ async function callRows(
   const { name } = fn;
   const signal = (): AbortSignal => batch.signal;
   if (!fn.isSingle) {
-    const call = (some: readonly number[]): unknown =>
-      fn.call(
-        some.map((row) => values[row]),
+    let decoded: readonly unknown[] | undefined = values;
+    const call = (some: readonly number[]): unknown => {
+      // The function may have changed what it got: halves of a failed batch are decoded anew.
+      const inputs = decoded ?? decodeRows(batch).values;
+      decoded = undefined;
+      return fn.call(
+        some.map((row) => inputs[row]),
         context,
       );
+    };
     return callForRows(rows, { name, signal, call });
   }
   const call = async ([row = 0]: readonly number[]): Promise<unknown> => [

@@ -201,6 +201,17 @@ describe("a function that throws", () => {
     expect(await container.predict(["calls"])).toEqual([[3, 2, 1, 1, 1, 1, 1]]);
   });
 
+  test("meets no input that it has changed before, when its halves are tried", async () => {
+    await using bundle = await functionBundle(`export const predict = (inputs) => {
+      const taken = inputs.map((input) => input.list.pop() ?? "changed before");
+      if (taken.includes("bad")) throw new Error("bad");
+      return taken;
+    };`);
+    await using container = await TestContainer.start(bundle);
+    const inputs = [1, 2, "bad", 3].map((each) => ({ list: [each] }));
+    expect(await container.predict(inputs)).toMatchObject([1, 2, { code: "MODEL_ERROR" }, 3]);
+  });
+
   test("keeps its stack from callers and gives it to the log, in source positions of the module", async () => {
     await using bundle = await functionBundle(`export function predict() {\n  throw new Error("deep");\n}`);
     await using container = await TestContainer.start(bundle);
