@@ -114,5 +114,6 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "@grpc/grpc-js": ["core/frontend/grpc/"],
   "@grpc/proto-loader": ["core/frontend/grpc/"],
   "@grpc/reflection": ["core/frontend/grpc/"],
+  "swagger-ui-dist": ["core/frontend/openapi/"],
   yauzl: ["deployers/python/"],
 };

@@ -48,6 +48,8 @@ interface Run {
 }
 
 const MAX_DETAIL_CHARACTERS = 4000;
+/** A deletion waits so long for batches of containers that may be silent for many minutes: one that hangs must not hold it up. */
+const GUEST_GRACE_MS = 30_000;
 
 /** Called with each event, once it is durable. Must not throw. */
 export type DeploymentListener = (deployment: Deployment, event: DeploymentEvent) => void;
@@ -327,8 +329,10 @@ export class Deployments {
       throw new ShuttingDownError("the server is closing; nothing can be deployed any more");
   }
 
-  #forget({ model, version, settings }: Version): Promise<void> {
-    return this.#parts.serving.forget(model, version, settings.batchTimeoutMs);
+  #forget({ model, version, settings, manifest }: Version): Promise<void> {
+    const { batchTimeoutMs } = settings;
+    const graceMs = connectsByItself(manifest) ? Math.min(batchTimeoutMs, GUEST_GRACE_MS) : batchTimeoutMs;
+    return this.#parts.serving.forget(model, version, graceMs);
   }
 
   #linkedApplication(model: string): string {

@@ -35,8 +35,9 @@ import {
 } from "./admin-routes.ts";
 import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
 import { parseJson } from "./json-text.ts";
-import { openApiDocument, type OpenApiDocument } from "./openapi.ts";
+import { openApiDocument, type OpenApiDocument } from "./openapi/document.ts";
 import { type Call, route, type Route } from "./route.ts";
+import { NAMED_SCHEMAS } from "./schemas.ts";
 import { z } from "zod";
 
 /** Largest JSON body, bytes: the examples of a deployment can be images. */
@@ -47,6 +48,9 @@ const JSON_TYPE = "application/json";
 export interface AdminServerParts extends AdminParts {
   readonly log: Log;
 }
+
+const DESCRIPTION =
+  "Deploys models and manages what serves. Every error is `{ error, message, details }`; test `error`, a stable code.";
 
 const openApiSchema: z.ZodType<object> = z.looseObject({ openapi: z.string() });
 
@@ -214,7 +218,14 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
       summary: "This document",
       status: 200,
       response: openApiSchema,
-      handle: async () => (document ??= openApiDocument(routes, parts.info().version)),
+      handle: async () =>
+        (document ??= openApiDocument({
+          title: "Windjammer management API",
+          description: DESCRIPTION,
+          version: parts.info().version,
+          operations: routes,
+          named: NAMED_SCHEMAS,
+        })),
     }),
   );
   return routes;

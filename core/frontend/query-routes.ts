@@ -21,6 +21,7 @@ import { ClipperMetrics } from "./clipper/metrics.ts";
 
 import type { Catalog } from "./dialects/oip/catalog.ts";
 import { mountOip } from "./oip-routes.ts";
+import { mountDocs } from "./openapi/docs-routes.ts";
 
 export type QueryRoutes = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -33,8 +34,8 @@ export interface QueryRouteParts {
   readonly adminUrl: () => string | undefined;
   readonly isReady: () => boolean;
   readonly catalog: Catalog;
-  /** Vertex AI's path of health. */
-  readonly vertexHealth: string | undefined;
+  /** Vertex AI's paths. */
+  readonly vertex: { readonly predictRoute: string; readonly healthRoute: string } | undefined;
   /** Of the management API: models are loaded and unloaded with it only. */
   readonly token: string | undefined;
   /** The path takes predictions, by POST only. */
@@ -49,6 +50,7 @@ export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
   app.disable("x-powered-by");
   app.disable("etag");
   mountHealth(app, parts);
+  mountDocs(app, parts);
   mountOip(app, parts);
   mountHosts(app, parts);
   mountMetrics(app, parts);
@@ -111,15 +113,14 @@ function wantsClipper(request: Request, isDefault: boolean): boolean {
 }
 
 /** What KServe V1, SageMaker and Vertex AI ask besides predictions. */
-function mountHosts(app: Express, { catalog, vertexHealth }: QueryRouteParts): void {
+function mountHosts(app: Express, { catalog, vertex }: QueryRouteParts): void {
   const ping: RequestHandler = (_request, response) => {
     const ready = catalog.isReady();
     response.status(ready ? 200 : 503).json({ ready });
   };
   app.get("/ping", ping);
   app.use((request, response, next) => {
-    if (vertexHealth !== undefined && request.path === vertexHealth && request.method === "GET")
-      void ping(request, response, next);
+    if (request.path === vertex?.healthRoute && request.method === "GET") void ping(request, response, next);
     else next();
   });
   app.get("/v1/models", (_request, response) => {
@@ -153,7 +154,9 @@ function unknown(request: Request, response: Response, parts: QueryRouteParts): 
 
 function allowedMethods(path: string, { isPrediction }: QueryRouteParts): string | undefined {
   if (isPrediction(path)) return "POST";
-  return /^\/(health\/(live|ready)|[^/]*)\/?$/.test(path) ? "GET, HEAD" : undefined;
+  return /^\/(health\/(live|ready)|[^/]+\/openapi\.json|docs\/[^/]+|[^/]*)\/?$/.test(path)
+    ? "GET, HEAD"
+    : undefined;
 }
 
 function index({ router, adminUrl }: QueryRouteParts): object {
@@ -166,6 +169,8 @@ function index({ router, adminUrl }: QueryRouteParts): object {
     describe: "GET /<application>",
     health: ["/health/live", "/health/ready"],
     metrics: "/metrics",
+    openapi: ["/openapi.json", "/<application>/openapi.json"],
+    docs: "/docs",
     managementApi: adminUrl() ?? null,
   };
 }

@@ -17,7 +17,8 @@ export interface Call<Params = unknown, Query = unknown, Body = unknown> {
   readonly response: ServerResponse;
 }
 
-interface RouteText {
+/** What is said of a route. */
+export interface RouteText {
   readonly method: Method;
   /** OpenAPI form: /api/v1/applications/{name} */
   readonly path: string;

@@ -273,7 +273,7 @@ export class QueryServer {
       adminUrl: () => adminUrl?.(),
       isReady: isUp,
       token: config.token,
-      vertexHealth: config.vertex?.healthRoute,
+      vertex: config.vertex,
       catalog: new Catalog({
         router,
         metrics,

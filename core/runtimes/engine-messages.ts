@@ -43,12 +43,19 @@ function* parsed(lines: readonly string[]): Iterable<EngineMessage> {
 
 /** Text of the first file in a tar stream. */
 export async function fileOfArchive(stream: Readable): Promise<string | undefined> {
-  for await (const entry of stream.pipe(extract())) {
-    // Awaited here: the loop takes the stream away as it ends.
-    if (entry.header.type === "file") return await text(entry);
-    entry.resume();
+  const entries = extract();
+  stream.once("error", (error) => entries.destroy(error));
+  try {
+    for await (const entry of stream.pipe(entries)) {
+      // Awaited here: the loop takes the entries away as it ends.
+      if (entry.header.type === "file") return await text(entry);
+      entry.resume();
+    }
+    return undefined;
+  } finally {
+    // What is left of it would keep its connection, and with that the process.
+    stream.destroy();
   }
-  return undefined;
 }
 
 const HEADER_BYTES = 8;

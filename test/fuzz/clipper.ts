@@ -14,7 +14,15 @@ const APPLICATIONS = [
   ["doubles", 3],
   ["strings", 4],
 ] as const;
-const NAMES: readonly [string, ...string[]] = ["bytes", "integers", "floats", "doubles", "strings", "nobody"];
+const NAMES: readonly [string, ...string[]] = [
+  "bytes",
+  "integers",
+  "floats",
+  "doubles",
+  "strings",
+  "alone",
+  "nobody",
+];
 
 /** What may come back; 408 only of requests that never end. */
 const STATUSES: ReadonlySet<number> = new Set([
@@ -70,6 +78,13 @@ class ClipperTarget implements FuzzTarget {
         new TestContainer({ endpoint: this.#endpoint, model: name, inputType, predict: lengths }),
       );
     }
+    // Linked to no model.
+    await this.#admin("add_app", {
+      name: "alone",
+      input_type: "doubles",
+      default_output: "-1.0",
+      latency_slo_micros: 2_000_000,
+    });
     this.#stranger = new Dealer({ linger: 0 });
     this.#stranger.connect(this.#endpoint);
     const end = performance.now() + 10_000;

@@ -52,7 +52,8 @@ export const CLIPPER_CALLS: ReadonlyMap<string, ClipperCall> = new Map<string, C
   ["delete_app", { schema: schemas.ADD_APPLICATION, handle: deleteApplication, isInTurn: true }],
   ["add_model_links", { schema: schemas.ADD_LINKS, handle: addLinks, isInTurn: true }],
   ["delete_model_links", { schema: schemas.DELETE_LINKS, handle: deleteLinks, isInTurn: true }],
-  ["add_model", { schema: schemas.ADD_MODEL, handle: addModel }],
+  ["add_model", { schema: schemas.ADD_MODEL, handle: addModel, isInTurn: true }],
+  // Not these two: with models of our own they may wait for replicas.
   ["set_model_version", { schema: schemas.VERSIONED_MODEL, handle: setVersion }],
   ["delete_versioned_model", { schema: schemas.VERSIONED_MODEL, handle: deleteVersion }],
   ["get_all_applications", { schema: schemas.VERBOSE, handle: allApplications }],

@@ -244,7 +244,7 @@ describe("the signal of a call", () => {
     await using bundle = await functionBundle(WAITS);
     await using container = await TestContainer.start(bundle);
     await container.infer([jsonTensor("input", [1])], { "windjammer-deadline-ms": "50" });
-    expect(container.stdout).toContain("aborted: TimeoutError");
+    await container.said("aborted: TimeoutError");
   });
 
   test("aborts when the caller goes", async () => {

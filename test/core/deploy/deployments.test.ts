@@ -11,6 +11,8 @@ import {
   VersionExistsError,
   VersionNotFoundError,
 } from "../../../core/errors.ts";
+import { packManifest } from "../../../core/deploy/bundle.ts";
+import { manifest } from "../../../core/deploy/deployer.ts";
 import { MemoryStore } from "../../../core/registry/memory-store.ts";
 import type { RunningReplica } from "../../../core/runtimes/runtime.ts";
 import type { Deployment, DeploymentEvent } from "../../../core/types.ts";
@@ -540,6 +542,22 @@ describe("deletion", () => {
     expect(lab.registry.findVersion(NAME, "1")).toBeUndefined();
     expect(await lab.bundles.find(bundle)).toBeUndefined();
     expect(await answer(lab, "2", "x")).toBe("x");
+  });
+
+  it("does not wait for a container that came by itself and hangs, however long it may be silent", async () => {
+    const lab = await openLab();
+    const described = manifest({
+      deployer: "clipper",
+      loader: "clipper-rpc",
+      container: { kind: "clipper-rpc" },
+      inputType: "doubles",
+    });
+    const { hash: bundle } = await lab.bundles.receive(packManifest(described));
+    const request = { name: NAME, version: "1", bundle, application: null, batchTimeoutMs: 600_000 };
+    await lab.deployments.wait((await lab.deployments.begin(request)).id);
+    const forget = vi.spyOn(lab.serving, "forget");
+    await lab.deployments.deleteModel(NAME);
+    expect(forget).toHaveBeenCalledExactlyOnceWith(NAME, "1", 30_000);
   });
 
   it("of a model takes all versions along, once nothing is linked to it", async () => {

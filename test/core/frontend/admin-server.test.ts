@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { packFolder } from "../../../core/deploy/bundle.ts";
 import { InvalidOptionsError, PortInUseError } from "../../../core/errors.ts";
-import type { OpenApiDocument } from "../../../core/frontend/openapi.ts";
+import type { OpenApiDocument } from "../../../core/frontend/openapi/document.ts";
 import { errorSchema } from "../../../core/frontend/schemas.ts";
 import type { Deployment } from "../../../core/types.ts";
 import { type Reply, startAdmin, type TestAdmin } from "../../helpers/admin.ts";

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startServer, type RunningServer } from "../../../../core/windjammer.ts";
 import { CHANGING, PREDICTING, type Recorded, REGISTERING } from "../../../fixtures/clipper/exchanges.ts";
 import { TestContainer } from "../../../helpers/clipper-container.ts";
+import { modelOf } from "../../../helpers/clipper-server.ts";
 
 let server: RunningServer;
 let container: TestContainer | undefined;
@@ -93,8 +94,23 @@ describe("where Clipper gives no reply, or a wrong one", () => {
   });
 });
 
-async function addApp(body: object): Promise<string> {
+test("versions that are registered at the same moment are all taken, and one of them twice is not", async () => {
+  const replies = await Promise.all(["1", "2", "3", "3"].map(addCrowd));
+  const added = "200 Successfully added model with name 'crowd' and input type 'integers'";
+  const exists = "400 model with name 'crowd' and version '3' already exists";
+  expect(replies.toSorted()).toEqual([added, added, added, exists]);
+});
+
+function addApp(body: object): Promise<string> {
+  return call("add_app", body);
+}
+
+function addCrowd(version: string): Promise<string> {
+  return call("add_model", modelOf("crowd", version, "ints"));
+}
+
+async function call(name: string, body: object): Promise<string> {
   const init = { method: "POST", body: JSON.stringify(body) };
-  const response = await fetch(`${server.clipper?.adminUrl}/admin/add_app`, init);
+  const response = await fetch(`${server.clipper?.adminUrl}/admin/${name}`, init);
   return `${response.status} ${await response.text()}`;
 }

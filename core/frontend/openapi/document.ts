@@ -1,7 +1,7 @@
-// The OpenAPI 3.1 document of the management API, made from the routes that are mounted and their schemas.
+// An OpenAPI 3.1 document, made from declarations of operations and the zod schemas of what they take and give.
 import { z } from "zod";
-import type { Route } from "./route.ts";
-import { errorSchema, NAMED_SCHEMAS } from "./schemas.ts";
+import type { RouteText } from "../route.ts";
+import { errorSchema } from "../schemas.ts";
 
 type Json = { readonly [key: string]: unknown };
 
@@ -13,20 +13,44 @@ export interface OpenApiDocument {
   readonly components: { readonly schemas: Json; readonly securitySchemes: Json };
 }
 
-const DESCRIPTION =
-  "Deploys models and manages what serves. Every error is `{ error, message, details }`; test `error`, a stable code.";
+/** One operation. Without `response` it has no content. */
+export interface Operation extends RouteText {
+  readonly params?: z.ZodType | undefined;
+  readonly query?: z.ZodType | undefined;
+  readonly headers?: z.ZodType | undefined;
+  readonly body?: z.ZodType | undefined;
+  readonly response?: z.ZodType | undefined;
+  /** Of an error's reply. Default: `{error, message, details}`. */
+  readonly failure?: z.ZodType;
+  /** Another media type that it takes. */
+  readonly otherBody?: string;
+  /** Another media type that it may give. */
+  readonly otherResponse?: string;
+  /** A body to try. */
+  readonly example?: unknown;
+}
 
-/** @param version of the server */
-export function openApiDocument(routes: readonly Route[], version: string): OpenApiDocument {
-  const schemas = new SchemaTable();
+export interface DocumentParts {
+  readonly title: string;
+  readonly description: string;
+  /** Of the server. */
+  readonly version: string;
+  readonly operations: readonly Operation[];
+  /** Schemas that get a name of their own in the document. */
+  readonly named: Readonly<Record<string, z.ZodType>>;
+}
+
+export function openApiDocument(parts: DocumentParts): OpenApiDocument {
+  const { title, description, version } = parts;
+  const schemas = new SchemaTable(parts.named);
   const paths: Record<string, Record<string, Json>> = {};
-  for (const route of routes) {
-    const operations = (paths[route.path] ??= {});
-    operations[route.method.toLowerCase()] = operation(route, schemas);
+  for (const each of parts.operations) {
+    const operations = (paths[each.path] ??= {});
+    operations[each.method.toLowerCase()] = operation(each, schemas);
   }
   return {
     openapi: "3.1.0",
-    info: { title: "Windjammer management API", version, description: DESCRIPTION },
+    info: { title, version, description },
     paths,
     components: {
       schemas: schemas.components,
@@ -35,17 +59,21 @@ export function openApiDocument(routes: readonly Route[], version: string): Open
   };
 }
 
-function operation(route: Route, schemas: SchemaTable): Json {
+function operation(route: Operation, schemas: SchemaTable): Json {
   const failure = {
     description: "What went wrong",
-    content: { "application/json": { schema: schemas.reference(errorSchema, "output") } },
+    content: { "application/json": { schema: schemas.reference(route.failure ?? errorSchema, "output") } },
   };
   return {
     operationId: operationId(route),
     tags: [route.tag],
     summary: route.summary,
     ...(route.isOpen === true ? {} : { security: [{}, { token: [] }] }),
-    parameters: [...parameters(route.params, "path", schemas), ...parameters(route.query, "query", schemas)],
+    parameters: [
+      ...parameters(route.params, "path", schemas),
+      ...parameters(route.query, "query", schemas),
+      ...parameters(route.headers, "header", schemas),
+    ],
     ...requestBody(route, schemas),
     responses: {
       [route.status]: { description: route.summary, ...content(route, schemas) },
@@ -55,7 +83,7 @@ function operation(route: Route, schemas: SchemaTable): Json {
   };
 }
 
-function otherResponses(route: Route, schemas: SchemaTable): Json {
+function otherResponses(route: Operation, schemas: SchemaTable): Json {
   return Object.fromEntries(
     Object.entries(route.otherStatuses ?? {}).map(([status, description]) => [
       status,
@@ -65,14 +93,14 @@ function otherResponses(route: Route, schemas: SchemaTable): Json {
 }
 
 /** "put /api/v1/applications/{name}/links/{model}" → "putApplicationsNameLinksModel" */
-function operationId(route: Route): string {
+function operationId(route: Operation): string {
   const words = route.path.replace("/api/v1", "").split(/[^A-Za-z0-9]+/);
   return (
     route.method.toLowerCase() + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("")
   );
 }
 
-function requestBody(route: Route, schemas: SchemaTable): Json {
+function requestBody(route: Operation, schemas: SchemaTable): Json {
   if (route.upload !== undefined)
     return {
       requestBody: {
@@ -82,10 +110,12 @@ function requestBody(route: Route, schemas: SchemaTable): Json {
     };
   if (route.body === undefined) return {};
   const schema = schemas.reference(route.body, "input");
-  return { requestBody: { required: true, content: { "application/json": { schema } } } };
+  const example = route.example === undefined ? {} : { example: route.example };
+  const types = { "application/json": { schema, ...example }, ...bytes(route.otherBody) };
+  return { requestBody: { required: true, content: types } };
 }
 
-function content(route: Route, schemas: SchemaTable): Json {
+function content(route: Operation, schemas: SchemaTable): Json {
   const types: Record<string, Json> = {};
   if (route.text !== undefined) types[route.text] = { schema: { type: "string" } };
   if (route.response !== undefined)
@@ -96,7 +126,13 @@ function content(route: Route, schemas: SchemaTable): Json {
       "x-event-data": schemas.reference(route.events, "output"),
     };
   }
+  Object.assign(types, bytes(route.otherResponse));
   return Object.keys(types).length === 0 ? {} : { content: types };
+}
+
+/** A media type that has no schema here. */
+function bytes(type: string | undefined): Readonly<Record<string, Json>> {
+  return type === undefined ? {} : { [type]: { schema: { type: "string", format: "binary" } } };
 }
 
 interface ObjectSchema {
@@ -104,7 +140,11 @@ interface ObjectSchema {
   readonly required?: readonly string[];
 }
 
-function parameters(schema: z.ZodType | undefined, where: "path" | "query", schemas: SchemaTable): Json[] {
+function parameters(
+  schema: z.ZodType | undefined,
+  where: "path" | "query" | "header",
+  schemas: SchemaTable,
+): Json[] {
   if (schema === undefined) return [];
   const { properties = {}, required = [] } = schemas.inline(schema) as ObjectSchema;
   return Object.entries(properties).map(([name, property]) => ({
@@ -120,8 +160,8 @@ class SchemaTable {
   readonly components: Record<string, unknown> = {};
   readonly #names: z.core.$ZodRegistry<{ id: string }> = z.registry<{ id: string }>();
 
-  constructor() {
-    for (const [id, schema] of Object.entries(NAMED_SCHEMAS)) this.#names.add(schema, { id });
+  constructor(named: DocumentParts["named"]) {
+    for (const [id, schema] of Object.entries(named)) this.#names.add(schema, { id });
   }
 
   inline(schema: z.ZodType): Json {

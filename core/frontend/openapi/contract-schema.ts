@@ -1,0 +1,93 @@
+// JSON Schemas of a model's input and output: those its author gave, else made from its contract.
+import type { Datatype, JsonObject, JsonValue, Manifest, TensorSpec } from "../../../containers/protocol.ts";
+
+/** JSON Schema (2020-12) of one input, as `input` of a prediction takes it. */
+export function inputSchema({ schemas, contract, inputType }: Manifest): JsonObject {
+  if (schemas?.input !== undefined) return schemas.input;
+  const { inputs } = contract;
+  const [only] = inputs;
+  if (only === undefined) return {};
+  if (inputs.length > 1) return byName(inputs, (spec) => inputTensor(spec, true));
+  const alone = inputTensor(only, inputType === "tensor");
+  if (inputType !== "tensor" || only.contentType === "json") return alone;
+  return { anyOf: [alone, byName(inputs, (spec) => inputTensor(spec, true))] };
+}
+
+/** JSON Schema (2020-12) of one output. */
+export function outputSchema({ schemas, contract }: Manifest): JsonObject {
+  if (schemas?.output !== undefined) return schemas.output;
+  const { outputs } = contract;
+  const [only] = outputs;
+  if (only === undefined) return {};
+  return outputs.length === 1 ? nested(only, outputElement(only)) : byName(outputs, outputTensor);
+}
+
+function outputTensor(spec: TensorSpec): JsonObject {
+  return nested(spec, outputElement(spec));
+}
+
+/** Arrays nested as the shape is, or a flat one of as many elements where that may be sent too. */
+function inputTensor(spec: TensorSpec, mayNest: boolean): JsonObject {
+  const { shape } = spec;
+  const element = inputElement(spec);
+  if (shape.length <= 1) return nested(spec, element);
+  const isFixed = !shape.includes(-1);
+  const count = shape.reduce((product, size) => product * size, 1);
+  const flat = { type: "array", items: element, ...(isFixed ? { minItems: count, maxItems: count } : {}) };
+  return mayNest ? { anyOf: [nested(spec, element), flat] } : flat;
+}
+
+function nested({ shape, hasUnknownShape }: TensorSpec, element: JsonObject): JsonObject {
+  if (hasUnknownShape === true) return {};
+  return shape.reduceRight<JsonObject>(
+    (items, size) => ({ type: "array", items, ...(size < 0 ? {} : { minItems: size, maxItems: size }) }),
+    element,
+  );
+}
+
+function byName(specs: readonly TensorSpec[], schemaOf: (spec: TensorSpec) => JsonObject): JsonObject {
+  return {
+    type: "object",
+    properties: Object.fromEntries(specs.map((spec) => [spec.name, schemaOf(spec)])),
+    required: specs.map(({ name }) => name),
+  };
+}
+
+const INTEGER_BITS: Readonly<Partial<Record<Datatype, number>>> = {
+  INT8: 8,
+  INT16: 16,
+  INT32: 32,
+  UINT8: 8,
+  UINT16: 16,
+  UINT32: 32,
+};
+
+function inputElement({ datatype, contentType }: TensorSpec): JsonObject {
+  if (datatype === "BYTES") return contentType === undefined ? TEXT : (CONTENTS[contentType] ?? TEXT);
+  if (datatype === "BOOL") return { type: "boolean" };
+  if (datatype === "INT64" || datatype === "UINT64")
+    return { type: "integer", ...(datatype === "UINT64" ? { minimum: 0 } : {}) };
+  const bits = INTEGER_BITS[datatype];
+  if (bits === undefined) return { type: "number" };
+  return datatype.startsWith("U")
+    ? { type: "integer", minimum: 0, maximum: 2 ** bits - 1 }
+    : { type: "integer", minimum: -(2 ** (bits - 1)), maximum: 2 ** (bits - 1) - 1 };
+}
+
+/** What is not finite is null. */
+function outputElement(spec: TensorSpec): JsonObject {
+  const element: { readonly [key: string]: JsonValue } = inputElement(spec);
+  return element["type"] === "number" ? NUMBER_OR_NULL : element;
+}
+
+const TEXT: JsonObject = { type: "string" };
+const NUMBER_OR_NULL: JsonObject = { type: ["number", "null"] };
+
+/** Elements of datatype BYTES by what they hold. */
+const CONTENTS: Readonly<Partial<Record<string, JsonObject>>> = {
+  json: {},
+  bytes: { type: "string", contentEncoding: "base64" },
+  int32: { type: "array", items: { type: "integer" } },
+  fp32: { type: "array", items: NUMBER_OR_NULL },
+  fp64: { type: "array", items: NUMBER_OR_NULL },
+};
