@@ -2,6 +2,7 @@
 import { encodeBytes } from "../../../../containers/tensors.ts";
 import { InvalidRequestError } from "../../../errors.ts";
 import { flatText } from "../../../query/outputs.ts";
+import { parseJson } from "../../json-text.ts";
 import { dataOf, type JoinedTensor } from "./output-tensors.ts";
 
 /**
@@ -21,7 +22,7 @@ export function classify(tensor: JoinedTensor, classes: number, isBatched: boole
     top(values.slice(row * perRow, (row + 1) * perRow), kept),
   )
     .flat()
-    .map(({ value, index }) => Buffer.from(`${isWhole ? value : value.toFixed(6)}:${index}`));
+    .map(({ value, index }) => Buffer.from(`${isWhole ? value : Number(value).toFixed(6)}:${index}`));
   const data = encodeBytes(elements);
   const newShape = isBatched ? [rows, kept] : [kept];
   return {
@@ -34,20 +35,26 @@ export function classify(tensor: JoinedTensor, classes: number, isBatched: boole
   };
 }
 
-function numbersOf(tensor: JoinedTensor): readonly number[] {
+/** 64-bit integers with all their digits. */
+function numbersOf(tensor: JoinedTensor): readonly (number | bigint)[] {
   const { name, datatype, shape } = tensor;
-  const list = JSON.parse(flatText({ name, datatype, shape, data: dataOf(tensor) })) as (number | null)[];
+  const text = flatText({ name, datatype, shape, data: dataOf(tensor) });
+  const keepsIntegers = datatype === "INT64" || datatype === "UINT64";
+  const list = parseJson(Buffer.from(text), { expected: "numbers", keepsIntegers }) as (number | null)[];
   return list.map((value) => value ?? Number.NEGATIVE_INFINITY);
 }
 
 interface Class {
-  readonly value: number;
+  readonly value: number | bigint;
   readonly index: number;
 }
 
-function top(values: readonly number[], count: number): readonly Class[] {
+function top(values: readonly (number | bigint)[], count: number): readonly Class[] {
   return values
     .map((value, index): Class => ({ value, index }))
-    .toSorted((one, other) => (other.value === one.value ? one.index - other.index : other.value - one.value))
+    .toSorted((one, other) => {
+      if (other.value === one.value) return one.index - other.index;
+      return other.value > one.value ? 1 : -1;
+    })
     .slice(0, count);
 }

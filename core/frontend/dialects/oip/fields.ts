@@ -7,16 +7,20 @@ import { describeValue } from "../../../query/rows.ts";
 
 export type Fields = { readonly [key: string]: JsonValue };
 
-/** Some clients write whole numbers as text, since the protocol's gRPC form has parameters of 64 bits. */
+/**
+ * Some clients write whole numbers as text, since the protocol's gRPC form has parameters of 64 bits. Null stands for what
+ * is not there here and elsewhere: clients made from schemas write every field.
+ */
 export function natural(value: JsonValue | undefined, field: string): number | undefined {
-  if (value === undefined) return undefined;
+  if (value === undefined || value === null) return undefined;
   const number = typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value;
   if (typeof number === "number" && Number.isSafeInteger(number) && number >= 0) return number;
   throw new InvalidRequestError(`${field}: expected a whole number from 0, got ${describeValue(value)}`);
 }
 
 export function flag(value: JsonValue | undefined, field: string): boolean | undefined {
-  if (value === undefined || typeof value === "boolean") return value;
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "boolean") return value;
   throw new InvalidRequestError(`${field}: expected true or false, got ${describeValue(value)}`);
 }
 

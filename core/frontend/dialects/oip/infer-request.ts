@@ -117,7 +117,7 @@ function requestOf(fields: Fields, cursor: Cursor): InferRequest {
   if (!Array.isArray(listed)) {
     throw new InvalidRequestError(`inputs: expected a list of tensors, got ${describeValue(listed)}`);
   }
-  if (id !== undefined && typeof id !== "string")
+  if (isGiven(id) && typeof id !== "string")
     throw new InvalidRequestError(`id: expected a string, got ${describeValue(id)}`);
   const inputs = listed.map((input: JsonValue, index) =>
     inputOf(objectOf(input, `inputs[${index}]`), cursor),
@@ -129,7 +129,7 @@ function requestOf(fields: Fields, cursor: Cursor): InferRequest {
   }
   const parameters = parametersOf(fields, "parameters");
   return {
-    id,
+    id: typeof id === "string" ? id : undefined,
     inputs,
     outputs: outputsOf(wanted),
     isBinary: flag(parameters["binary_data_output"], "binary_data_output") ?? false,
@@ -146,16 +146,17 @@ interface Cursor {
 }
 
 function inputOf(fields: Fields, cursor: Cursor): InputTensor {
-  const { name, data } = fields;
+  const { name } = fields;
   if (typeof name !== "string")
     throw new InvalidRequestError(`an input's name: expected a string, got ${describeValue(name)}`);
   const parameters = parametersOf(fields, `input "${name}": parameters`);
   const tensor = { name, datatype: datatypeOf(fields), shape: shapeOf(fields) };
   const contentType = parameters["content_type"];
   const content = typeof contentType === "string" ? { contentType } : {};
-  if (parameters["shared_memory_region"] !== undefined)
+  const data = fields["data"] ?? undefined;
+  if (isGiven(parameters["shared_memory_region"]))
     throw new InvalidRequestError(`input "${name}": shared memory is not supported; send the data`);
-  const size = parameters["binary_data_size"];
+  const size = parameters["binary_data_size"] ?? undefined;
   if ((size === undefined) === (data === undefined)) {
     throw new InvalidRequestError(
       `input "${name}": expected either data or parameters.binary_data_size, got ${size === undefined ? "none" : "both"}`,
@@ -169,6 +170,10 @@ function inputOf(fields: Fields, cursor: Cursor): InputTensor {
   const packed = packData(data, { ...tensor, count, contentType: content.contentType });
   // What was base64 is bytes now.
   return { ...tensor, ...(contentType === "base64" ? {} : content), data: packed };
+}
+
+function isGiven(value: JsonValue | undefined): boolean {
+  return value !== undefined && value !== null;
 }
 
 function slice(name: string, size: JsonValue, cursor: Cursor): Uint8Array {
@@ -193,7 +198,7 @@ function outputsOf(value: JsonValue | undefined): readonly RequestedOutput[] {
     if (typeof name !== "string")
       throw new InvalidRequestError(`outputs[${index}].name: expected a string, got ${describeValue(name)}`);
     const parameters = parametersOf(fields, `output "${name}": parameters`);
-    if (parameters["shared_memory_region"] !== undefined)
+    if (isGiven(parameters["shared_memory_region"]))
       throw new InvalidRequestError(`output "${name}": shared memory is not supported`);
     const classes = natural(parameters["classification"], `output "${name}": classification`) ?? 0;
     return { name, classes, isBinary: flag(parameters["binary_data"], `output "${name}": binary_data`) };

@@ -108,6 +108,22 @@ describe("JSON", () => {
     expect(binary.status).toBe(200);
   });
 
+  test("null stands for a field that is not there", async () => {
+    await using server = await startTestServer(echo([fp32]));
+    const parameters = { content_type: null, binary_data_size: null, shared_memory_region: null };
+    const reply = await server.post(
+      {
+        id: null,
+        parameters: { timeout: null, priority: null, binary_data_output: null },
+        inputs: [{ name: "x", datatype: "FP32", shape: [1, 2], data: [1, 2], parameters }],
+        outputs: [{ name: "x", parameters: { classification: null, binary_data: null } }],
+      },
+      INFER,
+    );
+    expect(reply.json.outputs[0].data).toEqual([1, 2]);
+    expect(reply.json).not.toHaveProperty("id");
+  });
+
   test("a string that is never closed is searched once for what is bare", async () => {
     await using server = await startTestServer(echo([fp32]));
     // Searched again from each of its quotes it would keep the server from answering anybody for minutes.
@@ -397,6 +413,14 @@ describe("parameters and outputs", () => {
       shape: [2, 2],
       data: ["0.500000:1", "0.250000:0", "3.000000:0", "2.000000:2"],
     });
+  });
+
+  test("classification keeps every digit of 64-bit integers, and tells close ones apart", async () => {
+    await using server = await startTestServer(echo([{ name: "x", datatype: "INT64", shape: [3] }]));
+    const body =
+      '{"inputs":[{"name":"x","datatype":"INT64","shape":[1,3],"data":[9007199254740992,9007199254740993,-5]}],"outputs":[{"name":"x","parameters":{"classification":3}}]}';
+    const reply = await server.post(body, INFER);
+    expect(reply.json.outputs[0].data).toEqual(["9007199254740993:1", "9007199254740992:0", "-5:2"]);
   });
 
   test("a model without a batch axis is served one request at a time, whole", async () => {
