@@ -23,12 +23,16 @@ export interface FoundPackage {
   readonly problem: string | undefined;
 }
 
+type FoundFile = Omit<FoundPackage, "problem">;
+
 /** How deep exports are looked through. */
 const EXPORT_DEPTH = 3;
 
 export class References {
   readonly #places = new Map<unknown, Place>();
   readonly #packages = new Map<string, FoundPackage>();
+  /** Folders of scripts that a package was looked up from. */
+  readonly #lookedUp = new Set<string>();
   readonly #seen = new Set<Script>();
   /** URLs of ES modules. */
   readonly #loaded: ReadonlySet<string>;
@@ -50,17 +54,21 @@ export class References {
   /** Package that a specifier of a script leads to; undefined: a builtin, the user's own file, or nothing. */
   packageOf(specifier: string, script: Script): FoundPackage | undefined {
     if (isBuiltin(specifier) || isRelative(specifier) || script.path === undefined) return undefined;
-    const known = this.#packages.get(packageOfImport(specifier));
-    if (known !== undefined) return known;
+    const name = packageOfImport(specifier);
+    const known = this.#packages.get(name);
+    const from = `${dirname(script.path)}\0${name}`;
+    if (known !== undefined && this.#lookedUp.has(from)) return known;
+    this.#lookedUp.add(from);
     for (const conditions of [IMPORT, undefined]) {
       const url = resolveFrom(script.path, specifier, conditions);
       const at = url === undefined ? undefined : packageAt(url);
       if (at === undefined) continue;
-      const found = { ...at, problem: installProblem(at.name, packageOfImport(specifier), script.path) };
-      this.#packages.set(packageOfImport(specifier), found);
+      const problem = otherVersion(known, at) ?? installProblem(at.name, name, script.path);
+      const found = known === undefined || problem !== undefined ? { ...at, problem } : known;
+      this.#packages.set(name, found);
       return found;
     }
-    return undefined;
+    return known;
   }
 
   /** A package that was looked up before, by name. */
@@ -226,6 +234,12 @@ function isRelative(specifier: string): boolean {
   return /^(?:\.{0,2}\/|file:|data:|#|\.{1,2}$)/.test(specifier);
 }
 
+/** A model container has each package once: what the functions of the one file need would be another version's. */
+function otherVersion(known: FoundPackage | undefined, at: FoundFile): string | undefined {
+  if (known === undefined || known.version === at.version) return known?.problem;
+  return `is imported in two versions, ${known.version} (${known.file}) and ${at.version} (${at.file}), and a model container has one`;
+}
+
 /** A package of this name and version that a registry has is another one, or none. */
 function installProblem(name: string, imported: string, importer: string): string | undefined {
   if (name !== imported) return `is installed as ${imported}, another name than its own`;
@@ -258,7 +272,7 @@ function readProject(path: string): Project {
   }
 }
 
-function packageAt(url: string): Omit<FoundPackage, "problem"> | undefined {
+function packageAt(url: string): FoundFile | undefined {
   if (!url.startsWith("file:")) return undefined;
   const file = decodeURIComponent(new URL(url).pathname);
   const [, root] = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//s.exec(file) ?? [];

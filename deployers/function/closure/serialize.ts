@@ -325,10 +325,13 @@ function refuseUninstallable(walk: Walk): void {
 }
 
 function foundPackages(walk: Walk): readonly FoundPackage[] {
-  const found = new Map([...walk.packages.values()].map((each) => [each.name, each]));
+  const { references } = walk;
+  const found = new Map(
+    [...walk.packages.values()].map((each) => [each.name, references.packageNamed(each.name) ?? each]),
+  );
   for (const key of walk.modules) {
     const specifier = key.slice(key.indexOf(" ") + 1);
-    const known = isBuiltin(specifier) ? undefined : walk.references.packageNamed(packageOfImport(specifier));
+    const known = isBuiltin(specifier) ? undefined : references.packageNamed(packageOfImport(specifier));
     if (known !== undefined) found.set(known.name, known);
   }
   return [...found.values()];
