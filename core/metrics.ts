@@ -13,17 +13,24 @@ interface OutcomeMetrics {
   outcome(kind: OutcomeKind, reason: string, latencyMs: number): void;
 }
 
+/** What is counted of what one version answered to one application. */
+interface AnswerMetrics extends OutcomeMetrics {
+  /** A query was looked up in the application's cache. */
+  cache(result: CacheResult): void;
+}
+
 /** What is counted of one application; `outcome` is for queries that came to no version. */
 export interface ApplicationMetrics extends OutcomeMetrics {
   /** For queries that this version answered, or failed to answer: always the same handle until it is removed. */
-  by(model: string, version: string): OutcomeMetrics;
-  cache(result: CacheResult): void;
+  by(model: string, version: string): AnswerMetrics;
 }
 
 /** What is counted of one version. */
 export interface VersionMetrics {
   /** A batch came back. `computeMs`: the loader's own time, where the container reports it. */
   batch(size: number, latencyMs: number, computeMs: number | undefined): void;
+  /** It came back with answers. */
+  answered(size: number, latencyMs: number, computeMs: number | undefined): void;
   /** A query left the queue for a replica after so long. */
   waited(ms: number): void;
   /** A query was given up without a prediction. */
@@ -82,7 +89,7 @@ export interface Total {
   readonly ms: number;
 }
 
-/** Batches of one size. */
+/** Answered batches of one size. */
 interface BatchStatistics {
   readonly size: number;
   readonly count: number;
@@ -93,22 +100,27 @@ interface BatchStatistics {
 
 /** What one version did since it was opened. */
 export interface VersionStatistics {
-  /** `Date.now()` of the last batch; 0: none. */
+  /** `Date.now()` of the last answered batch; 0: none. */
   readonly lastBatchAt: number;
   readonly success: Total;
   readonly failure: Total;
   /** Waiting for a replica. */
   readonly queue: Total;
+  /** Queries answered without a batch of their own: from the cache, or with an equal one in flight. */
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
   readonly batches: readonly BatchStatistics[];
 }
 
 /** The outcomes of one application that one version gave, or none. Its series begin with its first query. */
-class OutcomeHandle implements OutcomeMetrics {
+class OutcomeHandle implements AnswerMetrics {
   readonly #families: Families;
   readonly #labels: Labels;
   readonly #counts = new Map<string, Count>();
   #duration: Distribution | undefined;
   #failedMs = 0;
+  cacheHits = 0;
+  cacheMisses = 0;
 
   constructor(all: Families, labels: Labels) {
     this.#families = all;
@@ -142,6 +154,13 @@ class OutcomeHandle implements OutcomeMetrics {
     this.#duration ??= queryDuration.of(this.#labels);
     this.#duration.observe(latencyMs / 1000);
   }
+
+  cache(result: CacheResult): void {
+    const { application = "" } = this.#labels;
+    this.#families.cache.of({ application, result }).value += 1;
+    if (result === "miss") this.cacheMisses += 1;
+    else this.cacheHits += 1;
+  }
 }
 
 class ApplicationHandle implements ApplicationMetrics {
@@ -161,7 +180,7 @@ class ApplicationHandle implements ApplicationMetrics {
     this.#unanswered.outcome(kind, reason, latencyMs);
   }
 
-  by(model: string, version: string): OutcomeMetrics {
+  by(model: string, version: string): AnswerMetrics {
     let handles = this.#answered.get(model);
     if (handles === undefined) {
       handles = new Map();
@@ -173,10 +192,6 @@ class ApplicationHandle implements ApplicationMetrics {
       handles.set(version, handle);
     }
     return handle;
-  }
-
-  cache(result: CacheResult): void {
-    this.#families.cache.of({ application: this.#application, result }).value += 1;
   }
 
   /** What it has of this version, without making it. */
@@ -214,6 +229,9 @@ class VersionHandle implements VersionMetrics {
     this.#size.observe(size);
     this.#duration.observe(latencyMs / 1000);
     if (computeMs !== undefined) this.#compute.observe(computeMs / 1000);
+  }
+
+  answered(size: number, latencyMs: number, computeMs: number | undefined): void {
     let batches = this.#batches.get(size);
     if (batches === undefined) {
       batches = { count: 0, transferMs: 0, computeMs: 0 };
@@ -298,6 +316,8 @@ export class Metrics {
       success: total(handles.map((one) => one?.success)),
       failure: total(handles.map((one) => one?.failure)),
       queue: handle?.queue ?? { count: 0, ms: 0 },
+      cacheHits: handles.reduce((sum, one) => sum + (one?.cacheHits ?? 0), 0),
+      cacheMisses: handles.reduce((sum, one) => sum + (one?.cacheMisses ?? 0), 0),
       batches: handle?.batches ?? [],
     };
   }

@@ -210,8 +210,12 @@ class CallQuery implements Query {
   send(served: Served): void {
     this.served = served;
     const { target } = this.#call.parts.request;
-    if (target.cache === undefined || served !== target.served) served.enqueue(this);
-    else target.metrics.cache(target.cache.submit(this, served));
+    if (target.cache === undefined || served !== target.served) {
+      served.enqueue(this);
+      return;
+    }
+    const { model, version } = served.version;
+    target.metrics.by(model, version).cache(target.cache.submit(this, served));
   }
 
   settle(settlement: Settlement): void {

@@ -254,7 +254,9 @@ export class BatchQueue {
     const now = performance.now();
     const latencyMs = now - flight.sentAt;
     const size = flight.batch.length;
-    this.#parts.metrics.batch(size, latencyMs, computeMs);
+    const { metrics } = this.#parts;
+    metrics.batch(size, latencyMs, computeMs);
+    if (outcome === "ok") metrics.answered(size, latencyMs, computeMs);
     const compute = computeMs === undefined ? {} : { computeMs };
     this.#parts.policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
   }

@@ -14,7 +14,7 @@ describe("metrics", () => {
     first.outcome("error", "MODEL_ERROR", 0.4);
     digits.by("digits", "2").outcome("error", "MODEL_ERROR", 1);
     digits.outcome("error", "INVALID_JSON", 1);
-    digits.cache("hit");
+    digits.by("digits", "1").cache("hit");
     const lines = (await metrics.text()).split("\n");
     expect(lines).toEqual(
       expect.arrayContaining([
@@ -86,7 +86,7 @@ describe("metrics", () => {
       metrics.application(name).outcome("ok", "", 1);
       metrics.application(name).by(name, "1").outcome("ok", "", 1);
       metrics.application(name).by(name, "2").outcome("ok", "", 1);
-      metrics.application(name).cache("miss");
+      metrics.application(name).by("digits", "2").cache("miss");
       metrics.version(name, "1").dropped("deadline");
       metrics.version(name, "2").waited(1);
     }

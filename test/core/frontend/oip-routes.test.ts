@@ -98,13 +98,16 @@ describe("server and models", () => {
   test("statistics count queries, batches and batch sizes", async () => {
     const parts = fakes(doubles);
     const version = parts.metrics.version("digits", "1");
-    version.batch(4, 10, 8);
-    version.batch(4, 20, 16);
-    version.batch(1, 3, undefined);
+    version.answered(4, 10, 8);
+    version.answered(4, 20, 16);
+    version.answered(1, 3, undefined);
+    // Those that failed are counted elsewhere.
+    version.batch(2, 30, undefined);
     version.waited(2);
     const outcomes = parts.metrics.application("digits").by("digits", "1");
     outcomes.outcome("ok", "", 5);
     outcomes.outcome("error", "MODEL_ERROR", 7);
+    for (const result of ["hit", "joined", "miss"] as const) outcomes.cache(result);
     await using server = await startTestServer(parts);
     const { json } = await server.get("/v2/models/digits/stats");
     expect(json.model_stats.length).toBe(1);
@@ -118,6 +121,8 @@ describe("server and models", () => {
         fail: { count: 1, ns: 7e6 },
         queue: { count: 1, ns: 2e6 },
         compute_infer: { count: 3, ns: 27e6 },
+        cache_hit: { count: 2 },
+        cache_miss: { count: 1 },
       },
       batch_stats: [
         { batch_size: 1, compute_infer: { count: 1, ns: 3e6 } },

@@ -72,8 +72,8 @@ describe("metrics as Clipper's JSON", () => {
     application.by("m", "1").outcome("ok", "", 30);
     application.outcome("default", "no-model", 20);
     application.outcome("error", "INVALID_JSON", 1);
-    application.cache("hit");
-    application.cache("miss");
+    application.by("digits", "1").cache("hit");
+    application.by("digits", "1").cache("miss");
     const version = metrics.version("m", "1");
     version.batch(3, 40, undefined);
     version.batch(5, 40, undefined);

@@ -323,7 +323,7 @@ test("server, models, repository, statistics and configuration are those of REST
     data_type: "TYPE_FP32",
     dims: ["2"],
   });
-  parts.metrics.version("digits", "1").batch(4, 2, 1);
+  parts.metrics.version("digits", "1").answered(4, 2, 1);
   expect((await client.call("ModelStatistics", { name: "digits" })).model_stats[0]).toMatchObject({
     inference_count: "4",
     execution_count: "1",
