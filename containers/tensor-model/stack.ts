@@ -1,4 +1,5 @@
 // Rows stacked into one tensor, batch axis first: cut, join, move the axis, to and from the wire.
+import { isUtf8 } from "node:buffer";
 import type { TensorSpec } from "../protocol.ts";
 import { decodeBytes, elementCount, encodeBytes, type Tensor } from "../tensors.ts";
 import { bytesOf, typedView } from "../typed-arrays.ts";
@@ -14,10 +15,16 @@ export interface Stack {
 export function fromWire(tensor: Tensor): Stack {
   const { datatype, data, shape } = tensor;
   if (datatype !== "BYTES") return { data: typedView(data, datatype), dims: shape };
-  const texts = decodeBytes(data, elementCount(shape)).map((element) =>
-    Buffer.from(element.buffer, element.byteOffset, element.byteLength).toString("utf8"),
+  const elements = decodeBytes(data, elementCount(shape));
+  return { data: elements.map((element) => textOf(element, `input ${tensor.name}`)), dims: shape };
+}
+
+/** @throws Error for bytes that are no text: they would come out as other ones */
+export function textOf(bytes: Uint8Array, where: string): string {
+  if (isUtf8(bytes)) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+  throw new Error(
+    `${where} has bytes that are no UTF-8 text, and string tensors hold text only; pass raw bytes as Base64, or as a tensor of UINT8`,
   );
-  return { data: texts, dims: shape };
 }
 
 /** Not copied, but for strings. */

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import type { LoadContext } from "../loader.ts";
 import type { Datatype } from "../protocol.ts";
 import type { TensorSession } from "../tensor-model/session.ts";
+import { textOf } from "../tensor-model/stack.ts";
 import type { RowTensor, TensorData } from "../tensor-model/settings.ts";
 import { loadBinding, type TfBinding } from "./tfjs.ts";
 import type { TensorFlowModelSettings } from "./settings.ts";
@@ -91,6 +92,6 @@ export class SavedModelSession implements TensorSession {
     const data = this.#binding.tensorDataSync(id);
     if (!Array.isArray(data)) return data as TensorData;
     if (this.#outputs[index] !== "BYTES") throw new Error(`output ${index} is a tensor of strings`);
-    return (data as readonly Uint8Array[]).map((bytes) => Buffer.from(bytes.buffer).toString("utf8"));
+    return (data as readonly Uint8Array[]).map((bytes) => textOf(bytes, `output ${index}`));
   }
 }

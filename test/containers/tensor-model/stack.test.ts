@@ -8,6 +8,7 @@ import {
   padRows,
   rowOf,
   rowsOf,
+  textOf,
   toModelLayout,
 } from "../../../containers/tensor-model/stack.ts";
 
@@ -77,6 +78,18 @@ describe("batch axis", () => {
           expect(fromModelLayout(moved, axis)).toEqual(original);
         }
       }),
+    );
+  });
+});
+
+describe("strings", () => {
+  test("are the text of just their bytes, whatever lies around them", () => {
+    expect(textOf(Buffer.from("one zwölf").subarray(4), "output 0")).toBe("zwölf");
+  });
+
+  test("that are no text are refused, not changed", () => {
+    expect(() => textOf(Uint8Array.of(0xff, 0xd8, 0xff), "input image")).toThrow(
+      /^input image has bytes that are no UTF-8 text/,
     );
   });
 });
