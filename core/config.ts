@@ -2,6 +2,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { InvalidOptionsError } from "./errors.ts";
 import type { LogLevel } from "./log.ts";
 
 /** What `windjammer()` and `windjammer start` take, besides the runtime. */
@@ -80,7 +81,10 @@ export type ServerConfig = {
   };
 
 const port = z.int().min(0).max(65_535);
-const route = z.string().regex(/^\/[\x21-\x7e]*$/, "expected a path that begins with /");
+/** A path without a query, since a request is matched without its own. */
+const ROUTE_PATTERN = /^\/[\x21-\x7e]*$/;
+const EXPECTED_ROUTE = "a path that begins with /, without ? and #";
+const route = z.string().refine(isRoute, `expected ${EXPECTED_ROUTE}`);
 /** What can be sent as a bearer token, in one header. */
 const TOKEN_PATTERN = /^[\x21-\x7e]{16,}$/;
 
@@ -173,13 +177,42 @@ export function processEnvironment(
   return variables;
 }
 
-/** What Vertex AI tells a server that it runs: `AIP_HTTP_PORT`, `AIP_PREDICT_ROUTE`, `AIP_HEALTH_ROUTE`. */
+/**
+ * What Vertex AI tells a server that it runs: `AIP_HTTP_PORT`, `AIP_PREDICT_ROUTE`, `AIP_HEALTH_ROUTE` (default
+ * /health/ready). Empty is unset.
+ * @throws InvalidOptionsError naming the variable
+ */
 export function vertexFromEnvironment(): Pick<ServerOptions, "port" | "vertex"> {
-  const { AIP_HTTP_PORT: at, AIP_PREDICT_ROUTE: predictRoute, AIP_HEALTH_ROUTE: healthRoute } = process.env;
+  const given = variable("AIP_HTTP_PORT", isPort, "a port, 0 to 65535");
+  const predictRoute = variable("AIP_PREDICT_ROUTE", isRoute, EXPECTED_ROUTE);
+  const healthRoute = variable("AIP_HEALTH_ROUTE", isRoute, EXPECTED_ROUTE);
+  if (predictRoute === undefined && healthRoute !== undefined) {
+    throw new InvalidOptionsError(
+      `AIP_HEALTH_ROUTE is ${JSON.stringify(healthRoute)} and AIP_PREDICT_ROUTE is not set; set both, or neither`,
+      { details: { variable: "AIP_PREDICT_ROUTE" } },
+    );
+  }
   return {
-    ...(at === undefined ? {} : { port: Number(at) }),
+    ...(given === undefined ? {} : { port: Number(given) }),
     ...(predictRoute === undefined
       ? {}
       : { vertex: { predictRoute, healthRoute: healthRoute ?? "/health/ready" } }),
   };
+}
+
+function variable(name: string, isRight: (value: string) => boolean, expected: string): string | undefined {
+  const value = process.env[name] || undefined;
+  if (value === undefined || isRight(value)) return value;
+  throw new InvalidOptionsError(
+    `the variable ${name} is ${JSON.stringify(value)}: expected ${expected}; correct it, or unset it`,
+    { details: { variable: name } },
+  );
+}
+
+function isPort(text: string): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
+}
+
+function isRoute(text: string): boolean {
+  return ROUTE_PATTERN.test(text) && !/[?#]/.test(text);
 }

@@ -59,10 +59,13 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 type StopSignal = keyof typeof EXIT_CODES;
 
 export function startCommand(): Command {
-  const vertex = vertexFromEnvironment();
   const command = new Command("start")
     .description("Run a server in the foreground: the query API and the management API.")
-    .option("--port <port>", "port of the query API, 0 for a free one", parsePort, vertex.port ?? 1337)
+    .option(
+      "--port <port>",
+      "port of the query API, 0 for a free one (default: AIP_HTTP_PORT, or 1337)",
+      parsePort,
+    )
     .option("--admin-port <port>", "port of the management API, 0 for a free one", parsePort, 1338)
     .option("--host <address>", "address both listen on; any but a loopback one needs a token", "127.0.0.1")
     .option("--state-dir <folder>", "folder of the registry and the bundles", defaultStateDir())

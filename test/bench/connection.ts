@@ -28,7 +28,14 @@ export function requestBytes(
   return Buffer.concat([Buffer.from(head, "latin1"), bytes]);
 }
 
-export class Connection {
+/** One caller's connection. */
+export interface Caller {
+  /** Calls `done` exactly once. One request at a time. */
+  send(request: Buffer, done: ReplyDone): void;
+  close(): void;
+}
+
+export class Connection implements Caller {
   readonly #socket: Socket;
   #done: ReplyDone | undefined;
   #text = "";
@@ -49,7 +56,6 @@ export class Connection {
     return this.#done === undefined && !this.#socket.destroyed;
   }
 
-  /** Calls `done` exactly once. One request at a time. */
   send(request: Buffer, done: ReplyDone): void {
     if (this.#done !== undefined) throw new Error("a request is on its way already");
     this.#done = done;

@@ -68,6 +68,8 @@ export async function interleaved(
 
 export interface Lab extends AsyncDisposable {
   readonly client: Windjammer;
+  /** Where it speaks gRPC, if it was told to. */
+  readonly grpcAddress: string | undefined;
   readonly pid: number;
   /** The frontend and the replicas of a model. */
   pidsOf(model: string): Promise<readonly number[]>;
@@ -84,14 +86,21 @@ export interface LabOptions {
   readonly stateDir?: string;
   /** Options of Node for the frontend, as to profile it. */
   readonly nodeOptions?: readonly string[];
+  /** More arguments of `windjammer start`. */
+  readonly args?: readonly string[];
+  /** More variables of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
-export async function startLab({ stateDir: given, nodeOptions = [] }: LabOptions = {}): Promise<Lab> {
+export async function startLab(options: LabOptions = {}): Promise<Lab> {
+  const { stateDir: given, nodeOptions = [], env, args: more = [] } = options;
   const stateDir = given ?? (await mkdtemp(join(tmpdir(), "windjammer-bench-")));
   const args = ["start", "--port", "0", "--admin-port", "0", "--state-dir", stateDir, "--log-level", "warn"];
   const server = await startServer(
-    [...nodeOptions, file("../../dist/core/cli/main.js"), ...args],
-    /management API\s+(http:\S+)/,
+    [...nodeOptions, file("../../dist/core/cli/main.js"), ...args, ...more],
+    // Its last line, behind those of all addresses.
+    /try it\s+curl (http:\S+)\/health\/ready/,
+    env,
   );
   const client = await connect(server.url);
   const close = async (): Promise<void> => {
@@ -101,6 +110,7 @@ export async function startLab({ stateDir: given, nodeOptions = [] }: LabOptions
   };
   return {
     client,
+    grpcAddress: /^\s*gRPC\s+(\S+)/m.exec(server.output)?.[1],
     pid: server.pid,
     stateDir,
     async pidsOf(model) {

@@ -1,7 +1,7 @@
 // The two ways of load: closed loop (so many callers, each with one request on its way) and open loop (requests at
 // given times, whatever the server does). Every reply is held against its query.
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
-import { Connection, type RawReply } from "./connection.ts";
+import { type Caller, Connection, type RawReply } from "./connection.ts";
 
 /** What is asked, and how a reply is told from a wrong one. */
 export interface Workload {
@@ -10,6 +10,8 @@ export interface Workload {
   readonly requests: readonly Buffer[];
   /** Whether this is the right prediction for that request. */
   readonly isRight: (index: number, body: string) => boolean;
+  /** Connects one caller. Default: over HTTP/1.1. */
+  readonly open?: () => Caller;
 }
 
 interface Latencies {
@@ -33,7 +35,7 @@ export async function closedLoop(
   let next = 0;
   const caller = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      const connection = new Connection(workload.url);
+      const connection = opened(workload);
       const ask = (): void => {
         const index = next++ % workload.requests.length;
         const askedAt = performance.now();
@@ -52,6 +54,10 @@ export async function closedLoop(
   await Promise.all(Array.from({ length: connections }, caller));
   const elapsedS = (performance.now() - startedAt) / 1000;
   return { requests: histogram.count, perSecond: histogram.count / elapsedS, ...latencies(histogram) };
+}
+
+function opened({ url, open }: Workload): Caller {
+  return open === undefined ? new Connection(url) : open();
 }
 
 function wrongness(workload: Workload, index: number, { status, body }: RawReply): Error | undefined {
@@ -93,8 +99,8 @@ class OpenLoop {
   readonly #workload: Workload;
   readonly #options: OpenOptions;
   readonly #histogram = createHistogram();
-  readonly #free: Connection[] = [];
-  readonly #all: Connection[] = [];
+  readonly #free: Caller[] = [];
+  readonly #all: Caller[] = [];
   readonly #over: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #counts = { inTime: 0, late: 0, givenUp: 0 };
   #startedAt = 0;
@@ -131,7 +137,7 @@ class OpenLoop {
     let connection = this.#free.pop();
     if (connection === undefined) {
       if (this.#all.length === MAX_CONNECTIONS) return this.#over.reject(new Error(`${url} answers no more`));
-      connection = new Connection(url);
+      connection = opened(this.#workload);
       this.#all.push(connection);
     }
     const used = connection;

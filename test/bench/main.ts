@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { measureBatching } from "./batching.ts";
-import { measureDialects } from "./dialects.ts";
+import { DIALECTS_LAB, measureDialects } from "./dialects.ts";
 import { ALL_POLICIES, measureGoodput } from "./goodput.ts";
 import { measureIsolation } from "./isolation.ts";
-import { type Effort, type Lab, startLab, startPlain } from "./lab.ts";
+import { type Effort, type Lab, type LabOptions, startLab, startPlain } from "./lab.ts";
 import { measureModels } from "./model-bound.ts";
 import { writeOnnxModels } from "./onnx-models.ts";
 import { measurePath, type Peer } from "./path.ts";
@@ -61,7 +61,7 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
     const connections = (flags.connections ?? (quick ? "1,64" : "1,16,64,256")).split(",").map(Number);
     return await inLab((lab) => measurePath({ lab, echo, ingress, models, peers, connections, effort }));
   },
-  dialects: () => inLab((lab) => measureDialects(lab, quick ? [64] : [1, 64], effort)),
+  dialects: () => inLab((lab) => measureDialects(lab, quick ? [64] : [1, 64], effort), DIALECTS_LAB),
   model: (models) => inLab((lab) => measureModels({ lab, models, effort })),
   batching: () => inLab((lab) => measureBatching(lab, effort)),
   goodput: () =>
@@ -79,8 +79,8 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
   isolation: () => measureIsolation(flags["base-image"], effort),
 };
 
-async function inLab(measure: (lab: Lab) => Promise<Table>): Promise<Table> {
-  await using lab = await startLab();
+async function inLab(measure: (lab: Lab) => Promise<Table>, options?: LabOptions): Promise<Table> {
+  await using lab = await startLab(options);
   return await measure(lab);
 }
 

@@ -9,17 +9,27 @@ export interface BenchServer extends AsyncDisposable {
   readonly pid: number;
   /** First match of `pattern` in its output. */
   readonly url: string;
+  /** Its output up to there. */
+  readonly output: string;
 }
 
 /** Starts `node …args` and waits for a line that holds a URL matched by `pattern`. */
-export async function startServer(args: readonly string[], pattern: RegExp): Promise<BenchServer> {
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
-  const url = await firstMatch(child, pattern);
+export async function startServer(
+  args: readonly string[],
+  pattern: RegExp,
+  env: Readonly<Record<string, string>> = {},
+): Promise<BenchServer> {
+  const child = spawn(process.execPath, args, {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
+  });
+  const { url, output } = await firstMatch(child, pattern);
   const { pid } = child;
   if (pid === undefined) throw new Error(`could not start node ${args.join(" ")}`);
   return {
     pid,
     url,
+    output,
     async [Symbol.asyncDispose](): Promise<void> {
       const gone = once(child, "exit");
       child.kill("SIGTERM");
@@ -44,13 +54,18 @@ async function cpuOf(pid: number): Promise<number> {
   return stats.reduce((sum, text) => sum + Number.parseInt(text, 10) / 1e6, 0);
 }
 
-async function firstMatch(child: ChildProcess, pattern: RegExp): Promise<string> {
+async function firstMatch(
+  child: ChildProcess,
+  pattern: RegExp,
+): Promise<Pick<BenchServer, "url" | "output">> {
   if (child.stdout === null) throw new Error("no output to read");
+  let output = "";
   for await (const line of createInterface(child.stdout)) {
+    output += `${line}\n`;
     const match = pattern.exec(line);
     if (match !== null) {
       child.stdout.resume();
-      return match[1] ?? match[0];
+      return { url: match[1] ?? match[0], output };
     }
   }
   throw new Error(`the server ended without a line that matches ${pattern.source}`);

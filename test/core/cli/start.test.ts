@@ -1,11 +1,12 @@
 // `windjammer start` as a process of its own: what it prints, how it ends, what it says when it cannot start.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect as dial, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connect, deployFunction } from "windjammer";
 
 const MAIN = join(import.meta.dirname, "../../../core/cli/main.ts");
 
@@ -90,7 +91,7 @@ describe("windjammer start", () => {
     const server = run(["start", ...FREE, "--state-dir", join(folder, "twice")]);
     const { admin } = await started(server);
     // An upload that does not come on is waited for, for a while.
-    const upload = connect(Number(new URL(admin).port), "127.0.0.1");
+    const upload = dial(Number(new URL(admin).port), "127.0.0.1");
     upload.on("error", () => {});
     upload.write(
       "POST /api/v1/bundles HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\nContent-Length: 9999\r\nExpect: 100-continue\r\n\r\n",
@@ -147,6 +148,77 @@ describe("windjammer start", () => {
     expect(await first.exited).toBe(0);
   });
 });
+
+describe("what Vertex AI tells windjammer start", () => {
+  const rest = ["--admin-port", "0", "--log-level", "silent"];
+
+  test("is where it predicts and says how it is", async () => {
+    const port = await freePort();
+    const env = {
+      AIP_HTTP_PORT: String(port),
+      AIP_PREDICT_ROUTE: "/v1/models/first/versions/1/answer",
+      AIP_HEALTH_ROUTE: "/is/well",
+    };
+    const server = run(["start", ...rest, "--state-dir", join(folder, "vertex")], env);
+    const { query, admin } = await started(server);
+    expect(query).toBe(`http://127.0.0.1:${port}`);
+    const health = await fetch(query + env.AIP_HEALTH_ROUTE);
+    expect([health.status, await health.json()]).toEqual([200, { ready: true }]);
+    await using client = await connect(admin);
+    const module = join(folder, "first.mjs");
+    await writeFile(module, "export const predict = (inputs) => inputs.map(([first]) => first);\n");
+    await deployFunction(client, { name: "first", version: "1", inputType: "doubles", module });
+    const predict = (path: string): Promise<Response> =>
+      fetch(query + path, { method: "POST", body: '{"instances":[[7,1],[9,2]]}' });
+    expect(await (await predict(env.AIP_PREDICT_ROUTE)).json()).toEqual({ predictions: [7, 9] });
+    expect((await predict("/v1/models/first/versions/2/answer")).status).toBe(404);
+    server.child.kill("SIGINT");
+    expect(await server.exited).toBe(0);
+  });
+
+  test("gives way to --port; what is empty is unset", async () => {
+    const env = { AIP_HTTP_PORT: "1", AIP_PREDICT_ROUTE: "", AIP_HEALTH_ROUTE: "" };
+    const server = run(["start", "--port", "0", ...rest, "--state-dir", join(folder, "unset")], env);
+    const { query } = await started(server);
+    expect(new URL(query).port).not.toBe("1");
+    server.child.kill("SIGINT");
+    expect(await server.exited).toBe(0);
+  });
+
+  test.each([
+    [{ AIP_HTTP_PORT: "http" }, 'the variable AIP_HTTP_PORT is "http": expected a port, 0 to 65535'],
+    [{ AIP_HTTP_PORT: "65536" }, 'AIP_HTTP_PORT is "65536": expected a port'],
+    [{ AIP_PREDICT_ROUTE: "predict" }, 'AIP_PREDICT_ROUTE is "predict": expected a path that begins with /'],
+    [{ AIP_PREDICT_ROUTE: "/a?b=c" }, 'AIP_PREDICT_ROUTE is "/a?b=c": expected a path'],
+    [
+      { AIP_PREDICT_ROUTE: "/a", AIP_HEALTH_ROUTE: "/two words" },
+      'AIP_HEALTH_ROUTE is "/two words": expected a path',
+    ],
+    [{ AIP_HEALTH_ROUTE: "/health" }, "AIP_PREDICT_ROUTE is not set; set both, or neither"],
+  ])("is refused in one line when it is wrong: %j", async (env, message) => {
+    const server = run(["start", ...rest, "--state-dir", join(folder, "refused")], env);
+    expect(await server.exited).toBe(2);
+    expect(server.stderr()).toMatch(/^windjammer: INVALID_OPTIONS: .*\n$/);
+    expect(server.stderr()).toContain(message);
+    expect(server.stdout()).toBe("");
+  });
+
+  test("does not keep other commands from running when it is wrong", async () => {
+    const help = run(["--help"], { AIP_HTTP_PORT: "http" });
+    expect(await help.exited).toBe(0);
+  });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
 
 describe("the command line", () => {
   test("an old Node gets one line that says what is needed", async () => {

@@ -65,6 +65,11 @@ describe("the document of the server", () => {
     const clipper = { adminPort: 0, rpcPort: undefined } as never;
     await using server = await startTestServer(fakes(valueManifest("json")), { clipper });
     expect(Object.keys((await documentAt(server, "/openapi.json")).paths)).toContain("/-/reload");
+    const vertex = { predictRoute: "/answer/all", healthRoute: "/is-well" };
+    await using ofVertex = await startTestServer(fakes(valueManifest("json")), { vertex });
+    const { paths } = await documentAt(ofVertex, "/openapi.json");
+    expect(Object.keys(paths[vertex.predictRoute] ?? {})).toEqual(["post"]);
+    expect(Object.keys(paths[vertex.healthRoute] ?? {})).toEqual(["get"]);
   });
 
   test("GET replies are as its schemas say", async () => {
