@@ -270,7 +270,7 @@ function checkNamed(target: Target, as: ModelKind): void {
 
 /** File names that say nothing of the model. */
 const PLAIN =
-  /^(?:model|saved[-_]?model|index|predict|prediction|main|server|dockerfile|function|tfjs|onnx|src|dist)$/i;
+  /^(?:model|saved[-_]?model|index|predict|prediction|main|server|dockerfile|tfjs|onnx|src|dist)$/i;
 
 function nameOf({ text, path }: Target, kind: ModelKind): string | undefined {
   if (kind === "url") return nameOfUrl(text);
