@@ -1,32 +1,15 @@
 // `windjammer deploy`: makes an endpoint out of a file, a folder, an image or a URL, and shows how it goes.
 import { type Command, Option } from "commander";
-import type { Manifest } from "../../containers/protocol.ts";
-import type { Windjammer } from "../client/interface.ts";
-import type { Deployment } from "../types.ts";
 import { InvalidOptionsError } from "../errors.ts";
-import { curlLine } from "./deploying/curl-line.ts";
-import { dryRun } from "./deploying/dry-run.ts";
-import { addModelFlags, type ModelFlags, optionsOf } from "./deploying/flags.ts";
-import { alreadyMade, bundleModel, findModel, type FoundModel, versionFor } from "./deploying/model.ts";
-import { Stages } from "./deploying/stages.ts";
-import { watch } from "./deploying/watch.ts";
+import { addModelFlags, type ModelFlags } from "./deploying/flags.ts";
 import { untilInterrupted } from "./interrupt.ts";
-import { fields, Output } from "./output.ts";
-import { serverCommand, type ServerFlags, withServer } from "./server.ts";
+import { serverCommand, type ServerFlags } from "./server.ts";
 
-interface DeployFlags extends ServerFlags, ModelFlags {
+export interface DeployFlags extends ServerFlags, ModelFlags {
   readonly runtime?: "process" | "docker";
   readonly dryRun?: true;
   readonly watch?: true;
   readonly verbose?: true;
-}
-
-/** What became of one deployment. */
-interface Outcome {
-  readonly deployment: Deployment;
-  readonly manifest: Manifest;
-  /** Of the application; empty without one. */
-  readonly url: string;
 }
 
 export function deployCommand(): Command {
@@ -50,118 +33,20 @@ export function deployCommand(): Command {
     .option("-v, --verbose", "show every line, also of builds")
     .action(async (target: string, flags: DeployFlags) => {
       checkTogether(flags);
+      // Late: the help of a command needs none of it.
+      const { deploy } = await import("./deploying/deploy.ts");
       await untilInterrupted((signal) => deploy(target, flags, signal));
     });
 }
 
 /** @throws InvalidOptionsError */
 function checkTogether(flags: DeployFlags): void {
-  const refuse = (option: string, why: string): never => {
-    throw new InvalidOptionsError(`${option}: ${why}`, { details: { option } });
-  };
   if (flags.watch !== true) return;
   if (flags.dryRun === true) refuse("--watch", "it deploys, and --dry-run does not; leave one of them out");
   if (flags.version !== undefined)
     refuse("--version", "with --watch each change becomes a version of its own, numbered; leave it out");
 }
 
-async function deploy(target: string, flags: DeployFlags, signal: AbortSignal): Promise<void> {
-  const output = new Output(flags);
-  const find = async (): Promise<FoundModel> =>
-    findModel({ target, as: flags.as, options: await optionsOf(flags) });
-  const model = await find();
-  output.note(`${target} is ${model.recognized.what}; deploying it as ${model.name}`);
-  if (flags.dryRun === true) {
-    await dryRun(model, { output, signal, runtime: flags.runtime, verbose: flags.verbose });
-    return;
-  }
-  await withServer(flags, async (wj) => {
-    await checkRuntime(wj, flags.runtime);
-    signal.addEventListener("abort", () => output.note("cancelling; the version before goes on serving"), {
-      once: true,
-    });
-    if (flags.watch !== true) {
-      await deployOnce(wj, model, { output, flags, signal });
-      return;
-    }
-    await watch(model, {
-      output,
-      signal,
-      deploy: async () => deployOnce(wj, await find(), { output, flags, signal }),
-    });
-  });
-}
-
-async function checkRuntime(wj: Windjammer, wanted: string | undefined): Promise<void> {
-  if (wanted === undefined) return;
-  const { runtime } = await wj.info();
-  if (runtime === wanted) return;
-  throw new InvalidOptionsError(
-    `--runtime ${wanted}: the server at ${wj.adminUrl} runs models by its ${runtime} runtime; start one with windjammer start --runtime ${wanted}, and name it by --url`,
-    { details: { option: "runtime", runtime } },
-  );
-}
-
-interface Context {
-  readonly output: Output;
-  readonly flags: DeployFlags;
-  readonly signal: AbortSignal;
-}
-
-async function deployOnce(
-  wj: Windjammer,
-  model: FoundModel,
-  { output, flags, signal }: Context,
-): Promise<void> {
-  using stages = new Stages(output, flags);
-  try {
-    await using bundle = await bundleModel(model, stages.bundling);
-    const version = await versionFor(wj, model, bundle.hash);
-    const { request } = model.checked;
-    const deployed = await wj.deploy(alreadyMade(bundle, model), {
-      ...model.checked.own,
-      ...request,
-      version,
-      onEvent: stages.event,
-      signal,
-    });
-    stages.end();
-    const { deployment, url } = deployed;
-    const record = (await wj.versions(model.name)).find((each) => each.version === version);
-    const manifest = record?.manifest ?? bundle.manifest;
-    const example = record?.settings.examples[0]?.input;
-    const outcome = { deployment, manifest, url };
-    const curl = url === "" ? undefined : curlLine(url, manifest, example);
-    const value = report(outcome, { stages, curl });
-    const text = (): string => summary(outcome, curl);
-    if (flags.watch === true) output.item(value, text);
-    else output.result(value, text);
-  } catch (error) {
-    stages.fail();
-    throw error;
-  }
-}
-
-function report(
-  { deployment, url }: Outcome,
-  { stages, curl }: { readonly stages: Stages; readonly curl: string | undefined },
-): object {
-  const { id, model, version, application, bundle, result } = deployment;
-  const { reports, warnings } = stages;
-  const endpoint = url === "" ? {} : { application, url, curl };
-  return { model, version, result, ...endpoint, bundle, deployment: id, stages: reports, warnings };
-}
-
-function summary({ deployment, url }: Outcome, curl: string | undefined): string {
-  const { model, version, result } = deployment;
-  const what = result === "unchanged" ? "serves already, unchanged" : "serves";
-  return [
-    `${model} version ${version} ${what}`,
-    url === ""
-      ? "no application takes its queries; windjammer link APPLICATION MODEL gives it one"
-      : fields([
-          ["URL", url],
-          ["try it", curl],
-        ]),
-  ].join("\n");
+function refuse(option: string, why: string): never {
+  throw new InvalidOptionsError(`${option}: ${why}`, { details: { option } });
 }

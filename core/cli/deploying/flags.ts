@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { InvalidOptionsError, isNodeError } from "../../errors.ts";
 import { parseWhole } from "../values.ts";
-import { MODEL_KINDS, type ModelKind } from "./recognize.ts";
+import { MODEL_KINDS, type ModelKind } from "./kinds.ts";
 
 /** As commander gives them. */
 export interface ModelFlags {

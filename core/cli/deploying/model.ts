@@ -9,7 +9,8 @@ import type { BundleReport, Deployer } from "../../deploy/deployer.ts";
 import { InvalidOptionsError, ModelNotFoundError } from "../../errors.ts";
 import { chooseVersion, type KnownVersions } from "./choose-version.ts";
 import { look } from "./look.ts";
-import { type ModelKind, type Recognized, recognize } from "./recognize.ts";
+import type { ModelKind } from "./kinds.ts";
+import { type Recognized, recognize } from "./recognize.ts";
 
 type OptionMap = Readonly<Record<string, unknown>>;
 
@@ -101,7 +102,7 @@ export async function versionFor(
   return chooseVersion(await knownVersions(wj, model.name), bundle, model.checked.request);
 }
 
-export async function knownVersions(
+async function knownVersions(
   wj: Pick<Windjammer, "models" | "versions">,
   name: string,
 ): Promise<KnownVersions> {

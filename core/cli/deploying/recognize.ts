@@ -3,18 +3,7 @@ import { NAME_PATTERN } from "../../config.ts";
 import { InvalidModelFileError, InvalidOptionsError, ModelFileNotFoundError } from "../../errors.ts";
 import { nearest } from "../../nearest.ts";
 import { isImageName } from "../../package-names.ts";
-
-/** What `--as` takes. */
-export const MODEL_KINDS = [
-  "onnx",
-  "tensorflow",
-  "function",
-  "python",
-  "dockerfile",
-  "image",
-  "url",
-] as const;
-export type ModelKind = (typeof MODEL_KINDS)[number];
+import { MODEL_KINDS, type ModelKind } from "./kinds.ts";
 
 /** What was found where the target points. */
 export type Found =

@@ -1,7 +1,7 @@
 // Which folders hold what a model is made of.
 import { access, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { ModelKind } from "./recognize.ts";
+import type { ModelKind } from "./kinds.ts";
 
 /** A folder to watch, and whether those in it are watched as well. */
 export interface WatchedFolder {

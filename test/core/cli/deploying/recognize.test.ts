@@ -1,11 +1,7 @@
 // What `windjammer deploy` takes a target for, and what it says of one that is nothing of the sort.
 import { describe, expect, test } from "vitest";
-import {
-  type Found,
-  type ModelKind,
-  recognize,
-  type Target,
-} from "../../../../core/cli/deploying/recognize.ts";
+import type { ModelKind } from "../../../../core/cli/deploying/kinds.ts";
+import { type Found, recognize, type Target } from "../../../../core/cli/deploying/recognize.ts";
 
 function target(text: string, found: Found): Target {
   return { text, path: text.startsWith("/") ? text : `/work/${text.replace(/^\.\//, "")}`, found };
@@ -47,7 +43,7 @@ describe("kinds", () => {
       "spam",
       { url: "https://spam.example.org/v2" },
     ],
-  ])("%o is %s", (given, kind, name, options) => {
+  ])("%o is %s", (given, ...[kind, name, options]) => {
     const found = recognize(given);
     expect(found).toMatchObject({ kind, options });
     expect(found.name ?? "").toBe(name);
