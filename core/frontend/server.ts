@@ -143,7 +143,7 @@ export class QueryServer {
     server.removeAllListeners("connection");
     const { maxBodyBytes, requestTimeoutMs } = this.#parts.config;
     const plain = new PlainRequests({
-      dialects: this.#dialects.filter((dialect) => dialect.isPlain === true),
+      dialects: this.#dialects,
       connections: this.#connections,
       maxBodyBytes,
       requestTimeoutMs,

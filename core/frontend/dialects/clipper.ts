@@ -46,7 +46,6 @@ export function clipperDialect(parts: ClipperParts): Dialect {
   const decoder = new Decoder(parts);
   return {
     name: "clipper",
-    isPlain: true,
     match: applicationOf,
     answer: (exchange) => answer(parts, decoder, exchange),
     refusal: (error) => errorReply(error, parts.form),
