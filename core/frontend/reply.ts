@@ -14,16 +14,12 @@ const LEVEL = 1;
 /** @param isLast no other request is answered on this connection */
 export function send(response: ServerResponse, reply: Reply, isLast: boolean): void {
   const smaller = compressed(reply);
-  if (smaller === undefined) {
-    sendAsIs(response, reply, isLast);
-    return;
-  }
-  void smaller.then((one) => {
-    if (!response.destroyed) sendAsIs(response, one, isLast);
-  });
+  if (smaller === undefined) sendAsIs(response, reply, isLast);
+  else void smaller.then((one) => sendAsIs(response, one, isLast));
 }
 
 function sendAsIs(response: ServerResponse, reply: Reply, isLast: boolean): void {
+  if (response.destroyed) return;
   writeHead(response, reply, isLast);
   if (typeof reply.body === "string") {
     response.end(reply.body);

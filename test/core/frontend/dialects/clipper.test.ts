@@ -269,6 +269,22 @@ describe("64-bit integers", () => {
     );
   });
 
+  test("large numbers of a floating input beside them are taken as ever", async () => {
+    const parts = fakes(
+      tensorManifest([
+        { name: "id", datatype: "INT64", shape: [] },
+        { name: "x", datatype: "FP64", shape: [2] },
+      ]),
+    );
+    const { status } = await ask(parts, '{"input":{"id":9007199254740993.0,"x":[9007199254740992,1e17]}}');
+    expect(status).toBe(200);
+    const [id, x] = parts.served.received[0]?.row.tensors ?? [];
+    expect([...new BigInt64Array((id?.data ?? new Uint8Array()).slice().buffer)]).toEqual([
+      9007199254740993n,
+    ]);
+    expect([...new Float64Array((x?.data ?? new Uint8Array()).slice().buffer)]).toEqual([2 ** 53, 1e17]);
+  });
+
   test("keep them beside a JSON input too", async () => {
     const manifest = tensorManifest([
       { name: "id", datatype: "INT64", shape: [] },
