@@ -34,6 +34,7 @@ import {
   versionRoutes,
 } from "./admin-routes.ts";
 import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
+import { KEEP_ALIVE_MS } from "./connections.ts";
 import { parseJson } from "./json-text.ts";
 import { openApiDocument, type OpenApiDocument } from "./openapi/document.ts";
 import { type Call, route, type Route } from "./route.ts";
@@ -68,7 +69,7 @@ export class AdminServer {
     const app = this.#createApp();
     // Bodies have their own time limits: a large bundle may take as long as it keeps coming.
     this.#server = createServer(
-      { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS },
+      { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
       (request, response) => {
         app(request, response);
       },

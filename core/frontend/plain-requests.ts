@@ -18,6 +18,8 @@ export interface PlainParts {
   readonly keepAliveMs: number;
   readonly isClosing: () => boolean;
   readonly onError: (error: unknown) => WindjammerError;
+  /** Of a request no query of which is on its way. */
+  readonly refuse: (dialect: Dialect, error: WindjammerError) => Reply;
   /** Gives a connection to node:http; what was read of it is in the socket again. */
   readonly handOver: (socket: Socket) => void;
 }
@@ -184,7 +186,7 @@ class PlainConnection {
       // It may be answered by now.
       if (this.#isDue) this.#call = call;
     } catch (error) {
-      reply(() => dialect.refusal(this.#parts.onError(error)));
+      reply(() => this.#parts.refuse(dialect, this.#parts.onError(error)));
     }
   }
 

@@ -73,8 +73,7 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
     headerMs = timeoutHeader(exchange.header(TIMEOUT_HEADER));
     prediction = decoder.decode(target, exchange.body);
   } catch (error) {
-    const { code } = toWindjammerError(error);
-    target.metrics.outcome("error", code, performance.now() - exchange.arrivedAt);
+    predictor.refused({ target, error, arrivedAt: exchange.arrivedAt });
     throw form === "clipper" ? inClipperWords(error, exchange.body) : error;
   }
   const { isBatch, inputs, timeoutMs } = prediction;

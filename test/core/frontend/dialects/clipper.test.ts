@@ -247,12 +247,16 @@ describe("bad bodies", () => {
     expect(parts.served.received).toEqual([]);
   });
 
-  test("are counted", async () => {
+  test("are counted, as failures of the version that they were for", async () => {
     const parts = fakes(doubles);
     await ask(parts, "{");
-    expect(await parts.metrics.text()).toContain(
-      'windjammer_queries_total{application="digits",model="",version="",kind="error",reason="INVALID_JSON"} 1',
-    );
+    await ask(parts, '{"input":["a"]}');
+    const text = await parts.metrics.text();
+    const series = 'windjammer_queries_total{application="digits",model="digits",version="1",kind="error"';
+    expect(text).toContain(`${series},reason="INVALID_JSON"} 1`);
+    expect(text).toContain(`${series},reason="INVALID_INPUT"} 1`);
+    // The second was answered, with an error for its only input.
+    expect(text).toContain('windjammer_refused_total{dialect="clipper",reason="INVALID_JSON"} 1');
   });
 });
 
