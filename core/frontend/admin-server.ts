@@ -211,10 +211,11 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
     ...bundleRoutes(parts),
   ];
   let document: OpenApiDocument | undefined;
-  routes.push(
+  const describe = (path: string, operationId: string): Route =>
     route({
       method: "GET",
-      path: `${API}/openapi.json`,
+      path,
+      operationId,
       tag: "server",
       summary: "This document",
       status: 200,
@@ -227,7 +228,11 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
           operations: routes,
           named: NAMED_SCHEMAS,
         })),
-    }),
+    });
+  // Where tools look for it, too.
+  routes.push(
+    describe(`${API}/openapi.json`, "getOpenapiJson"),
+    describe("/openapi.json", "getRootOpenapiJson"),
   );
   return routes;
 }

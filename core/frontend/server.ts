@@ -285,7 +285,6 @@ export class QueryServer {
         isReady: isUp,
         repository,
       }),
-      isPrediction: (path) => this.#dialects.some((dialect) => dialect.match(path) !== undefined),
       onError: (error) => this.#known(error),
     });
   }

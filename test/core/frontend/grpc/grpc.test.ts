@@ -357,13 +357,16 @@ test("loading wants the token where there is one", async () => {
   expect((await client.call("RepositoryModelLoad", { model_name: "digits" }, metadata)).isLoaded).toBe(true);
 });
 
+async function next(watched: AsyncIterator<Any>): Promise<string> {
+  return (await watched.next()).value?.status ?? "ended";
+}
+
 test("a watch of health follows the readiness of what it names, until the server closes", async () => {
   const parts = echo([fp32]);
   const client = await start(parts);
   const watch = (service: string): AsyncIterator<Any> =>
     client.health.Watch({ service })[Symbol.asyncIterator]();
   const [server, model, nobody] = [watch(""), watch("digits"), watch("nobody")];
-  const next = async (of: AsyncIterator<Any>): Promise<string> => (await of.next()).value?.status ?? "ended";
   expect(await Promise.all([server, model, nobody].map(next))).toEqual([
     "SERVING",
     "SERVING",
