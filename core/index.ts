@@ -20,6 +20,7 @@ export type {
 } from "./client/interface.ts";
 export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
 export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
+export { contractSchema } from "./deploy/manifest-schema.ts";
 export {
   DECLARED_CONTRACT,
   manifest,
@@ -28,6 +29,7 @@ export {
   type Deployer,
   type ManifestFields,
 } from "./deploy/deployer.ts";
+export { DATATYPES } from "../containers/protocol.ts";
 export type {
   ContainerSource,
   Contract,
