@@ -1,6 +1,8 @@
 // Every example runs with its one command and prints what its README shows.
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { globSync, readdirSync, readFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -18,7 +20,9 @@ const names = globSync("*/main.{ts,sh}", { cwd: folder })
   .toSorted();
 
 /** Programs an example needs beside Node: without them it is skipped, by these names. */
-const NEEDS: Readonly<Record<string, readonly (readonly [string, ...string[]])[]>> = {};
+const NEEDS: Readonly<Record<string, readonly (readonly [string, ...string[]])[]>> = {
+  clipper: [["curl", "--version"]],
+};
 
 interface Page {
   readonly title: string;
@@ -39,14 +43,23 @@ function pageOf(name: string): Page {
   };
 }
 
-/** What differs from run to run: times, ports, ids, blanks at the ends of lines. */
+/** What differs from run to run: times, sizes of bundles, ports, ids, blanks at the ends of lines. */
 function steady(text: string): string {
   return text
-    .replaceAll(/\d+(?:\.\d+)?(?= (?:ms|s after)\b)/g, "…")
+    .replaceAll(/\d+(?:\.\d+)?(?= (?:ms|s after|k?B)\b)/g, "…")
     .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, "$1:…")
     .replaceAll(/"query_id":\d+/g, '"query_id":…')
     .replaceAll(/[ \t]+$/gm, "")
     .trim();
+}
+
+/** A free port for each variable. */
+async function freePorts(variables: readonly string[]): Promise<Readonly<Record<string, string>>> {
+  const servers = variables.map(() => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => String((server.address() as AddressInfo).port));
+  await Promise.all(servers.map((server) => promisify(server.close.bind(server))()));
+  return Object.fromEntries(variables.map((variable, index) => [variable, ports[index] ?? ""]));
 }
 
 it("are all listed, by their names and titles, when no name is given", async () => {
@@ -96,7 +109,11 @@ describe.each(names)("%s", (name) => {
   it.skipIf(missing.length > 0)("prints what its page shows", { timeout: 240_000 }, async () => {
     const shown = blocks.find(({ language }) => language === "text")?.text ?? "";
     expect(shown).not.toBe("");
-    const { stdout, stderr } = await run("node", ["examples/run.ts", name], { cwd: root, env });
+    const ports = name === "clipper" ? await freePorts(["QUERY", "ADMIN", "RPC", "OWN_ADMIN"]) : {};
+    const { stdout, stderr } = await run("node", ["examples/run.ts", name], {
+      cwd: root,
+      env: { ...env, ...ports },
+    });
     expect(steady(stdout)).toBe(steady(shown));
     expect(stderr).toBe("");
   });
