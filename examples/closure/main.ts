@@ -2,6 +2,7 @@
 // npm package, a counter. What happens here afterwards does not reach it; the next version takes it along.
 import { Matrix, solve } from "ml-matrix";
 import { deployFunction, inspect, windjammer } from "windjammer";
+import { z } from "zod";
 import { NEBULAE, type Nebula } from "./nebulae.ts";
 
 /** A straight line through nebulae, by least squares: velocity = slope × distance + offset. */
@@ -28,7 +29,7 @@ let law = new Law(NEBULAE.filter(({ distance }) => distance < 1));
 let asked = 0;
 
 /** Gets a list of distances in megaparsecs, gives the velocities in km/s at which they recede. */
-const recede = (distances: number[]) => {
+const recede = (distances: readonly number[]) => {
   asked += distances.length;
   return law
     .velocities(distances)
@@ -36,18 +37,20 @@ const recede = (distances: number[]) => {
 };
 console.log(`What goes along:\n\n${String(inspect(recede))}\n`);
 
+/** What callers may ask; it gives the endpoint its type. */
+const distance = z.number().min(0);
 await using wj = await windjammer({ port: 0, adminPort: 0 });
-const nebula = await deployFunction(wj, { name: "recede", version: "1", inputType: "json", fn: recede });
+const nebula = await deployFunction(wj, { name: "recede", version: "1", input: distance, fn: recede });
 console.log("1 Mpc, of the near nebulae:", await nebula.predict(1));
 
 law = new Law(NEBULAE);
 console.log("here, all 24 are known now:", ...recede([1]));
 console.log("version 1 knows what it did:", await nebula.predict(1));
 
-await deployFunction(wj, { name: "recede", version: "2", inputType: "json", fn: recede });
+await deployFunction(wj, { name: "recede", version: "2", input: distance, fn: recede });
 console.log("version 2 knows what we do:", await nebula.predict(1));
 
 const [near, far] = await nebula.predictBatch([0, 1]);
 console.log(
-  `\nHubble's constant of 1929: ${Number(far?.velocity) - Number(near?.velocity)} km/s per megaparsec.`,
+  `\nHubble's constant of 1929: ${(far?.velocity ?? 0) - (near?.velocity ?? 0)} km/s per megaparsec.`,
 );
