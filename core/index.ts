@@ -16,6 +16,7 @@ export type {
   PredictOptions,
   ReplicaLogOptions,
   ServerInfo,
+  VersionDetail,
   Windjammer,
 } from "./client/interface.ts";
 export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
