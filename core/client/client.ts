@@ -8,6 +8,7 @@ import type {
   Application,
   Deployment,
   DeploymentEvent,
+  Link,
   LogLine,
   Model,
   ReplicaStatus,
@@ -133,12 +134,20 @@ export class Client implements Windjammer {
     await this.#call("DELETE", linkPath(application, model));
   }
 
+  links(): Promise<readonly Link[]> {
+    return this.#get("/links");
+  }
+
   models(): Promise<readonly Model[]> {
     return this.#get("/models");
   }
 
   versions(model: string): Promise<readonly Version[]> {
     return this.#get(`${modelPath(model)}/versions`);
+  }
+
+  version(model: string, version: string): Promise<VersionDetail> {
+    return this.#get(versionPath(model, version));
   }
 
   async setVersion(

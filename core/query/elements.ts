@@ -202,6 +202,12 @@ export function fromBase64(value: unknown): Uint8Array | undefined {
   return /[^A-Za-z0-9+/]/.test(digits) ? undefined : Buffer.from(value, "base64");
 }
 
+/** BYTES of a model that does not say what they hold: text, or any bytes in the form of TensorFlow Serving's JSON. */
+const textOrBytes = packed('a string, or {"b64": …} with base64 (RFC 4648, padded)', (value) => {
+  if (typeof value === "string") return Buffer.from(value);
+  const isWrapped = typeof value === "object" && value !== null && Object.keys(value).join() === "b64";
+  return isWrapped ? fromBase64((value as { readonly b64: unknown }).b64) : undefined;
+});
 const text = packed("a string", (value) => (typeof value === "string" ? Buffer.from(value) : undefined));
 const base64 = packed("a base64 string (RFC 4648, padded)", fromBase64);
 const json: ElementKind = { ...packed("a JSON value", toJson), isDeep: true };
@@ -222,8 +228,8 @@ function printBigInt(_key: string, value: unknown): unknown {
 
 const CONTENT: Readonly<Partial<Record<ContentType, ElementKind>>> = { json, bytes: base64, str: text };
 
-/** Elements of this tensor; BYTES without a content type are strings, as in the Open Inference Protocol. */
+/** Elements of this tensor; BYTES without a content type are strings or bytes, as in the Open Inference Protocol. */
 export function elementKind(spec: TensorSpec): ElementKind {
   if (spec.datatype !== "BYTES") return NUMERIC[spec.datatype];
-  return CONTENT[spec.contentType ?? "str"] ?? text;
+  return spec.contentType === undefined ? textOrBytes : (CONTENT[spec.contentType] ?? text);
 }

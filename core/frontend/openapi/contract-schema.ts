@@ -167,7 +167,8 @@ const INTEGER_BITS: Readonly<Partial<Record<Datatype, number>>> = {
 };
 
 function inputElement({ datatype, contentType }: TensorSpec): JsonObject {
-  if (datatype === "BYTES") return contentType === undefined ? TEXT : (CONTENTS[contentType] ?? TEXT);
+  if (datatype === "BYTES")
+    return contentType === undefined ? TEXT_OR_BYTES : (CONTENTS[contentType] ?? TEXT);
   if (datatype === "BOOL") return { type: "boolean" };
   if (datatype === "INT64" || datatype === "UINT64")
     return { type: "integer", ...(datatype === "UINT64" ? { minimum: 0 } : {}) };
@@ -185,6 +186,13 @@ function outputElement(spec: TensorSpec): JsonObject {
 }
 
 const TEXT: JsonObject = { type: "string" };
+const BASE64: JsonObject = { type: "string", contentEncoding: "base64" };
+const TEXT_OR_BYTES: JsonObject = {
+  anyOf: [
+    TEXT,
+    { type: "object", properties: { b64: BASE64 }, required: ["b64"], additionalProperties: false },
+  ],
+};
 const NUMBER_OR_NULL: JsonObject = { type: ["number", "null"] };
 
 /** Elements of datatype BYTES that are vectors. */
@@ -197,6 +205,6 @@ const VECTOR_CONTENTS: Readonly<Partial<Record<string, JsonObject>>> = {
 /** Elements of datatype BYTES by what they hold. */
 const CONTENTS: Readonly<Partial<Record<string, JsonObject>>> = {
   json: {},
-  bytes: { type: "string", contentEncoding: "base64" },
+  bytes: BASE64,
   ...VECTOR_CONTENTS,
 };

@@ -2,10 +2,10 @@
 import type { JsonObject, JsonValue, Manifest } from "../../../containers/protocol.ts";
 import type { Tensor } from "../../../containers/tensors.ts";
 import { madeUpInput } from "../../deploy/made-up-input.ts";
-import { flatText } from "../../query/outputs.ts";
 import { decodeInput } from "../../query/rows.ts";
 import type { Target } from "../../query/router.ts";
 import { packageVersion } from "../../version.ts";
+import { jsonTensor } from "../dialects/oip/infer-reply.ts";
 import { tensorOf } from "../dialects/oip/input-rows.ts";
 import { inferInputs, inferOutputs, inputSchema, outputSchema } from "./contract-schema.ts";
 import { openApiDocument, type OpenApiDocument, type Operation } from "./document.ts";
@@ -103,8 +103,9 @@ function inferExample(manifest: Manifest, input: JsonValue): JsonObject | undefi
   }
 }
 
-function tensorExample(tensor: Tensor): JsonObject {
-  const { name, datatype, shape, contentType } = tensor;
-  const parameters = contentType === "bytes" ? { parameters: { content_type: "base64" } } : {};
-  return { name, datatype, shape, ...parameters, data: JSON.parse(flatText(tensor)) as JsonValue };
+function tensorExample({ contentType, ...tensor }: Tensor): JsonObject {
+  const { data, ...described } = tensor;
+  return JSON.parse(
+    jsonTensor({ ...described, contentType, chunks: [data], size: data.byteLength }),
+  ) as JsonObject;
 }

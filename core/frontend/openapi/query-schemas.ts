@@ -1,24 +1,8 @@
 // Schemas of the bodies and replies of the query API, in every dialect; the OpenAPI documents are made from them.
 import { z } from "zod";
+import { DATATYPES } from "../../../containers/protocol.ts";
 import { nameSchema as name, versionNameSchema as version } from "../../deploy/options.ts";
 import { errorSchema } from "../schemas.ts";
-
-const DATATYPES = [
-  "BOOL",
-  "UINT8",
-  "UINT16",
-  "UINT32",
-  "UINT64",
-  "INT8",
-  "INT16",
-  "INT32",
-  "INT64",
-  "FP16",
-  "BF16",
-  "FP32",
-  "FP64",
-  "BYTES",
-] as const;
 
 const count = z.int().min(0);
 const anything = z.record(z.string(), z.unknown());
