@@ -4,6 +4,7 @@ import { errorBody } from "../error-replies.ts";
 import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
+import { applyCommand } from "./apply.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
 import { deployCommand } from "./deploy.ts";
@@ -23,7 +24,7 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand]],
-  ["Deploying:", [deployCommand]],
+  ["Deploying:", [deployCommand, applyCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
   ["What goes on:", [logsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],

@@ -1,5 +1,6 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, Option } from "commander";
+import type { ServerFileOptions } from "../../deployers/index.ts";
 import type { ClipperOptions, ServerOptions } from "../config.ts";
 import { defaultStateDir, tokenFromEnvironment } from "../environment.ts";
 import { InvalidOptionsError } from "../errors.ts";
@@ -37,8 +38,9 @@ interface ClipperFlags {
   readonly clipperRpcPort?: number | null;
 }
 
-interface StartOptions extends Omit<ServerOptions, "clipper">, RuntimeChoices, ClipperFlags {
+interface StartFlags extends Omit<ServerOptions, "clipper">, RuntimeChoices, ClipperFlags {
   readonly runtime: RuntimeName;
+  readonly config?: string;
 }
 
 /** Sizes and times; what is left out keeps the default of `ServerOptions`. */
@@ -102,22 +104,32 @@ export function startCommand(): Command {
       "--clipper-allow-unauthenticated",
       "let --clipper-host be one that other machines reach: whoever reaches these ports may change models",
     )
-    .action(start);
+    .option("--config <file>", "take what no flag says from the server options of a config file")
+    .action(async (flags: StartFlags, self: Command) => start(flags, await fromFile(flags, self)));
   for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
   return command;
 }
 
-async function start(options: StartOptions): Promise<void> {
+/** What the config file says where the command line says nothing. */
+async function fromFile({ config }: StartFlags, command: Command): Promise<ServerFileOptions> {
+  if (config === undefined) return {};
+  const { loadConfig, serverOptions } = await import("./applying/config-file.ts");
+  const options = Object.entries(serverOptions(await loadConfig(config)));
+  return Object.fromEntries(options.filter(([name]) => command.getOptionValueSource(name) !== "cli"));
+}
+
+async function start(
+  flags: StartFlags,
+  { clipper: clipperOfFile, ...file }: ServerFileOptions,
+): Promise<void> {
   const {
-    runtime: name,
-    baseImage,
     clipperCompat,
     clipperHost,
     clipperAllowUnauthenticated,
     clipperAdminPort,
     clipperRpcPort,
-    ...rest
-  } = options;
+    ...own
+  } = flags;
   const clipper = clipperOptions({
     clipperCompat,
     clipperHost,
@@ -125,12 +137,19 @@ async function start(options: StartOptions): Promise<void> {
     clipperAdminPort,
     clipperRpcPort,
   });
+  const { runtime: name, baseImage, config: _, ...options } = { ...own, ...file };
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
-  const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
-  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime });
+  const runtime = await RUNTIMES[name ?? "process"](baseImage === undefined ? {} : { baseImage });
+  const server = await startServer({
+    ...vertexFromEnvironment(),
+    ...options,
+    clipper: clipper ?? clipperOfFile,
+    token,
+    runtime,
+  });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server);
 }

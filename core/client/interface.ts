@@ -120,6 +120,8 @@ export interface Windjammer extends AsyncDisposable {
 
   info(): Promise<ServerInfo>;
   applications(): Promise<readonly Application[]>;
+  /** Creates an application, or replaces what it was; its link stays. */
+  putApplication(application: Omit<Application, "defaultOutputText">): Promise<void>;
   /** Removes the application and its link; its model stays. */
   deleteApplication(name: string): Promise<void>;
   /** Links an application to another model. */
