@@ -8,6 +8,7 @@ import { applyCommand } from "./apply.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
 import { deployCommand } from "./deploy.ts";
+import { exportCommand } from "./export.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
 import { modelsCommand, versionsCommand } from "./models.ts";
@@ -24,7 +25,7 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand]],
-  ["Deploying:", [deployCommand, applyCommand]],
+  ["Deploying:", [deployCommand, applyCommand, exportCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
   ["What goes on:", [logsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
