@@ -4,13 +4,18 @@ import { errorBody } from "../error-replies.ts";
 import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
+import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
 import { modelsCommand, versionsCommand } from "./models.ts";
+import { predictCommand } from "./predict.ts";
+import { rollbackCommand } from "./rollback.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
+import { stopCommand } from "./stop.ts";
 
 /** Exit code for a command line that is not understood. */
 const USAGE = 2;
@@ -21,9 +26,11 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
-  ["Servers:", [startCommand, statusCommand]],
+  ["Servers:", [startCommand, statusCommand, stopCommand]],
+  ["Predictions:", [predictCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
-  ["What goes on:", [logsCommand]],
+  ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
+  ["What goes on:", [logsCommand, eventsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
 ];
 
@@ -74,6 +81,8 @@ export function createProgram(isJson: boolean): Command {
     .showHelpAfterError(
       isJson ? false : "(windjammer --help, or windjammer help COMMAND, lists what there is)",
     )
+    // So that commands can have a --version of their own.
+    .enablePositionalOptions()
     .exitOverride();
   for (const [group, commands] of COMMANDS) {
     program.commandsGroup(group);

@@ -164,6 +164,7 @@ class Call implements PredictCall {
       version === undefined ? target.metrics : target.metrics.by(version.model, version.version);
     const outcome = this.#outcome(settlement, query?.served);
     const latencyMs = performance.now() - this.parts.request.arrivedAt;
+    if (settlement.kind === "error") query?.served?.noteError(settlement.error);
     if (query?.isAbandoned === true) metrics.outcome("error", CallerGoneError.kind.code, latencyMs);
     else metrics.outcome(outcome.kind, reasonOf(outcome), latencyMs);
     this.#outcomes[index] = outcome;
