@@ -7,6 +7,7 @@ import { appsCommand } from "./apps.ts";
 import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { deployCommand } from "./deploy.ts";
 import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
@@ -27,6 +28,7 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand, stopCommand]],
+  ["Deploying:", [deployCommand]],
   ["Predictions:", [predictCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
   ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
@@ -81,7 +83,7 @@ export function createProgram(isJson: boolean): Command {
     .showHelpAfterError(
       isJson ? false : "(windjammer --help, or windjammer help COMMAND, lists what there is)",
     )
-    // So that commands can have a --version of their own.
+    // So that a command can have options of these names, as deploy has --version.
     .enablePositionalOptions()
     .exitOverride();
   for (const [group, commands] of COMMANDS) {
