@@ -86,7 +86,10 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensorflow/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
-  { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
+  {
+    from: "deployers/tensor-model/",
+    may: ["core/index.ts", "containers/tensor-model/settings.ts", ...NODE_MODELS],
+  },
   {
     from: "deployers/python/",
     may: ["core/index.ts", ...["input-types", "location", "packages"].map((name) => `deployers/${name}.ts`)],

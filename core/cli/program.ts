@@ -6,6 +6,7 @@ import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { deployCommand } from "./deploy.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
 import { modelsCommand, versionsCommand } from "./models.ts";
@@ -22,6 +23,7 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand]],
+  ["Deploying:", [deployCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
   ["What goes on:", [logsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
@@ -74,6 +76,8 @@ export function createProgram(isJson: boolean): Command {
     .showHelpAfterError(
       isJson ? false : "(windjammer --help, or windjammer help COMMAND, lists what there is)",
     )
+    // So that a command can have options of these names, as deploy has --version.
+    .enablePositionalOptions()
     .exitOverride();
   for (const [group, commands] of COMMANDS) {
     program.commandsGroup(group);

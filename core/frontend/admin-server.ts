@@ -34,6 +34,7 @@ import {
   versionRoutes,
 } from "./admin-routes.ts";
 import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
+import { KEEP_ALIVE_MS } from "./connections.ts";
 import { parseJson } from "./json-text.ts";
 import { openApiDocument, type OpenApiDocument } from "./openapi/document.ts";
 import { type Call, route, type Route } from "./route.ts";
@@ -68,7 +69,7 @@ export class AdminServer {
     const app = this.#createApp();
     // Bodies have their own time limits: a large bundle may take as long as it keeps coming.
     this.#server = createServer(
-      { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS },
+      { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
       (request, response) => {
         app(request, response);
       },
@@ -210,10 +211,11 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
     ...bundleRoutes(parts),
   ];
   let document: OpenApiDocument | undefined;
-  routes.push(
+  const describe = (path: string, operationId: string): Route =>
     route({
       method: "GET",
-      path: `${API}/openapi.json`,
+      path,
+      operationId,
       tag: "server",
       summary: "This document",
       status: 200,
@@ -226,7 +228,11 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
           operations: routes,
           named: NAMED_SCHEMAS,
         })),
-    }),
+    });
+  // Where tools look for it, too.
+  routes.push(
+    describe(`${API}/openapi.json`, "getOpenapiJson"),
+    describe("/openapi.json", "getRootOpenapiJson"),
   );
   return routes;
 }
