@@ -4,14 +4,19 @@ import { errorBody } from "../error-replies.ts";
 import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
+import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
 import { deployCommand } from "./deploy.ts";
+import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
 import { modelsCommand, versionsCommand } from "./models.ts";
+import { predictCommand } from "./predict.ts";
+import { rollbackCommand } from "./rollback.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
+import { stopCommand } from "./stop.ts";
 
 /** Exit code for a command line that is not understood. */
 const USAGE = 2;
@@ -22,10 +27,12 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
-  ["Servers:", [startCommand, statusCommand]],
+  ["Servers:", [startCommand, statusCommand, stopCommand]],
   ["Deploying:", [deployCommand]],
+  ["Predictions:", [predictCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
-  ["What goes on:", [logsCommand]],
+  ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
+  ["What goes on:", [logsCommand, eventsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
 ];
 
