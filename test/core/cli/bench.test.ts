@@ -30,6 +30,11 @@ function refuse(text: string): never {
   throw new Error(`no ${text} here`);
 }
 
+async function answered(): Promise<number> {
+  const samples = parseMetrics(await wj.metrics());
+  return total(samples, "windjammer_queries_total", ({ model }) => model === "digits");
+}
+
 interface Report {
   readonly requests: number;
   readonly ok: number;
@@ -100,10 +105,6 @@ describe("windjammer bench", () => {
   });
 
   test("ends with what it has on Ctrl-C", async () => {
-    const answered = async (): Promise<number> => {
-      const samples = parseMetrics(await wj.metrics());
-      return total(samples, "windjammer_queries_total", ({ model }) => model === "digits");
-    };
     const before = await answered();
     const run = startCli(["bench", "digits", "--seconds", "60"], { env });
     await expect.poll(answered, { timeout: 15_000 }).toBeGreaterThan(before);
