@@ -32,7 +32,7 @@ export function serverCommand(name: string, description: string): Command {
 }
 
 /** The management API that the flags or the environment name. */
-function serverUrl({ url, fallbackUrl }: Pick<ServerChoice, "url" | "fallbackUrl">): string {
+export function serverUrl({ url, fallbackUrl }: Pick<ServerChoice, "url" | "fallbackUrl">): string {
   return url ?? urlFromEnvironment() ?? fallbackUrl ?? DEFAULT_URL;
 }
 

@@ -179,7 +179,7 @@ describe("export client", () => {
       sums: [1, 5, 0],
       one: [5],
       none: [],
-      late: [{ output: "none", isDefault: true, reason: "DEADLINE_EXCEEDED" }, { isDefault: true }],
+      late: [{ output: "none", isDefault: true, reason: "deadline" }, { isDefault: true }],
       size: [70_000, 3],
       tree: { count: 1 },
       mixed: [{ count: 1 }, "MODEL_ERROR"],
