@@ -64,18 +64,26 @@ export async function foreignReadiness(
   const own = await ask(transport, path);
   if (own instanceof Error) return { isReady: false, why: shown(path, own) };
   if (saysReady(own)) return { isReady: true };
-  if (own.statusCode === 400 || own.statusCode === 404) {
-    const others = await otherModels(transport, model.name);
-    if (others.length > 0) {
-      const why = `it has no model ${model.name}, but ${others.join(", ")}; give its name for the model by modelName`;
-      return { isReady: false, why, isFinal: true, others };
-    }
-  }
-  const why = await whyNoVersion(transport, model);
-  if (why !== undefined) return { isReady: false, why, isFinal: true };
+  const why = await whyItNeverWill(transport, model, own);
+  if (why !== undefined) return { isReady: false, isFinal: true, ...why };
   return isWithout(own) && saysReady(server)
     ? { isReady: true }
     : { isReady: false, why: shown(path, isWithout(own) ? server : own) };
+}
+
+/** What a server that is ready, and not with this model, does not have; undefined: the model may come. */
+async function whyItNeverWill(
+  transport: ReplicaTransport,
+  model: ModelAtServer,
+  { statusCode }: Reply,
+): Promise<Pick<Readiness, "why" | "others"> | undefined> {
+  const others = statusCode === 400 || statusCode === 404 ? await otherModels(transport, model.name) : [];
+  if (others.length > 0) {
+    const why = `it has no model ${model.name}, but ${others.join(", ")}; give its name for the model by modelName`;
+    return { why, others };
+  }
+  const why = await whyNoVersion(transport, model);
+  return why === undefined ? undefined : { why };
 }
 
 async function ask(transport: ReplicaTransport, path: string): Promise<Reply | Error> {

@@ -32,7 +32,7 @@ afterAll(() => wj.close());
 function deploy(
   name: string,
   options: Partial<ContainerModelOptions & DeployOptions>,
-): Promise<DeployedApplication<JsonValue, JsonValue>> {
+): Promise<DeployedApplication> {
   const common = { name, version: "1", modelName: "m", readyTimeoutMs: 5_000 };
   return deployContainer<JsonValue, JsonValue>(wj, { ...common, ...options });
 }
@@ -158,11 +158,14 @@ interface Authority {
   readonly cert: Buffer;
 }
 
+function openssl(...args: readonly string[]): Promise<unknown> {
+  return promisify(execFile)("openssl", args);
+}
+
 /** A certificate authority of one's own, and a certificate of 127.0.0.1 that it signed. */
 async function authority(): Promise<Authority> {
   const folder = await tempFolder();
   const at = (name: string): string => join(folder, name);
-  const openssl = (...args: readonly string[]): Promise<unknown> => promisify(execFile)("openssl", args);
   const key = ["-newkey", "rsa:2048", "-nodes", "-keyout"];
   await openssl(
     "req",
