@@ -25,6 +25,7 @@ import { SqliteStore } from "./registry/sqlite-store.ts";
 import { makeTemporaryStateDir } from "./registry/temporary-state-dir.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
 import { packageVersion } from "./version.ts";
+import { WorkerGroup, type WorkerGroupParts } from "./workers/group.ts";
 
 /** Most files and folders in one bundle. */
 const MAX_BUNDLE_ENTRIES = 100_000;
@@ -54,6 +55,8 @@ export interface RunningServer extends AsyncDisposable {
   /** Where it speaks Clipper; undefined: it does not. */
   readonly clipper: ClipperAddresses | undefined;
   readonly stateDir: string;
+  /** Processes that take predictions. */
+  readonly workerCount: number;
   readonly deployments: Deployments;
   /** Takes nothing new, lets running queries finish for `drainTimeoutMs`, then stops everything. Idempotent. */
   close(): Promise<void>;
@@ -115,13 +118,13 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   });
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
-  const { deployments, query, admin, compat, urls, listenGrpc } = compose(
+  const { deployments, listenQuery, admin, compat, urls, listenGrpc } = compose(
     { ...state, config, log, runtime: used },
     started,
   );
   if (onEvent !== undefined) deployments.onEvent(onEvent);
   await deployments.recover();
-  urls.query = await query.listen();
+  urls.query = await listenQuery();
   urls.admin = await admin.listen();
   const clipper = await compat?.listen();
   const grpcAddress = await listenGrpc();
@@ -131,7 +134,8 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= running.disposeAsync());
   const addresses = { queryUrl, adminUrl, grpcAddress, clipper };
-  return { ...addresses, stateDir, deployments, close, [Symbol.asyncDispose]: close };
+  const { workers: workerCount } = config;
+  return { ...addresses, stateDir, workerCount, deployments, close, [Symbol.asyncDispose]: close };
 }
 
 interface OpenState {
@@ -169,7 +173,8 @@ interface Composition extends OpenState {
 
 interface Composed {
   readonly deployments: Deployments;
-  readonly query: QueryServer;
+  /** Gives the base URL. */
+  readonly listenQuery: () => Promise<string>;
   readonly admin: AdminServer;
   readonly compat: ClipperCompat | undefined;
   /** Gives the address; undefined: gRPC is off. */
@@ -191,7 +196,14 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const urls = { query: "", admin: "" };
   const startedAt = new Date().toISOString();
   const version = packageVersion();
-  const info = (): ServerInfo => ({ version, queryUrl: urls.query, runtime: runtime.name, startedAt });
+  const group = workersOf({ config, registry, serving, metrics, deployments, log });
+  const info = (): ServerInfo => ({
+    version,
+    queryUrl: urls.query,
+    runtime: runtime.name,
+    startedAt,
+    workers: group?.statuses() ?? [],
+  });
   const admin = new AdminServer({ registry, bundles, deployments, serving, metrics, config, info, log });
   started.defer(() => admin.close(ADMIN_GRACE_MS));
   const compat = clipperOf({ registry, bundles, deployments, serving, config, log });
@@ -201,7 +213,8 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
     predictor,
     router,
     metrics,
-    config,
+    // Workers have the port, and hand on to this listener what is no prediction.
+    config: group === undefined ? config : { ...config, host: "127.0.0.1", port: 0 },
     log,
     adminUrl: () => urls.admin,
     repository: deployments,
@@ -216,9 +229,27 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const grpc = new GrpcListener({ predictor, catalog, config });
   started.defer(async () => {
     const graceMs = config.drainTimeoutMs;
-    await Promise.all([query.close(graceMs), grpc.close(graceMs), deployments.close()]);
+    await Promise.all([
+      group?.close(graceMs),
+      query.close(graceMs),
+      grpc.close(graceMs),
+      deployments.close(),
+    ]);
   });
-  return { deployments, query, admin, compat, urls, listenGrpc: () => grpc.listen() };
+  const listenQuery = async (): Promise<string> => {
+    const own = await query.listen();
+    return group === undefined ? own : group.listen(own);
+  };
+  return { deployments, listenQuery, admin, compat, urls, listenGrpc: () => grpc.listen() };
+}
+
+/** Undefined: the server's own process takes the predictions. */
+function workersOf({
+  deployments,
+  ...parts
+}: Omit<WorkerGroupParts, "openingOf"> & { readonly deployments: Deployments }): WorkerGroup | undefined {
+  if (parts.config.workers === 1) return undefined;
+  return new WorkerGroup({ ...parts, openingOf: (version) => deployments.openingOf(version) });
 }
 
 /** Loads gRPC, whose packages are optional, only where it is asked for. */
@@ -280,7 +311,17 @@ function readConfig(options: ServerOptions): ServerConfig {
     );
   }
   refuseOpenClipper(parsed.data);
+  refuseWorkersWithClipper(parsed.data);
   return parsed.data;
+}
+
+/** @throws InvalidOptionsError */
+function refuseWorkersWithClipper({ clipper, workers }: ServerConfig): void {
+  if (clipper === undefined || workers === 1) return;
+  throw new InvalidOptionsError(
+    `workers is ${workers}, and Clipper's model containers connect to one process, which has to take the predictions itself; leave out workers, or clipper`,
+    { details: { option: "workers" } },
+  );
 }
 
 /** @throws InvalidOptionsError */

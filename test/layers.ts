@@ -72,6 +72,17 @@ export const LAYERS: readonly LayerRule[] = [
       "containers/metadata.ts",
     ],
   },
+  {
+    from: "core/workers/",
+    may: [
+      ...LEAVES,
+      "core/frontend/",
+      "core/query/",
+      "core/registry/",
+      "core/replicas/",
+      "core/runtimes/runtime.ts",
+    ],
+  },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
   { from: "core/check/", may: ["core/", ...WIRE] },
   { from: "core/cli/", may: ["core/", ...WIRE] },
