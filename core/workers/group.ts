@@ -35,8 +35,10 @@ const LONGEST_PAUSE_MS = 10_000;
 const SETTLED_AFTER_MS = 10_000;
 /** So many ends in a row, before all workers were ready once, say that they never will be. */
 const MAX_FIRST_FAILURES = 5;
-/** Why versions do not run is looked up so often, for the errors that workers give. */
-const TROUBLES_EVERY_MS = 500;
+/** How often workers are looked after, and why versions do not run is looked up for the errors that workers give. */
+const LOOK_EVERY_MS = 500;
+/** A worker reports as often as it is looked after; one that is silent for so many looks hangs, and is replaced. */
+const MAX_SILENT_LOOKS = 20;
 /** Last lines of a container that its end is told with. */
 const TAIL_LINES = 5;
 
@@ -81,7 +83,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     this.#serverUrl = serverUrl;
     const url = await this.#dealer.listen(host, port);
     for (let count = 0; count < workers; count++) this.#start();
-    this.#looking = setInterval(() => this.#lookForTroubles(), TROUBLES_EVERY_MS).unref();
+    this.#looking = setInterval(() => this.#lookAround(), LOOK_EVERY_MS).unref();
     await this.#ready.promise;
     return url;
   }
@@ -233,7 +235,8 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     worker.tell({ kind: "looked", model, version, replica });
   }
 
-  #lookForTroubles(): void {
+  #lookAround(): void {
+    for (const worker of this.#workers) if (worker.tick() > MAX_SILENT_LOOKS) worker.kill();
     const lastErrors = new Map<string, string>();
     for (const version of this.#parts.registry.versions()) {
       const { lastError } = this.#parts.openingOf(version);

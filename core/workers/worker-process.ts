@@ -35,6 +35,7 @@ export class WorkerProcess {
   readonly #waiting = new Map<number, () => void>();
   readonly #untaken = new Map<number, Socket>();
   #lastId = 0;
+  #silentTicks = 0;
   #state: "starting" | "told" | "ready" | "gone" = "starting";
 
   constructor(listener: WorkerListener) {
@@ -92,6 +93,12 @@ export class WorkerProcess {
     this.#send({ kind: "connection", id }, socket);
   }
 
+  /** Called from time to time; gives how often since it was last heard. Counted, since a machine may sleep. */
+  tick(): number {
+    if (this.isReady) this.#silentTicks += 1;
+    return this.#silentTicks;
+  }
+
   kill(): void {
     this.#child.kill("SIGKILL");
   }
@@ -103,6 +110,7 @@ export class WorkerProcess {
   }
 
   #heard(message: FromWorker): void {
+    this.#silentTicks = 0;
     if (message.kind === "hello") {
       this.#listener.hello(this);
     } else if (message.kind === "ready") {

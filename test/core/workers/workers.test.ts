@@ -181,6 +181,15 @@ test("a worker that is killed loses its own requests, with their connections, an
   expect(await counted(url, QUERIES)).toBe(7);
 });
 
+test("a worker that hangs is replaced, though nobody asks it anything", async () => {
+  const { wj } = await lab();
+  const [hanging = 0, other] = await readyPids(wj);
+  process.kill(hanging, "SIGSTOP");
+  await expect.poll(() => isRunning(hanging), { timeout: 40_000 }).toBe(false);
+  await expect.poll(async () => (await readyPids(wj)).length, { timeout: 20_000 }).toBe(2);
+  expect(await readyPids(wj)).toContain(other);
+});
+
 test("connections that come while no worker lives wait for the next one", async () => {
   const { wj, url } = await lab();
   await deploy(wj, "1", "input");
