@@ -15,6 +15,7 @@ export interface Families {
   readonly batchDuration: Distributions;
   readonly compute: Distributions;
   readonly dropped: Counters;
+  readonly refused: Counters;
   readonly replicaExits: Counters;
   readonly workerEnds: Counters;
 }
@@ -35,6 +36,7 @@ export function families(registry: Registry): Families {
     batchDuration: histogram("windjammer_batch_duration_seconds", "Dispatch of a batch to its result."),
     compute: histogram("windjammer_compute_seconds", "The loader's own time for a batch."),
     dropped: counter("windjammer_dropped_total", "Queries given up without a prediction."),
+    refused: counter("windjammer_refused_total", "Requests refused as a whole, by dialect and reason."),
     replicaExits: counter("windjammer_replica_exits_total", "Replicas that ended, by reason."),
     workerEnds: counter(
       "windjammer_worker_ends_total",

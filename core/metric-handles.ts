@@ -19,9 +19,9 @@ interface AnswerMetrics extends OutcomeMetrics {
   cache(result: CacheResult): void;
 }
 
-/** What is counted of one application; `outcome` is for queries that came to no version. */
+/** What is counted of one application; `outcome` is for queries when it has no version. */
 export interface ApplicationMetrics extends OutcomeMetrics {
-  /** For queries that this version answered, or failed to answer: always the same handle until it is removed. */
+  /** For queries that this version answered, failed to answer or whose inputs it does not take: always the same handle until it is removed. */
   by(model: string, version: string): AnswerMetrics;
 }
 

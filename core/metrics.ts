@@ -91,6 +91,11 @@ export class Metrics {
     return handle;
   }
 
+  /** A request was refused with this code before any query of it was on its way. */
+  refused(dialect: string, reason: string): void {
+    this.#families.refused.of({ dialect, reason }).value += 1;
+  }
+
   /** What the version did, whichever application asked it. */
   statistics(model: string, version: string): VersionStatistics {
     const handle = this.#versions.get(`${model}/${version}`);

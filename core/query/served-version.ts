@@ -1,10 +1,12 @@
 // One version that runs: its queue and its replicas, joined.
+import type { WindjammerError } from "../errors.ts";
 import { type ReachableReplica, ReplicaPool, type Suspicion } from "../replicas/pool.ts";
 import type { ReplicaParts } from "../replicas/slot.ts";
 import type { ReplicaTransport } from "../replicas/transport.ts";
 import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
 import type { Query } from "./query.ts";
+import { type RecentError, RecentErrors } from "./recent-errors.ts";
 import { type QueueState, VersionQueue } from "./version-queue.ts";
 
 export interface ServedVersionParts extends ReplicaParts {
@@ -27,6 +29,7 @@ export class ServedVersion {
   readonly image: string;
   readonly #pool: ReplicaPool;
   readonly #queue: VersionQueue;
+  readonly #errors = new RecentErrors();
   #elsewhere: QueueState | undefined;
 
   constructor(parts: ServedVersionParts) {
@@ -85,6 +88,21 @@ export class ServedVersion {
   /** Why a replica went lately, while none has answered since: "replica digits-1-r1 exited with code 1: <last log line>". */
   lastTrouble(): string | undefined {
     return this.#pool.trouble;
+  }
+
+  /** A query of it ended in this error. */
+  noteError(error: WindjammerError): void {
+    this.#errors.note(error);
+  }
+
+  /** Queries of it ended in these errors, elsewhere. */
+  addErrors(errors: readonly RecentError[]): void {
+    this.#errors.add(errors);
+  }
+
+  /** Errors of its queries, newest first. */
+  recentErrors(): readonly RecentError[] {
+    return this.#errors.list();
   }
 
   /** Starts one more replica; resolves when it is ready. @throws ReplicaStartError, ContractMismatchError */

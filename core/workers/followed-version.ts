@@ -1,6 +1,8 @@
 // One version as a worker serves it: a queue of its own, and the replicas that all processes of the server share.
+import type { WindjammerError } from "../errors.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Query } from "../query/query.ts";
+import { RecentErrors } from "../query/recent-errors.ts";
 import type { Served } from "../query/router.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import { VersionQueue } from "../query/version-queue.ts";
@@ -21,6 +23,7 @@ export class FollowedVersion implements Served {
   readonly version: Version;
   readonly #replicas: FollowedReplicas;
   readonly #queue: VersionQueue;
+  readonly #errors = new RecentErrors();
 
   constructor({ version, shared, metrics, maxQueueLength, turn, doubt }: FollowedVersionParts) {
     this.version = version;
@@ -46,6 +49,10 @@ export class FollowedVersion implements Served {
     return this.#replicas.trouble;
   }
 
+  noteError(error: WindjammerError): void {
+    this.#errors.note(error);
+  }
+
   update(shared: SharedReplicas): void {
     this.#replicas.update(shared);
   }
@@ -60,7 +67,8 @@ export class FollowedVersion implements Served {
 
   report(): VersionReport {
     const { model, version } = this.version;
-    return { model, version, state: this.#queue.state(), answered: this.#replicas.takeAnswered() };
+    const [answered, errors] = [this.#replicas.takeAnswered(), this.#errors.take()];
+    return { model, version, state: this.#queue.state(), answered, errors };
   }
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then leaves the replicas alone. */

@@ -208,8 +208,11 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     this.#parts.metrics.add(taken);
     this.#reports.set(worker, new Map(versions.map((report) => [keyOf(report), report.state])));
     this.#noteQueues(versions.map(keyOf));
-    for (const { model, version, answered } of versions)
-      this.#parts.serving.find(model, version)?.noteAnswered(answered);
+    for (const { model, version, answered, errors } of versions) {
+      const served = this.#parts.serving.find(model, version);
+      served?.noteAnswered(answered);
+      served?.addErrors(errors);
+    }
   }
 
   /** Adds up the queues of versions; what was learned is that of the worker with most queries. */

@@ -1,6 +1,7 @@
 // What the server's own process and its workers tell each other, over the channel that Node gives parent and child.
 import type { ServerConfig } from "../config.ts";
 import type { MetricsTaken } from "../metrics.ts";
+import type { RecentError } from "../query/recent-errors.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import type { QueueState } from "../query/version-queue.ts";
 import type { Change } from "../registry/store.ts";
@@ -64,6 +65,8 @@ export interface VersionReport extends VersionName {
   readonly state: QueueState;
   /** Replicas that answered since the last report. */
   readonly answered: readonly string[];
+  /** Errors of its queries since the last report. */
+  readonly errors: readonly RecentError[];
 }
 
 export type FromWorker =
