@@ -130,9 +130,11 @@ async function start(options: StartOptions): Promise<void> {
   const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
-  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime });
+  const told = Promise.withResolvers<void>();
+  const onStop = told.resolve;
+  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime, onStop });
   process.stdout.write(banner(server, token !== undefined));
-  await stopped(server);
+  await stopped(server, told.promise);
 }
 
 /** @throws InvalidOptionsError when its settings come without --clipper-compat */
@@ -169,8 +171,8 @@ function banner(server: RunningServer, hasToken: boolean): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Resolves when a signal has closed the server; a second signal ends the process at once. */
-async function stopped(server: RunningServer): Promise<void> {
+/** Resolves when a signal or `told` has closed the server; a second signal ends the process at once. */
+async function stopped(server: RunningServer, told: Promise<void>): Promise<void> {
   const first = Promise.withResolvers<void>();
   let isClosing = false;
   const onSignal = (signal: StopSignal): void => {
@@ -179,7 +181,8 @@ async function stopped(server: RunningServer): Promise<void> {
     first.resolve();
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
-  await first.promise;
+  await Promise.race([first.promise, told]);
+  isClosing = true;
   process.stdout.write("closing: running queries may finish; press Ctrl-C again to end at once\n");
   await server.close();
   process.stdout.write("closed\n");

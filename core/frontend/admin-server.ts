@@ -30,7 +30,6 @@ import {
   linkRoutes,
   modelRoutes,
   replicaRoutes,
-  serverRoutes,
   versionRoutes,
 } from "./admin-routes.ts";
 import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
@@ -38,6 +37,7 @@ import { KEEP_ALIVE_MS } from "./connections.ts";
 import { parseJson } from "./json-text.ts";
 import { openApiDocument, type OpenApiDocument } from "./openapi/document.ts";
 import { type Call, route, type Route } from "./route.ts";
+import { healthRoutes, serverRoutes } from "./server-routes.ts";
 import { NAMED_SCHEMAS } from "./schemas.ts";
 import { z } from "zod";
 
@@ -199,7 +199,8 @@ export class AdminServer {
 
 function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[] {
   const routes = [
-    ...serverRoutes(parts, isClosing),
+    ...healthRoutes(parts, isClosing),
+    ...serverRoutes(parts),
     ...applicationRoutes(parts),
     ...linkRoutes(parts),
     ...modelRoutes(parts),

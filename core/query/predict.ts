@@ -181,6 +181,7 @@ class Call implements PredictCall {
     const metrics = countersOf(this.parts.request.target, query?.served);
     const outcome = this.#outcome(settlement, query?.served);
     const latencyMs = performance.now() - this.parts.request.arrivedAt;
+    if (settlement.kind === "error") query?.served?.noteError(settlement.error);
     if (query?.isAbandoned === true) metrics.outcome("error", CallerGoneError.kind.code, latencyMs);
     else metrics.outcome(outcome.kind, reasonOf(outcome), latencyMs);
     this.#outcomes[index] = outcome;
