@@ -154,6 +154,7 @@ export class QueryServer {
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
+    dropHost(request);
     const incoming = request.method === "POST" ? this.#match(request, response) : undefined;
     this.#connections.begin(response);
     response.on("close", () => {
@@ -187,6 +188,7 @@ export class QueryServer {
 
   /** A client that asks first is told what is wrong before it sends its body. */
   #handleExpecting(request: IncomingMessage, response: ServerResponse): void {
+    dropHost(request);
     const incoming = this.#match(request, response);
     const refused = checkHeaders(request, this.#parts.config.maxBodyBytes);
     if (incoming === undefined || refused === undefined) {
@@ -312,12 +314,14 @@ function dialectsOf(
   return vertex === undefined ? all : [vertexDialect(parts, vertex.predictRoute), ...all];
 }
 
-function pathOf(request: IncomingMessage): string {
-  let url = request.url ?? "/";
-  // A client may send a whole URL, as to a proxy, and a server has to understand it (RFC 9112, section 3.2.2).
-  if (!url.startsWith("/")) url = url.replace(SCHEME_AND_HOST, "");
+function pathOf({ url = "/" }: IncomingMessage): string {
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
+}
+
+/** A client may send a whole URL, as to a proxy, and a server has to understand it (RFC 9112, section 3.2.2). */
+function dropHost(request: IncomingMessage): void {
+  if (request.url?.startsWith("/") === false) request.url = request.url.replace(SCHEME_AND_HOST, "") || "/";
 }
 
 const SCHEME_AND_HOST = /^https?:\/\/[^/?]*/i;
