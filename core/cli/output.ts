@@ -43,7 +43,7 @@ export function fields(entries: readonly (readonly [name: string, value: string 
 }
 
 /** One line of text that cannot move the cursor, however it came about. */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   // oxlint-disable-next-line no-control-regex
   return stripVTControlCharacters(text).replaceAll(/[\u0000-\u001F\u007F-\u009F]+/g, " ");
 }

@@ -4,13 +4,22 @@ import { errorBody } from "../error-replies.ts";
 import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
+import { benchCommand } from "./bench.ts";
+import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { deployCommand } from "./deploy.ts";
+import { describeCommand } from "./describe.ts";
+import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
 import { modelsCommand, versionsCommand } from "./models.ts";
+import { predictCommand } from "./predict.ts";
+import { rollbackCommand } from "./rollback.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
+import { stopCommand } from "./stop.ts";
+import { topCommand } from "./top.ts";
 
 /** Exit code for a command line that is not understood. */
 const USAGE = 2;
@@ -21,9 +30,12 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
-  ["Servers:", [startCommand, statusCommand]],
-  ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
-  ["What goes on:", [logsCommand]],
+  ["Servers:", [startCommand, statusCommand, stopCommand]],
+  ["Deploying:", [deployCommand]],
+  ["Predictions:", [predictCommand, benchCommand]],
+  ["What is deployed:", [appsCommand, modelsCommand, versionsCommand, describeCommand]],
+  ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
+  ["What goes on:", [topCommand, logsCommand, eventsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
 ];
 
@@ -74,6 +86,8 @@ export function createProgram(isJson: boolean): Command {
     .showHelpAfterError(
       isJson ? false : "(windjammer --help, or windjammer help COMMAND, lists what there is)",
     )
+    // So that a command can have options of these names, as deploy has --version.
+    .enablePositionalOptions()
     .exitOverride();
   for (const [group, commands] of COMMANDS) {
     program.commandsGroup(group);

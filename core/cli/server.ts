@@ -26,7 +26,7 @@ export function serverCommand(name: string, description: string): Command {
 }
 
 /** The management API that the flags or the environment name. */
-function serverUrl({ url }: Pick<ServerFlags, "url">): string {
+export function serverUrl({ url }: Pick<ServerFlags, "url">): string {
   return url ?? urlFromEnvironment() ?? DEFAULT_URL;
 }
 

@@ -119,6 +119,11 @@ export interface Windjammer extends AsyncDisposable {
   application<Input = JsonValue, Output = JsonValue>(name: string): Promise<ApplicationHandle<Input, Output>>;
 
   info(): Promise<ServerInfo>;
+  /**
+   * Tells a server that `windjammer start` runs to end; resolves when it has begun to, with its pid and its state folder.
+   * @throws InvalidRequestError when the server is part of another program
+   */
+  stopServer(): Promise<{ readonly pid: number; readonly stateDir: string }>;
   applications(): Promise<readonly Application[]>;
   /** Removes the application and its link; its model stays. */
   deleteApplication(name: string): Promise<void>;
@@ -157,6 +162,8 @@ export interface Windjammer extends AsyncDisposable {
    * @throws DeploymentNotFoundError
    */
   cancelDeployment(id: string): Promise<Deployment>;
+  /** The events there are now; `events` waits for those to come. @throws DeploymentNotFoundError */
+  pastEvents(deployment: string): Promise<readonly DeploymentEvent[]>;
   events(deployment: string, signal?: AbortSignal): AsyncIterable<DeploymentEvent>;
   /** Prometheus text. */
   metrics(): Promise<string>;

@@ -87,8 +87,10 @@ function float(datatype: Datatype, overflow: number, store: FloatStore): Element
       const target = store(count);
       return {
         set(index, value) {
-          if (typeof value !== "number" || !(Math.abs(value) < overflow)) return false;
-          target.set(index, value);
+          // Beside 64-bit integers its own large ones come as bigints, too.
+          const number = typeof value === "bigint" ? Number(value) : value;
+          if (typeof number !== "number" || !(Math.abs(number) < overflow)) return false;
+          target.set(index, number);
           return true;
         },
         finish: () => target.finish(),

@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 
 describe.skipIf(!hasEngine)("the quickstart", () => {
   it("answers as without Docker, shows the build, and leaves no container", async () => {
-    const args = ["examples/digits/quickstart.ts", "--runtime", "docker", "--base-image", BASE_IMAGE];
+    const args = ["examples/digits/main.ts", "--runtime", "docker", "--base-image", BASE_IMAGE];
     const { stdout } = await run("node", ["--conditions=windjammer-source", ...args], { cwd: root });
     expect(stdout).toContain("16 of 16 match");
     expect(stdout).toMatch(/prepare {2}(?:step \d+\/\d+|image \S+ is there already)/);
