@@ -43,8 +43,17 @@ interface StartFlags extends Omit<ServerOptions, "clipper">, RuntimeChoices, Cli
   readonly config?: string;
 }
 
-/** Sizes and times; what is left out keeps the default of `ServerOptions`. */
-const LIMITS: readonly (readonly [flags: string, description: string])[] = [
+/** Numbers; what is left out keeps the default of `ServerOptions`. */
+const NUMBERS: readonly (readonly [
+  flags: string,
+  description: string,
+  parse?: (text: string) => number | string,
+])[] = [
+  [
+    "--workers <count>",
+    "processes that take predictions, or auto: three quarters of the cores (default: 1)",
+    (text) => (text === "auto" ? text : parseWhole(text)),
+  ],
   ["--max-body-bytes <bytes>", "largest body of a prediction (default: 64 MiB)"],
   ["--max-inputs <count>", "most inputs in one prediction (default: 10000)"],
   ["--max-queue-length <count>", "most queries that wait for one version (default: 10000)"],
@@ -106,7 +115,7 @@ export function startCommand(): Command {
     )
     .option("--config <file>", "take what no flag says from the server options of a config file")
     .action(async (flags: StartFlags, self: Command) => start(flags, await fromFile(flags, self)));
-  for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
+  for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
   return command;
 }
 
@@ -181,6 +190,7 @@ function banner(server: RunningServer, hasToken: boolean): string {
     "Windjammer is up. Ctrl-C stops it.",
     `  query API       ${server.queryUrl}`,
     `  management API  ${server.adminUrl}${hasToken ? "  (with the token)" : ""}`,
+    ...(server.workerCount > 1 ? [`  workers         ${server.workerCount} processes take predictions`] : []),
     ...(server.grpcAddress === undefined ? [] : [`  gRPC            ${server.grpcAddress}`]),
     ...(clipper === undefined ? [] : [`  Clipper's API   ${clipper.adminUrl}  (no token)`]),
     ...(clipper?.rpcEndpoint === undefined ? [] : [`  its containers  ${clipper.rpcEndpoint}`]),
