@@ -36,6 +36,9 @@ export const DATATYPE_BYTES: Readonly<Record<Datatype, number>> = {
   BYTES: 0,
 };
 
+/** All of them. */
+export const DATATYPES: readonly Datatype[] = Object.keys(DATATYPE_BYTES) as Datatype[];
+
 /**
  * What the elements of a BYTES tensor hold (`parameters.content_type`): JSON text, UTF-8 text, raw bytes, a
  * vector of little-endian numbers (ragged rows), or per-item errors.

@@ -1,7 +1,6 @@
-// Options of a server: defaults and bounds. Core's only reader of process.env.
-import { homedir } from "node:os";
-import { join } from "node:path";
+// Options of a server: defaults and bounds.
 import { z } from "zod";
+import { defaultCacheDir, processEnvironment } from "./environment.ts";
 import { InvalidOptionsError } from "./errors.ts";
 import type { LogLevel } from "./log.ts";
 
@@ -100,10 +99,7 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
   port: port.default(1337),
   adminPort: port.default(1338),
   stateDir: z.string().min(1).optional(),
-  cacheDir: z
-    .string()
-    .min(1)
-    .default(() => join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "windjammer")),
+  cacheDir: z.string().min(1).default(defaultCacheDir),
   token: z
     .string()
     .check(({ value, issues }) => {
@@ -140,16 +136,6 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
 /** Deepest nesting of arrays and objects accepted in JSON from outside. */
 export const MAX_JSON_DEPTH = 64;
 
-/** Where `windjammer start` keeps its state: `$XDG_STATE_HOME/windjammer` (~/.local/state/windjammer). */
-export function defaultStateDir(): string {
-  return join(process.env["XDG_STATE_HOME"] || join(homedir(), ".local", "state"), "windjammer");
-}
-
-/** `WINDJAMMER_TOKEN`, the management API's token; undefined when it is unset or empty. */
-export function tokenFromEnvironment(): string | undefined {
-  return process.env["WINDJAMMER_TOKEN"] || undefined;
-}
-
 /** Names of applications and models, and of versions. */
 export const NAME_PATTERN: RegExp = /^[a-z0-9](?:[-_a-z0-9]{0,98}[a-z0-9])?$/;
 export const VERSION_PATTERN: RegExp = /^[A-Za-z0-9][-._A-Za-z0-9]{0,63}$/;
@@ -163,18 +149,6 @@ export function isLoopbackName(hostname: string): boolean {
     hostname === "[::1]" ||
     /^127(?:\.\d{1,3}){3}$/.test(hostname)
   );
-}
-
-/** Variables of this process's environment: the named ones that are set, or all of them. */
-export function processEnvironment(
-  names: readonly string[] = Object.keys(process.env),
-): Record<string, string> {
-  const variables: Record<string, string> = {};
-  for (const name of names) {
-    const value = process.env[name];
-    if (value !== undefined) variables[name] = value;
-  }
-  return variables;
 }
 
 /**
@@ -201,7 +175,7 @@ export function vertexFromEnvironment(): Pick<ServerOptions, "port" | "vertex"> 
 }
 
 function variable(name: string, isRight: (value: string) => boolean, expected: string): string | undefined {
-  const value = process.env[name] || undefined;
+  const value = processEnvironment([name])[name] || undefined;
   if (value === undefined || isRight(value)) return value;
   throw new InvalidOptionsError(
     `the variable ${name} is ${JSON.stringify(value)}: expected ${expected}; correct it, or unset it`,

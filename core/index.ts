@@ -17,10 +17,12 @@ export type {
   PredictOptions,
   ReplicaLogOptions,
   ServerInfo,
+  VersionDetail,
   Windjammer,
 } from "./client/interface.ts";
 export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
 export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
+export { contractSchema } from "./deploy/manifest-schema.ts";
 export {
   DECLARED_CONTRACT,
   manifest,
@@ -29,6 +31,7 @@ export {
   type Deployer,
   type ManifestFields,
 } from "./deploy/deployer.ts";
+export { DATATYPES } from "../containers/protocol.ts";
 export type {
   ContainerSource,
   Contract,

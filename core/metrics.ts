@@ -19,9 +19,9 @@ interface AnswerMetrics extends OutcomeMetrics {
   cache(result: CacheResult): void;
 }
 
-/** What is counted of one application; `outcome` is for queries that came to no version. */
+/** What is counted of one application; `outcome` is for queries when it has no version. */
 export interface ApplicationMetrics extends OutcomeMetrics {
-  /** For queries that this version answered, or failed to answer: always the same handle until it is removed. */
+  /** For queries that this version answered, failed to answer or whose inputs it does not take: always the same handle until it is removed. */
   by(model: string, version: string): AnswerMetrics;
 }
 
@@ -60,6 +60,7 @@ export interface Families {
   readonly batchDuration: Distributions;
   readonly compute: Distributions;
   readonly dropped: Counters;
+  readonly refused: Counters;
   readonly replicaExits: Counters;
 }
 
@@ -79,6 +80,7 @@ function families(registry: Registry): Families {
     batchDuration: histogram("windjammer_batch_duration_seconds", "Dispatch of a batch to its result."),
     compute: histogram("windjammer_compute_seconds", "The loader's own time for a batch."),
     dropped: counter("windjammer_dropped_total", "Queries given up without a prediction."),
+    refused: counter("windjammer_refused_total", "Requests refused as a whole, by dialect and reason."),
     replicaExits: counter("windjammer_replica_exits_total", "Replicas that ended, by reason."),
   };
 }
@@ -305,6 +307,11 @@ export class Metrics {
       this.#versions.set(key, handle);
     }
     return handle;
+  }
+
+  /** A request was refused with this code before any query of it was on its way. */
+  refused(dialect: string, reason: string): void {
+    this.#families.refused.of({ dialect, reason }).value += 1;
   }
 
   /** What the version did, whichever application asked it. */

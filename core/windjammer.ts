@@ -14,6 +14,7 @@ import { AdminServer } from "./frontend/admin-server.ts";
 import { type ClipperAddresses, ClipperCompat, type ClipperCompatParts } from "./frontend/clipper/compat.ts";
 import { Catalog } from "./frontend/dialects/oip/catalog.ts";
 import type { GrpcServer, GrpcServerParts } from "./frontend/grpc/server.ts";
+import type { StopReply } from "./frontend/schemas.ts";
 import { QueryServer } from "./frontend/server.ts";
 import { createLog, type Log } from "./log.ts";
 import { Metrics, type VersionGauges } from "./metrics.ts";
@@ -34,6 +35,11 @@ const ADMIN_GRACE_MS = 1_000;
 export interface StartOptions extends ServerOptions {
   /** What runs the model containers. Default: `processRuntime()`. */
   readonly runtime?: Runtime | undefined;
+  /**
+   * Called when the management API is told to stop the server; whoever started it then closes it. Default: none, and
+   * such a call is refused.
+   */
+  readonly onStop?: (() => void) | undefined;
   /** Called synchronously with each event of each deployment, once it is durable. Must not throw. */
   readonly onEvent?: DeploymentListener | undefined;
 }
@@ -100,7 +106,7 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Wind
  * @throws InvalidOptionsError, PortInUseError, StateDirInUseError, StateDirError, DiskFullError
  */
 export async function startServer(options: StartOptions = {}): Promise<RunningServer> {
-  const { runtime, onEvent, ...rest } = options;
+  const { runtime, onEvent, onStop, ...rest } = options;
   const config = readConfig(rest);
   const log = createLog(config.logLevel);
   await using started = new AsyncDisposableStack();
@@ -115,8 +121,9 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   });
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
+  const stop = stopperOf(onStop, stateDir);
   const { deployments, query, admin, compat, urls, listenGrpc } = compose(
-    { ...state, config, log, runtime: used },
+    { ...state, config, log, runtime: used, stop },
     started,
   );
   if (onEvent !== undefined) deployments.onEvent(onEvent);
@@ -132,6 +139,15 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   const close = (): Promise<void> => (closed ??= running.disposeAsync());
   const addresses = { queryUrl, adminUrl, grpcAddress, clipper };
   return { ...addresses, stateDir, deployments, close, [Symbol.asyncDispose]: close };
+}
+
+function stopperOf(onStop: StartOptions["onStop"], stateDir: string): (() => StopReply) | undefined {
+  if (onStop === undefined) return undefined;
+  return () => {
+    // The reply goes out first.
+    setImmediate(onStop);
+    return { status: "closing", pid: process.pid, stateDir };
+  };
 }
 
 interface OpenState {
@@ -165,6 +181,7 @@ interface Composition extends OpenState {
   readonly config: ServerConfig;
   readonly log: Log;
   readonly runtime: Runtime;
+  readonly stop: (() => StopReply) | undefined;
 }
 
 interface Composed {
@@ -180,7 +197,7 @@ interface Composed {
 
 /** What is deferred last is closed first: queries drain and deployments end while the management API still answers. */
 function compose(parts: Composition, started: AsyncDisposableStack): Composed {
-  const { registry, bundles, config, log, runtime } = parts;
+  const { registry, bundles, config, log, runtime, stop } = parts;
   const metrics = new Metrics();
   const serving = new Serving({ runtime, metrics, log, maxQueueLength: config.maxQueueLength });
   started.defer(() => serving.closeAll(config.drainTimeoutMs));
@@ -192,7 +209,17 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const startedAt = new Date().toISOString();
   const version = packageVersion();
   const info = (): ServerInfo => ({ version, queryUrl: urls.query, runtime: runtime.name, startedAt });
-  const admin = new AdminServer({ registry, bundles, deployments, serving, metrics, config, info, log });
+  const admin = new AdminServer({
+    registry,
+    bundles,
+    deployments,
+    serving,
+    metrics,
+    config,
+    info,
+    log,
+    stop,
+  });
   started.defer(() => admin.close(ADMIN_GRACE_MS));
   const compat = clipperOf({ registry, bundles, deployments, serving, config, log });
   started.defer(() => compat?.close(ADMIN_GRACE_MS));

@@ -3,12 +3,10 @@ import { readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import type { ContainerSource } from "../../containers/protocol.ts";
-import { checkContainer, type CheckTarget } from "../check/check-container.ts";
-import { reportText } from "../check/report.ts";
+import type { CheckTarget } from "../check/check-container.ts";
 import { InvalidOptionsError, ModelFileNotFoundError } from "../errors.ts";
 import { isImageName } from "../package-names.ts";
-import { docker } from "../runtimes/docker/index.ts";
-import { processRuntime } from "../runtimes/process/index.ts";
+import type { Runtime } from "../runtimes/runtime.ts";
 
 interface Options {
   readonly json?: boolean;
@@ -37,6 +35,8 @@ export function checkContainerCommand(): Command {
     .option("--calls <number>", "calls of the memory check", "1000")
     .option("--json", "print the report as JSON")
     .action(async (target: string, options: Options) => {
+      const { checkContainer } = await import("../check/check-container.ts");
+      const { reportText } = await import("../check/report.ts");
       const report = await checkContainer(await targetOf(target, options), {
         model: options.model,
         readyTimeoutMs: whole("ready-timeout", options.readyTimeout),
@@ -68,8 +68,13 @@ async function targetOf(target: string, options: Options): Promise<CheckTarget> 
     command: () => ({ kind: "command", command: words(target), ...foreign }),
     url: () => ({ kind: "url", urls: [target], ...foreign }),
   };
-  const runtime = kind === "image" || kind === "folder" ? docker() : processRuntime();
-  return { shown, source: sources[kind](), folder, runtime };
+  return { shown, source: sources[kind](), folder, runtime: await runtimeOf(kind) };
+}
+
+async function runtimeOf(kind: Kind): Promise<Runtime> {
+  return kind === "image" || kind === "folder"
+    ? (await import("../runtimes/docker/index.ts")).docker()
+    : (await import("../runtimes/process/index.ts")).processRuntime();
 }
 
 async function kindOf(target: string, as: string | undefined): Promise<Kind> {

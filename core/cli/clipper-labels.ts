@@ -2,10 +2,9 @@
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
-import { defaultStateDir } from "../config.ts";
+import { defaultStateDir } from "../environment.ts";
 import { isNodeError } from "../errors.ts";
-import { makeStateDir } from "../registry/state-dir.ts";
-import { parsePort } from "./start.ts";
+import { parsePort } from "./values.ts";
 
 interface LabelOptions {
   readonly cluster: string;
@@ -20,10 +19,7 @@ const EMPTY_CONFIG = "scrape_configs: []\n";
 
 export function clipperLabelsCommand(): Command {
   return new Command("clipper-labels")
-    .description(
-      "Print the --label options of docker run for a frontend that Clipper's Python library is to find: " +
-        "docker run $(windjammer clipper-labels) … windjammer start --clipper-compat",
-    )
+    .description("print docker run's --label options for a frontend that Clipper's Python library is to find")
     .option("--cluster <name>", "cluster_name of the library's DockerContainerManager", "default-cluster")
     .option("--port <port>", "published port of the query API", parsePort, 1337)
     .option("--admin-port <port>", "published port of Clipper's management API", parsePort, 1339)
@@ -61,7 +57,10 @@ function clipperLabels(options: LabelOptions): Readonly<Record<string, string>> 
 }
 
 async function makeConfig(file: string, isInStateDir: boolean): Promise<void> {
-  if (isInStateDir) makeStateDir(defaultStateDir());
+  if (isInStateDir) {
+    const { makeStateDir } = await import("../registry/state-dir.ts");
+    makeStateDir(defaultStateDir());
+  }
   try {
     await writeFile(file, EMPTY_CONFIG, { flag: "wx" });
   } catch (error) {

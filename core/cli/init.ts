@@ -24,7 +24,7 @@ const COMMANDS: Readonly<Record<TemplateName, readonly string[]>> = {
 export function initCommand(): Command {
   const templates = Object.keys(TEMPLATES);
   return new Command("init")
-    .description("write a folder to start from")
+    .description("write a folder to start from: a model container of your own")
     .addArgument(new Argument("<what>", "what to start").choices(["container"]))
     .argument("[folder]", "a folder that is empty or not there yet", "model")
     .addOption(new Option("--template <name>", "language of the server").choices(templates).default("node"))

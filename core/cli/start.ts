@@ -1,15 +1,12 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
-import { Command, InvalidArgumentError, Option } from "commander";
-import {
-  type ClipperOptions,
-  defaultStateDir,
-  type ServerOptions,
-  tokenFromEnvironment,
-  vertexFromEnvironment,
-} from "../config.ts";
+import { Command, Option } from "commander";
+import type { ClipperOptions, ServerOptions } from "../config.ts";
+import { defaultStateDir, tokenFromEnvironment } from "../environment.ts";
 import { InvalidOptionsError } from "../errors.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
+import { EXIT_CODES, type StopSignal } from "./interrupt.ts";
+import { parsePort, parseWhole } from "./values.ts";
 
 type RuntimeName = "process" | "docker";
 
@@ -54,13 +51,9 @@ const LIMITS: readonly (readonly [flags: string, description: string])[] = [
   ["--drain-timeout-ms <ms>", "time running queries get to finish on close (default: 5000)"],
 ];
 
-/** Exit code of a process ended by SIGINT or SIGTERM: 128 + its number. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
-type StopSignal = keyof typeof EXIT_CODES;
-
 export function startCommand(): Command {
   const command = new Command("start")
-    .description("Run a server in the foreground: the query API and the management API.")
+    .description("run a server in the foreground: the query API and the management API")
     .option(
       "--port <port>",
       "port of the query API, 0 for a free one (default: AIP_HTTP_PORT, or 1337)",
@@ -134,11 +127,14 @@ async function start(options: StartOptions): Promise<void> {
   });
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
+  const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
-  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime });
+  const told = Promise.withResolvers<void>();
+  const onStop = told.resolve;
+  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime, onStop });
   process.stdout.write(banner(server, token !== undefined));
-  await stopped(server);
+  await stopped(server, told.promise);
 }
 
 /** @throws InvalidOptionsError when its settings come without --clipper-compat */
@@ -175,8 +171,8 @@ function banner(server: RunningServer, hasToken: boolean): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Resolves when a signal has closed the server; a second signal ends the process at once. */
-async function stopped(server: RunningServer): Promise<void> {
+/** Resolves when a signal or `told` has closed the server; a second signal ends the process at once. */
+async function stopped(server: RunningServer, told: Promise<void>): Promise<void> {
   const first = Promise.withResolvers<void>();
   let isClosing = false;
   const onSignal = (signal: StopSignal): void => {
@@ -185,21 +181,10 @@ async function stopped(server: RunningServer): Promise<void> {
     first.resolve();
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
-  await first.promise;
+  await Promise.race([first.promise, told]);
+  isClosing = true;
   process.stdout.write("closing: running queries may finish; press Ctrl-C again to end at once\n");
   await server.close();
   process.stdout.write("closed\n");
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
-}
-
-function parseWhole(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("expected a whole number.");
-  return Number(text);
-}
-
-export function parsePort(text: string): number {
-  const port = Number(text);
-  if (!/^\d{1,5}$/.test(text) || port > 65_535)
-    throw new InvalidArgumentError("expected a port, 0 to 65535.");
-  return port;
 }

@@ -12,6 +12,12 @@ import {
   type WindjammerError,
 } from "../errors.ts";
 
+/**
+ * An idle connection is kept so long: longer than common load balancers do (60 s), so that they, not we, close first. With
+ * Node's 5 s, clients that send just then see their connection reset.
+ */
+export const KEEP_ALIVE_MS = 65_000;
+
 interface Connection {
   /** Requests that were begun and have no answer yet. */
   due: number;

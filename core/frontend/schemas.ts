@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { InputType, Manifest } from "../../containers/protocol.ts";
 import type { PolicyState } from "../query/batching/policy.ts";
+import type { RecentError } from "../query/recent-errors.ts";
 import type { ReplicaStats } from "../runtimes/runtime.ts";
 import { manifestSchema } from "../deploy/bundle.ts";
 import {
@@ -125,6 +126,19 @@ export const serverSchema: z.ZodType<ServerReply> = z.strictObject({
   limits: z.strictObject({ maxInputs: count, maxBodyBytes: count }),
 });
 
+/** What a server says that was told to stop: where its state is, free again when it has ended. */
+export interface StopReply {
+  readonly status: "closing";
+  readonly pid: number;
+  readonly stateDir: string;
+}
+
+export const stopSchema: z.ZodType<StopReply> = z.strictObject({
+  status: z.literal("closing"),
+  pid: count,
+  stateDir: z.string(),
+});
+
 export const applicationSchema: z.ZodType<Application> = z.strictObject({
   name,
   inputType,
@@ -207,6 +221,8 @@ interface RunningVersion {
   readonly readyCount: number;
   readonly queueLength: number;
   readonly policy: PolicyState;
+  /** What queries met lately, newest first. */
+  readonly errors: readonly RecentError[];
   /** The last thing that went wrong with a replica. */
   readonly trouble?: string;
 }
@@ -216,6 +232,13 @@ export interface VersionDetail extends Version {
   readonly running: RunningVersion | null;
 }
 
+const recentError: z.ZodType<RecentError> = z.strictObject({
+  code: z.string(),
+  message: z.string(),
+  count,
+  at: time,
+});
+
 export const versionDetailSchema: z.ZodType<VersionDetail> = z.strictObject({
   ...versionShape,
   running: z
@@ -224,6 +247,7 @@ export const versionDetailSchema: z.ZodType<VersionDetail> = z.strictObject({
       readyCount: count,
       queueLength: count,
       policy: policyState,
+      errors: z.array(recentError).readonly(),
       trouble: z.string().exactOptional(),
     })
     .nullable(),

@@ -16,7 +16,7 @@ import type { Metrics } from "../metrics.ts";
 import type { PredictCall, Predictor } from "../query/predict.ts";
 import type { Router } from "../query/router.ts";
 import { checkHeaders, readBody } from "./body.ts";
-import { Connections, LINGER_MS } from "./connections.ts";
+import { Connections, KEEP_ALIVE_MS, LINGER_MS } from "./connections.ts";
 import { clipperDialect } from "./dialects/clipper.ts";
 import { clipperUpdateDialect } from "./dialects/clipper-update.ts";
 import { generateDialect } from "./dialects/oip/generate.ts";
@@ -50,8 +50,6 @@ export interface QueryServerParts {
 
 /** Node counts the request line in. */
 const MAX_HEADER_BYTES = 16 * 1024;
-/** Longer than the idle time of common load balancers (60 s), so that they, not we, close first. */
-const KEEP_ALIVE_MS = 65_000;
 /** Bursts of new connections wait in the kernel, not in retries; it caps this itself. */
 const BACKLOG = 4096;
 
@@ -143,13 +141,14 @@ export class QueryServer {
     server.removeAllListeners("connection");
     const { maxBodyBytes, requestTimeoutMs } = this.#parts.config;
     const plain = new PlainRequests({
-      dialects: this.#dialects.filter((dialect) => dialect.isPlain === true),
+      dialects: this.#dialects,
       connections: this.#connections,
       maxBodyBytes,
       requestTimeoutMs,
       keepAliveMs: KEEP_ALIVE_MS,
       isClosing: () => this.#isClosing,
       onError: (error) => this.#known(error),
+      refuse: (dialect, error) => this.#refusal(dialect, error),
       handOver: (socket) => {
         for (const listener of ofNode) listener.call(server, socket);
       },
@@ -202,8 +201,7 @@ export class QueryServer {
       this.#handle(request, response);
       return;
     }
-    const reply = incoming.dialect.refusal(refused);
-    send(response, reply, true);
+    send(response, this.#refusal(incoming.dialect, refused), true);
   }
 
   #answer(incoming: Incoming, body: Buffer): void {
@@ -214,7 +212,7 @@ export class QueryServer {
     try {
       incoming.call = dialect.answer({ target, body, header, arrivedAt: performance.now(), reply });
     } catch (error) {
-      reply(() => dialect.refusal(this.#known(error)));
+      reply(() => this.#refusal(dialect, this.#known(error)));
     }
   }
 
@@ -236,7 +234,7 @@ export class QueryServer {
    */
   #refuse({ dialect, request, response }: Incoming, error: WindjammerError): void {
     if (response.destroyed) return;
-    const reply = dialect.refusal(error);
+    const reply = this.#refusal(dialect, error);
     writeHead(response, reply, true);
     writeBody(response, reply);
     if (request.complete) {
@@ -247,6 +245,12 @@ export class QueryServer {
     request.once("end", () => response.end());
     response.once("close", () => clearTimeout(linger));
     request.resume();
+  }
+
+  /** Of a request no query of which is on its way. */
+  #refusal(dialect: Dialect, error: WindjammerError): Reply {
+    this.#parts.metrics.refused(dialect.name, error.code);
+    return dialect.refusal(error);
   }
 
   async #handleElsewhere(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -281,7 +285,6 @@ export class QueryServer {
         isReady: isUp,
         repository,
       }),
-      isPrediction: (path) => this.#dialects.some((dialect) => dialect.match(path) !== undefined),
       onError: (error) => this.#known(error),
     });
   }

@@ -210,8 +210,9 @@ export class BatchQueue {
     try {
       encoded = codec.encode(batch.map((pending) => pending.query.row));
     } catch (error) {
-      for (const pending of batch) pending.fail(toWindjammerError(error));
       this.#parts.pool.release(replica);
+      this.#retryAlone(flight, toWindjammerError(error));
+      this.#schedulePump();
       return;
     }
     // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.

@@ -20,6 +20,8 @@ export interface Served {
   /** Settles the query exactly once, now or later. */
   enqueue(query: Query): void;
   lastTrouble(): string | undefined;
+  /** A query ended in this error. */
+  noteError(error: WindjammerError): void;
 }
 
 /** Where versions that run are found; `Serving` is one. */

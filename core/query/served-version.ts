@@ -1,5 +1,5 @@
 // One version that runs: its queue and its replicas, joined.
-import { ShuttingDownError } from "../errors.ts";
+import { ShuttingDownError, type WindjammerError } from "../errors.ts";
 import { ReplicaPool } from "../replicas/pool.ts";
 import type { ReplicaParts } from "../replicas/slot.ts";
 import type { ReplicaTransport } from "../replicas/transport.ts";
@@ -10,6 +10,7 @@ import type { BatchingPolicy, PolicyState } from "./batching/policy.ts";
 import { BatchCodec } from "./batch-body.ts";
 import type { Query } from "./query.ts";
 import { BatchQueue } from "./queue.ts";
+import { type RecentError, RecentErrors } from "./recent-errors.ts";
 
 export interface ServedVersionParts extends ReplicaParts {
   readonly maxQueueLength: number;
@@ -22,6 +23,7 @@ export class ServedVersion {
   readonly #pool: ReplicaPool;
   readonly #queue: BatchQueue;
   readonly #policy: BatchingPolicy;
+  readonly #errors = new RecentErrors();
   #isDraining = false;
 
   constructor(parts: ServedVersionParts) {
@@ -70,6 +72,16 @@ export class ServedVersion {
   /** Why a replica went lately, while none has answered since: "replica digits-1-r1 exited with code 1: <last log line>". */
   lastTrouble(): string | undefined {
     return this.#pool.trouble;
+  }
+
+  /** A query of it ended in this error. */
+  noteError(error: WindjammerError): void {
+    this.#errors.note(error);
+  }
+
+  /** Errors of its queries, newest first. */
+  recentErrors(): readonly RecentError[] {
+    return this.#errors.list();
   }
 
   /** Starts one more replica; resolves when it is ready. @throws ReplicaStartError, ContractMismatchError */

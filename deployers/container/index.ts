@@ -2,6 +2,7 @@
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import {
+  contractSchema,
   DECLARED_CONTRACT,
   InvalidOptionsError,
   isImageName,
@@ -58,35 +59,6 @@ export interface ContainerModelOptions extends PackageOptions {
 }
 
 const SOURCES = ["image", "dockerfile", "command", "url"] as const;
-const DATATYPES = [
-  "BOOL",
-  "UINT8",
-  "UINT16",
-  "UINT32",
-  "UINT64",
-  "INT8",
-  "INT16",
-  "INT32",
-  "INT64",
-  "FP16",
-  "BF16",
-  "FP32",
-  "FP64",
-  "BYTES",
-] as const;
-
-const tensor = z.strictObject({
-  name: z.string().min(1),
-  datatype: z.enum(DATATYPES),
-  shape: z.array(z.int().min(-1)),
-  contentType: z.enum(["json", "str", "bytes"]).exactOptional(),
-});
-const contractSchema: z.ZodType<Contract> = z.strictObject({
-  inputs: z.array(tensor).min(1),
-  outputs: z.array(tensor).min(1),
-  isBatched: z.boolean(),
-  maxBatchSize: z.int().min(1).exactOptional(),
-});
 const httpUrl = z.url({ protocol: /^https?$/, error: "expected a URL with http:// or https://" });
 
 const WORDS = 'expected a list of words, such as ["python3", "server.py"]';
@@ -104,7 +76,12 @@ export const container: Deployer<ContainerModelOptions> = {
     headersFrom: z
       .record(z.string().min(1), z.string().regex(/^WINDJAMMER_SECRET_\w+$/, NO_VARIABLE))
       .optional(),
-    contract: contractSchema.optional(),
+    contract: contractSchema
+      .refine(
+        ({ inputs, outputs }) => inputs.length > 0 && outputs.length > 0,
+        "expected one input and one output at least",
+      )
+      .optional(),
     inputType: z.enum([...INPUT_TYPE_NAMES, "tensor"], `expected "tensor", ${SHOWN_INPUT_TYPES}`).optional(),
     modelName: z.string().min(1).optional(),
     port: z.int().min(1).max(65_535).optional(),

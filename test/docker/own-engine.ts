@@ -53,25 +53,13 @@ export class OwnEngine implements AsyncDisposable {
 
   async begin({ isLiveRestoring }: OwnEngineOptions): Promise<void> {
     const path = (name: string): string => join(this.#folder, name);
-    const child = spawn(
-      "dockerd",
-      [
-        ...[
-          "--data-root",
-          path("data"),
-          "--exec-root",
-          path("exec"),
-          "--pidfile",
-          path("pid"),
-          "-H",
-          this.host,
-        ],
-        // Nothing of the network is the two engines' own: the shared one has it.
-        ...["--bridge=none", "--iptables=false", "--ip6tables=false"],
-        ...(isLiveRestoring ? ["--live-restore"] : []),
-      ],
-      { stdio: ["ignore", "pipe", "pipe"] },
-    );
+    const folders = ["--data-root", path("data"), "--exec-root", path("exec"), "--pidfile", path("pid")];
+    // In a network of its own: one without a bridge takes docker0 away, which is the shared engine's.
+    const alone = ["--bridge=none", "--iptables=false", "--ip6tables=false"];
+    const kept = isLiveRestoring ? ["--live-restore"] : [];
+    const child = spawn("unshare", ["--net", "dockerd", ...folders, "-H", this.host, ...alone, ...kept], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     const log = createWriteStream(path("log"), { flags: "a" });
     child.stdout.pipe(log);
     child.stderr.pipe(log);

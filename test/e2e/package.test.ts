@@ -58,6 +58,34 @@ describe("the installed package", () => {
     expect(out).toBe("6.5 [ 1, 5 ]\n");
   });
 
+  it("serves its OpenAPI documents, and their page once its package is there", async () => {
+    const ask = `import { startServer } from "windjammer";
+      await using server = await startServer({ port: 0, adminPort: 0 });
+      const shown = [];
+      for (const url of [server.queryUrl + "/openapi.json", server.adminUrl + "/openapi.json"]) {
+        const { openapi, info, paths } = await (await fetch(url)).json();
+        shown.push(openapi, info.title, Object.keys(paths).length > 20);
+      }
+      for (const path of ["/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js"]) {
+        const reply = await fetch(server.queryUrl + path);
+        shown.push(reply.status, (await reply.text()).length > 200);
+      }
+      console.log(JSON.stringify(shown));`;
+    const documents = ["3.1.0", "Windjammer query API", true, "3.1.0", "Windjammer management API", true];
+    const without = JSON.parse(await runScript("docs.ts", ask)) as unknown[];
+    expect(without.slice(0, 7)).toEqual([...documents, 501]);
+    await run("npm", ["install", "--no-audit", "--no-fund", "swagger-ui-dist@5"], { cwd: project, env });
+    expect(JSON.parse(await runScript("docs.ts", ask))).toEqual([
+      ...documents,
+      200,
+      true,
+      200,
+      true,
+      200,
+      true,
+    ]);
+  });
+
   it("has a bin", async () => {
     const npx = await run("npx", ["--no-install", "windjammer", "--version"], { cwd: project, env });
     expect(npx.stdout).toMatch(/^\d+\.\d+\.\d+/);

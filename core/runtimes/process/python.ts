@@ -1,6 +1,6 @@
 // The Python of this machine: finds an interpreter, and runs it and its pip with what they may know of us.
 import { UnsupportedModelError } from "../../errors.ts";
-import { processEnvironment } from "../../config.ts";
+import { processEnvironment } from "../../environment.ts";
 import { INHERITED_VARIABLES } from "./launch.ts";
 import { runTool } from "./tool.ts";
 

@@ -102,6 +102,16 @@ describe("a server without the binary extension", () => {
     expect(await app.predict(['quo"te', "日本 \u0000 🎺"])).toEqual(['quo"te', "日本 \u0000 🎺"]);
   });
 
+  it("is not sent bytes that are no text, which JSON cannot hold: that query alone fails", async () => {
+    const app = await deploy((await foreignServer(echoing("BYTES", [-1]))).url);
+    const answers = await app.predictDetailed(["a", { b64: "/9g=" }, "ü"]);
+    expect(answers).toMatchObject([
+      { output: "a" },
+      { error: { code: "INVALID_INPUT", message: expect.stringContaining("takes tensors as JSON only") } },
+      { output: "ü" },
+    ]);
+  });
+
   it.each(["BOOL", "UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "UINT64", "FP64"])(
     "takes %s",
     async (datatype) => {
