@@ -437,7 +437,7 @@ it("the example holds a SavedModel and a TensorFlow.js model side by side", asyn
   const args = hasTfjsNode ? ["--packages-from", TFJS_NODE_FOLDER] : ["--without-native"];
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    ["--conditions=windjammer-source", "examples/digits/tensorflow.ts", ...args],
+    ["--conditions=windjammer-source", "examples/tensorflow/main.ts", ...args],
     { cwd: ROOT },
   );
   expect(stdout.match(/16 of 16 right/g)).toHaveLength(hasTfjsNode ? 2 : 1);

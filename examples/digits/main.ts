@@ -1,6 +1,6 @@
 // Deploys the digits network, asks it for 16 handwritten digits, and shows what came back.
-// `npm run quickstart` runs it; `-- --keep` leaves the endpoint up, `-- --runtime docker` runs the model in a container
-// (`--base-image`: on another image than node:24-bookworm-slim).
+// `npm run quickstart` or `npm run example -- digits` runs it; `-- --keep` leaves the endpoint up, `-- --runtime docker`
+// runs the model in a container (`--base-image`: on another image than node:24-bookworm-slim).
 import { readFile } from "node:fs/promises";
 import { parseArgs, styleText } from "node:util";
 import { deployOnnxModel, windjammer, type Runtime } from "windjammer";
