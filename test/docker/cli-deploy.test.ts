@@ -91,11 +91,16 @@ describe.skipIf(!hasEngine)("windjammer export compose", () => {
     const token = "a-token-for-the-compose-file";
     const environment = { ...service.environment, WINDJAMMER_TOKEN: token };
     const args = [
-      ...["run", "--detach", "--name", name, "--init", "--user", service.user],
+      "run",
+      "--detach",
+      "--init",
+      `--name=${name}`,
+      `--user=${service.user}`,
       ...service.ports.flatMap((port) => ["--publish", port]),
       ...service.volumes.flatMap(({ source, target }) => ["--volume", `${source}:${target}`]),
       ...Object.entries(environment).flatMap(([key, value]) => ["--env", `${key}=${value}`]),
-      ...[service.image, ...service.command],
+      service.image,
+      ...service.command,
     ];
     await run("docker", args);
     const [query = ""] = service.ports.map((port) => `http://${port.split(":").slice(0, 2).join(":")}`);
@@ -107,42 +112,42 @@ describe.skipIf(!hasEngine)("windjammer export compose", () => {
       .poll(() => ask().catch(String), { timeout: 60_000, interval: 500 })
       .toMatchObject({ output: 2 });
   }, 300_000);
-
-  /** The service of the file that is exported, from a server that has stopped since. */
-  async function exported(state: string, image: string): Promise<Service> {
-    await using wj = await windjammer({ port: 0, adminPort: 0, stateDir: state });
-    await deployFunction(wj, {
-      name: "kept",
-      version: "1",
-      inputType: "doubles",
-      fn: (rows) => rows.map((row) => row.length),
-    });
-    const flags = ["--state-dir", state, "--image", image];
-    const { stdout } = await cli(["export", "compose", ...flags], { env: { WINDJAMMER_URL: wj.adminUrl } });
-    const file = parse(stdout) as { readonly services: { readonly windjammer: Service } };
-    return file.services.windjammer;
-  }
-
-  /** The packed package, installed into the image of the tests. */
-  async function imageWithWindjammer(): Promise<string> {
-    const context = join(folder, "context");
-    await writeFile(join(folder, "package.json"), '{ "private": true }');
-    const path = `${join(root, "node_modules/.bin")}${delimiter}${process.env["PATH"] ?? ""}`;
-    const options = { cwd: root, env: { ...process.env, PATH: path } };
-    await run("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], options);
-    const tarball = (await readdir(folder)).find((each) => each.endsWith(".tgz")) ?? "";
-    await run(
-      "npm",
-      ["install", "--no-audit", "--no-fund", "--prefix", context, join(folder, tarball)],
-      options,
-    );
-    await writeFile(
-      join(context, "Dockerfile"),
-      `FROM ${BASE_IMAGE}\nCOPY . /opt/windjammer\nENV PATH=/opt/windjammer/node_modules/.bin:$PATH\n`,
-    );
-    const tag = `wj-compose-test:${process.pid}`;
-    await run("docker", ["build", "--quiet", "--tag", tag, context]);
-    onTestFinished(async () => void (await run("docker", ["rmi", "-f", tag]).catch(() => undefined)));
-    return tag;
-  }
 });
+
+/** The service of the file that is exported, from a server that has stopped since. */
+async function exported(state: string, image: string): Promise<Service> {
+  await using wj = await windjammer({ port: 0, adminPort: 0, stateDir: state });
+  await deployFunction(wj, {
+    name: "kept",
+    version: "1",
+    inputType: "doubles",
+    fn: (rows) => rows.map((row) => row.length),
+  });
+  const flags = ["--state-dir", state, "--image", image];
+  const { stdout } = await cli(["export", "compose", ...flags], { env: { WINDJAMMER_URL: wj.adminUrl } });
+  const file = parse(stdout) as { readonly services: { readonly windjammer: Service } };
+  return file.services.windjammer;
+}
+
+/** The packed package, installed into the image of the tests. */
+async function imageWithWindjammer(): Promise<string> {
+  const context = join(folder, "context");
+  await writeFile(join(folder, "package.json"), '{ "private": true }');
+  const path = `${join(root, "node_modules/.bin")}${delimiter}${process.env["PATH"] ?? ""}`;
+  const options = { cwd: root, env: { ...process.env, PATH: path } };
+  await run("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], options);
+  const tarball = (await readdir(folder)).find((each) => each.endsWith(".tgz")) ?? "";
+  await run(
+    "npm",
+    ["install", "--no-audit", "--no-fund", "--prefix", context, join(folder, tarball)],
+    options,
+  );
+  await writeFile(
+    join(context, "Dockerfile"),
+    `FROM ${BASE_IMAGE}\nCOPY . /opt/windjammer\nENV PATH=/opt/windjammer/node_modules/.bin:$PATH\n`,
+  );
+  const tag = `wj-compose-test:${process.pid}`;
+  await run("docker", ["build", "--quiet", "--tag", tag, context]);
+  onTestFinished(async () => void (await run("docker", ["rmi", "-f", tag]).catch(() => undefined)));
+  return tag;
+}

