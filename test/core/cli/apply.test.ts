@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { windjammer, type Windjammer } from "windjammer";
 import { cli, type CliResult, cliJson, startCli } from "../../helpers/cli.ts";
 
@@ -12,6 +12,9 @@ let root: string;
 let cwd: string;
 let wj: Windjammer;
 let env: Record<string, string>;
+
+// Each step is a process that starts, and the machine may have others to run.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "wj-apply-"));
@@ -249,7 +252,7 @@ test("start --config takes the server options of the file, and flags count befor
     `{ server: { port: 0, adminPort: 0, maxInputs: 7, maxQueueLength: 9, stateDir: "state", logLevel: "silent", serverName: "mine" } }`,
   );
   const run = startCli(["start", "--config", "windjammer.config.ts", "--max-inputs", "5"], { cwd });
-  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 30_000 }).toContain("/health/ready");
+  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 90_000 }).toContain("/health/ready");
   expect(run.stdout()).toContain(join(cwd, "state"));
   const [query = "", admin = ""] = run.stdout().match(/http:\/\/[\d.]+:\d+/g) ?? [];
   expect(await (await fetch(`${admin}/api/v1/server`)).json()).toMatchObject({ limits: { maxInputs: 5 } });
