@@ -7,6 +7,7 @@ export {
   type StartOptions,
   type WindjammerOptions,
 } from "./windjammer.ts";
+export { buildImage } from "./client/build.ts";
 export type {
   ApplicationHandle,
   ConnectOptions,
@@ -52,6 +53,7 @@ export {
   type Requirement,
 } from "./python-requirements.ts";
 export type {
+  BuiltImage,
   PrepareOptions,
   ReplicaSpec,
   ReplicaStats,

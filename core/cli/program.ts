@@ -6,6 +6,7 @@ import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
 import { benchCommand } from "./bench.ts";
 import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
+import { buildCommand } from "./build.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
 import { completionCommand } from "./completion.ts";
@@ -33,7 +34,7 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand, stopCommand]],
-  ["Deploying:", [deployCommand]],
+  ["Deploying:", [deployCommand, buildCommand]],
   ["Predictions:", [predictCommand, benchCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand, describeCommand]],
   ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
