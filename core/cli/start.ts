@@ -85,9 +85,15 @@ export function startCommand(): Command {
     .option("--grpc-reflection", "let gRPC clients ask for the services")
     .option("--server-name <name>", "name told to clients of the Open Inference Protocol", "windjammer")
     .addOption(
-      new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
+      new Option("--log-level <level>", "what is logged to standard error")
         .choices(["debug", "info", "warn", "error", "silent"])
         .default("info"),
+    )
+    .addOption(
+      new Option(
+        "--log-format <format>",
+        "text for people, json a line (default: text on a terminal, else json)",
+      ).choices(["text", "json"]),
     )
     .addOption(
       new Option("--runtime <runtime>", "what runs the model containers")
@@ -98,6 +104,15 @@ export function startCommand(): Command {
       "--base-image <image>",
       "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
     )
+    .option("--config <file>", "take what no flag says from the server options of a config file")
+    .action(async (flags: StartFlags, self: Command) => start(flags, await fromFile(flags, self)));
+  addClipperFlags(command);
+  for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
+  return command;
+}
+
+function addClipperFlags(command: Command): void {
+  command
     .option(
       "--clipper-compat",
       "speak Clipper, too: its management API, its model containers, its shape of errors; without a token",
@@ -112,11 +127,7 @@ export function startCommand(): Command {
     .option(
       "--clipper-allow-unauthenticated",
       "let --clipper-host be one that other machines reach: whoever reaches these ports may change models",
-    )
-    .option("--config <file>", "take what no flag says from the server options of a config file")
-    .action(async (flags: StartFlags, self: Command) => start(flags, await fromFile(flags, self)));
-  for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
-  return command;
+    );
 }
 
 /** What the config file says where the command line says nothing. */
@@ -152,9 +163,11 @@ async function start(
   const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name ?? "process"](baseImage === undefined ? {} : { baseImage });
+  const logFormat = process.stderr.isTTY ? "text" : "json";
   const told = Promise.withResolvers<void>();
   const server = await startServer({
     ...vertexFromEnvironment(),
+    logFormat,
     ...options,
     clipper: clipper ?? clipperOfFile,
     token,
