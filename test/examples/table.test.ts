@@ -18,6 +18,7 @@ function testOf(example: string): string {
   // A module, which a code block of the README deploys.
   if (example === MODULE) return "test/e2e/readme.test.ts";
   if (example === "deployers/README.md") return "test/e2e/package.test.ts";
+  if (example === "containers/README.md") return "test/e2e/containers.test.ts";
   return example === "examples/python/run.ts" ? "test/e2e/frameworks.test.ts" : "test/e2e/examples.test.ts";
 }
 
@@ -45,6 +46,10 @@ describe.each(rows)("$have", ({ call, runs, example }) => {
     // That one runs every folder with a main.ts.
     if (test.endsWith("examples.test.ts")) expect(basename(example)).toBe("main.ts");
     else if (example === MODULE) expect(readme).toContain(`module: "${MODULE}"`);
-    else expect(readFileSync(join(root, test), "utf8")).toContain(basename(dirname(example)));
+    else {
+      const [folder = "", name = ""] = [basename(dirname(example)), basename(example)];
+      const run = example.endsWith("run.ts") ? name : `${folder}/${name}`;
+      expect(readFileSync(join(root, test), "utf8")).toContain(run);
+    }
   });
 });
