@@ -1,6 +1,6 @@
 // The README's table "what you have → what you call": each row's example is there, makes that call, and is run by a test.
 import { existsSync, readFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import * as windjammer from "../../deployers/index.ts";
 
@@ -47,9 +47,8 @@ describe.each(rows)("$have", ({ call, runs, example }) => {
     if (test.endsWith("examples.test.ts")) expect(basename(example)).toBe("main.ts");
     else if (example === MODULE) expect(readme).toContain(`module: "${MODULE}"`);
     else {
-      const [folder = "", name = ""] = [basename(dirname(example)), basename(example)];
-      const run = example.endsWith("run.ts") ? name : `${folder}/${name}`;
-      expect(readFileSync(join(root, test), "utf8")).toContain(run);
+      const named = example.endsWith("run.ts") ? basename(example) : example;
+      expect(readFileSync(join(root, test), "utf8")).toContain(named);
     }
   });
 });
