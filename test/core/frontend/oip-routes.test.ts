@@ -134,6 +134,31 @@ describe("server and models", () => {
   });
 });
 
+test("a server that is not ready says so with 503, on every path that is asked, and its models with 400", async () => {
+  const vertex = { predictRoute: "/answer", healthRoute: "/is-well" };
+  await using server = await startTestServer(fakes(doubles), { isReady: () => false, vertex });
+  for (const path of ["/v2/health/ready", "/health/ready", "/ping", "/is-well"]) {
+    const { status, json } = await server.get(path);
+    expect([path, status, json]).toEqual([path, 503, { ready: false }]);
+  }
+  expect((await server.get("/v2/health/live")).status).toBe(200);
+  expect((await server.get("/v2/models/digits/ready")).status).toBe(400);
+});
+
+test("inference of a model that does not run is 503, in every dialect", async () => {
+  const parts = fakes(doubles);
+  parts.running.clear();
+  await using server = await startTestServer(parts);
+  const inputs = [{ name: "input", datatype: "FP64", shape: [1, 1], data: [1] }];
+  for (const [path, body] of [
+    ["/v2/models/digits/infer", { inputs }],
+    ["/v1/models/digits:predict", { instances: [[1]] }],
+    ["/invocations", { instances: [[1]] }],
+    ["/digits/predict", { input: [1] }],
+  ] as const)
+    expect([path, (await server.post(body, { path })).status]).toEqual([path, 503]);
+});
+
 test("only inference is compressed: clients that inflate nothing else say that they take it, too", async () => {
   const parts = fakes(image);
   const [one] = parts.versions;
