@@ -43,6 +43,7 @@ export interface Ast {
   readonly meta?: Ast;
   readonly directive?: string;
   readonly expression?: unknown;
+  readonly expressions?: readonly Ast[];
 }
 
 /** @throws SyntaxError where acorn does not know the syntax */

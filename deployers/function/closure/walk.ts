@@ -8,6 +8,7 @@ import {
   type StateNode,
 } from "../../../containers/closure-format.ts";
 import { DataFile } from "./data-file.ts";
+import { pristineGlobals } from "./globals.ts";
 import { Heap } from "./heap.ts";
 import type { Inspection } from "./inspect.ts";
 import { types } from "node:util";
@@ -55,6 +56,7 @@ export class Walk {
   readonly declared: readonly string[] | undefined;
   readonly data: DataFile = new DataFile();
   readonly problems: Problem[] = [];
+  readonly warnings: string[] = [];
   readonly secrets: Secrets = new Secrets();
   /** Packages that the code imports, by specifier. */
   readonly modules: Set<string> = new Set();
@@ -85,6 +87,7 @@ export class Walk {
   readonly #started = new Set<number>();
   readonly #paths: (readonly [number, string])[] = [];
   #heap: Heap | null | undefined;
+  #pristine: object | undefined;
   readonly #queue: { readonly id: number; readonly value: object; readonly path: string }[] = [];
 
   constructor(parts: WalkParts) {
@@ -125,6 +128,11 @@ export class Walk {
     return this.#heap ?? undefined;
   }
 
+  /** Globals that nobody has changed. */
+  get pristine(): object {
+    return (this.#pristine ??= pristineGlobals());
+  }
+
   /** Id of an object's node; known objects keep theirs. */
   idOf(value: object, path: string): number {
     const known = this.#ids.get(value);
@@ -151,6 +159,11 @@ export class Walk {
     const id = this.#ids.get(value) ?? this.reserve(value);
     this.nodes[id] = node;
     return id;
+  }
+
+  /** Whether a class describes an object as its method. */
+  isMember(value: object): boolean {
+    return this.nodes[this.#ids.get(value) ?? -1]?.kind === "member";
   }
 
   /** Whether the function holds an object, or has it by a name that means the same everywhere. */
