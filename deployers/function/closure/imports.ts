@@ -40,13 +40,20 @@ export function importOf(name: string, script: Script): Imported | undefined {
 }
 
 function required(name: string, declarations: readonly Ast[], script: Script): Imported | undefined {
-  const declarator = declarations.find(({ id }) => id && boundPath(id, name) !== undefined);
-  const call = declarator?.init ? loadingCall(declarator.init) : undefined;
+  for (const { id, init } of declarations) {
+    const path = id ? boundPath(id, name) : undefined;
+    if (path !== undefined && init) return loaded(init, path, script);
+  }
+  return undefined;
+}
+
+function loaded(init: Ast, path: readonly string[], script: Script): Imported | undefined {
+  const call = loadingCall(init);
   const written = literalText(call?.arguments?.[0]);
-  if (!declarator?.id || call === undefined || written === undefined) return undefined;
-  const verb = call.callee?.name === "require" ? "require" : "import";
+  if (written === undefined) return undefined;
+  const verb = call?.callee?.name === "require" ? "require" : "import";
   const specifier = viteSpecifier(written, script.path ?? "") ?? written;
-  return { specifier, verb, path: boundPath(declarator.id, name) ?? [], isWrapped: call !== declarator.init };
+  return { specifier, verb, path, isWrapped: call !== init };
 }
 
 /** The member of the value that a pattern gives a name; undefined: it does not. */

@@ -72,8 +72,15 @@ export interface ScriptScopes {
   readonly stars: readonly string[];
   /** Specifiers imported for what their modules do, not for what they export. */
   readonly effects: ReadonlySet<string>;
+  readonly templates: readonly TaggedTemplate[];
   /** In the order of the text. */
   readonly setUps: readonly PlacedSetUp[];
+}
+
+/** A template literal with a tag, which gets the same list of strings each time. */
+export interface TaggedTemplate {
+  readonly start: number;
+  readonly raw: readonly string[];
 }
 
 export interface PlacedSetUp extends SetUp {

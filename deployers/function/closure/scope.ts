@@ -8,6 +8,7 @@ import type {
   ScriptScopes,
   Special,
   SpecialUse,
+  TaggedTemplate,
 } from "./scope-types.ts";
 import { effectOf, setUpsOf } from "./set-ups.ts";
 import { children, hasStrictDirective, listOf, literalText, type Ast } from "./syntax.ts";
@@ -38,6 +39,7 @@ class Analysis {
   readonly exports = new Map<string, ExportedName>();
   readonly stars: string[] = [];
   readonly effects = new Set<string>();
+  readonly templates: TaggedTemplate[] = [];
   readonly setUps: PlacedSetUp[] = [];
   /** Statements of the top level. */
   #top: ReadonlySet<Ast> = new Set();
@@ -108,6 +110,8 @@ class Analysis {
     MemberExpression: (node, place) => this.member(node, place, {}),
     CallExpression: (node, place) => this.call(node, place),
     TaggedTemplateExpression: (node, place) => {
+      const raw = (node.quasi?.quasis ?? []).map(({ value }) => (value as { readonly raw: string }).raw);
+      this.templates.push({ start: node.start, raw });
       if (node.tag?.type === "Identifier") this.use(node.tag, place, { isCalled: true });
       this.each(
         children(node).filter((child) => child !== node.tag || child.type !== "Identifier"),
@@ -356,20 +360,37 @@ function newScope(start: number, kind: Scope["kind"], parent: Scope | undefined)
 export function analyse(program: Ast, isModule: boolean): ScriptScopes {
   const analysis = new Analysis();
   const scope = newScope(-1, "program", undefined);
-  const body = viteBody(program) ?? listOf(program.body);
+  const body = wrappedBody(program) ?? listOf(program.body);
   const isStrict = isModule || hasStrictDirective(listOf(program.body));
   analysis.run(body, { scope, hoist: scope, isStrict, thisOwner: -1, classes: [] });
   for (const reference of analysis.references) reference.scope = declaring(reference);
   analysis.references.sort((a, b) => a.start - b.start);
-  const { references, specials, functions, imports, exports, stars, effects, setUps } = analysis;
-  return { program: scope, references, specials, functions, imports, exports, stars, effects, setUps };
+  const { references, specials, functions, imports, exports, stars, effects, templates, setUps } = analysis;
+  return {
+    program: scope,
+    references,
+    specials,
+    functions,
+    imports,
+    exports,
+    stars,
+    effects,
+    templates,
+    setUps,
+  };
 }
 
-/** Vite runs a module as the block of a function, once: its variables are those of a script's top level. */
-function viteBody({ body: statements }: Ast): readonly Ast[] | undefined {
-  const wrapper = listOf(statements).at(-1)?.expression as Ast | undefined;
-  if (wrapper?.params?.[0]?.name !== "__vite_ssr_exports__") return undefined;
-  const [block] = listOf((wrapper.body as Ast).body);
+/** Vite and tsx run a module as the block of a function, once: its variables are those of a script's top level. */
+function wrappedBody({ body: statements }: Ast): readonly Ast[] | undefined {
+  const [first, last] = [0, -1].map((at) => listOf(statements).at(at)?.expression as Ast | undefined);
+  if (last?.params?.[0]?.name === "__vite_ssr_exports__") return blockOf(blockOf(last)?.[0]);
+  const isOfTsx = first?.left?.name === "__filename" && last?.callee?.type === "ArrowFunctionExpression";
+  return isOfTsx ? blockOf(last.callee) : undefined;
+}
+
+/** Statements of a block, or of a function's. */
+function blockOf(node: Ast | undefined): readonly Ast[] | undefined {
+  const block = node?.type === "BlockStatement" ? node : (node?.body as Ast | undefined);
   return block?.type === "BlockStatement" ? listOf(block.body) : undefined;
 }
 

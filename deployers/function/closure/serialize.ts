@@ -17,6 +17,7 @@ import { encodeMade } from "./made.ts";
 import { captureError } from "./refuse.ts";
 import { prepareSetUps } from "./prepare.ts";
 import { placePooled } from "./pooled.ts";
+import { refuseTemplates } from "./templates.ts";
 import { encodeValue } from "./values.ts";
 import { Variables, type Variable } from "./variables.ts";
 import { memberOf, Walk } from "./walk.ts";
@@ -179,6 +180,7 @@ function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captur
   placePooled(walk);
   refuseUndecided(walk);
   refuseUntraced(walk);
+  refuseTemplates(walk);
   const used = new Set(foundPackages(walk).map(({ name }) => name));
   const { prepare, notes } = prepareSetUps(walk, used);
   refuseUninstallable(walk);

@@ -16,10 +16,13 @@ const VERB =
 
 /** The set-ups that an expression statement holds. */
 export function setUpsOf(statement: Ast): readonly SetUp[] {
-  const expression = unwrapped(statement.expression as Ast);
-  const { start, end } = statement;
-  const found = expression.type === "SequenceExpression" ? [] : [setUpOf(expression)];
-  return found.flatMap((each) => (each === undefined ? [] : [{ ...each, start, end }]));
+  const expression = statement.expression as Ast;
+  // Minifiers make one expression of several statements.
+  const parts = expression.type === "SequenceExpression" ? listOf(expression.expressions) : [expression];
+  return parts.flatMap((part) => {
+    const found = setUpOf(unwrapped(part));
+    return found === undefined ? [] : [{ ...found, start: part.start, end: part.end }];
+  });
 }
 
 /** What a statement loads without using what it gives: `require("package/locale/de");`. */

@@ -27,6 +27,8 @@ export interface Ast {
   readonly object?: Ast;
   readonly property?: Ast;
   readonly tag?: Ast;
+  readonly quasi?: Ast;
+  readonly quasis?: readonly Ast[];
   readonly operator?: string;
   readonly declarations?: readonly Ast[];
   readonly declaration?: Ast | null;

@@ -13,7 +13,7 @@ import {
 import { isNative } from "./globals.ts";
 import { className, HINTS, refusal } from "./refuse.ts";
 import { isPool } from "./pooled.ts";
-import { refuseTemplate } from "./templates.ts";
+import { noteTemplate, refuseTemplate } from "./templates.ts";
 import type { Walk } from "./walk.ts";
 import { encodeWeak } from "./weak.ts";
 
@@ -243,6 +243,7 @@ function isHidden(proto: object, walk: Walk): boolean {
 function encodeArray(value: object, path: string, walk: Walk): StateNode {
   const list = value as readonly unknown[];
   const { length } = list;
+  noteTemplate(value, path, walk);
   if (length >= NUMBERS_FROM && isNumbers(list)) {
     const numbers = Float64Array.from(list);
     return { kind: "numbers", at: walk.data.add(new Uint8Array(numbers.buffer)), length };

@@ -18,6 +18,7 @@ import type { Script } from "./script.ts";
 import { wellKnownName, type FoundPackage, type References } from "./references.ts";
 import type { Problem } from "./refuse.ts";
 import { Secrets } from "./secrets.ts";
+import type { Template } from "./templates.ts";
 import { newVariable, type Variable, type Variables } from "./variables.ts";
 
 export type EncodeClass = (
@@ -78,6 +79,7 @@ export class Walk {
   > = new Map();
   /** WeakMaps and WeakSets, whose entries wait for their keys. */
   readonly weak: { readonly id: number; readonly value: object; readonly path: string }[] = [];
+  readonly templates: Template[] = [];
   /** Exports that could not be followed to their variables: right only while nothing writes these. */
   readonly untraced: { readonly path: string; readonly value: unknown }[] = [];
   readonly scripts: readonly Script[];
