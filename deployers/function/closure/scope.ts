@@ -11,7 +11,7 @@ import type {
   TaggedTemplate,
 } from "./scope-types.ts";
 import { effectOf, setUpsOf } from "./set-ups.ts";
-import { children, hasStrictDirective, listOf, literalText, type Ast } from "./syntax.ts";
+import { children, hasStrictDirective, listOf, literalText, wrappedBody, type Ast } from "./syntax.ts";
 
 /** Calls whose literal argument names a module: CommonJS, and what Vite makes of imports. */
 const IMPORT_CALLS: ReadonlySet<string> = new Set([
@@ -378,20 +378,6 @@ export function analyse(program: Ast, isModule: boolean): ScriptScopes {
     templates,
     setUps,
   };
-}
-
-/** Vite and tsx run a module as the block of a function, once: its variables are those of a script's top level. */
-function wrappedBody({ body: statements }: Ast): readonly Ast[] | undefined {
-  const [first, last] = [0, -1].map((at) => listOf(statements).at(at)?.expression as Ast | undefined);
-  if (last?.params?.[0]?.name === "__vite_ssr_exports__") return blockOf(blockOf(last)?.[0]);
-  const isOfTsx = first?.left?.name === "__filename" && last?.callee?.type === "ArrowFunctionExpression";
-  return isOfTsx ? blockOf(last.callee) : undefined;
-}
-
-/** Statements of a block, or of a function's. */
-function blockOf(node: Ast | undefined): readonly Ast[] | undefined {
-  const block = node?.type === "BlockStatement" ? node : (node?.body as Ast | undefined);
-  return block?.type === "BlockStatement" ? listOf(block.body) : undefined;
 }
 
 function declaring({ name, from }: Reference): Scope | undefined {

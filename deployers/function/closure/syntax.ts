@@ -84,3 +84,17 @@ export function literalText(node: Ast | undefined): string | undefined {
 export function hasStrictDirective(body: readonly Ast[]): boolean {
   return body.some((statement) => statement.directive === "use strict");
 }
+
+/** Vite and tsx run a module as the block of a function, once: its variables are those of a script's top level. */
+export function wrappedBody({ body: statements }: Ast): readonly Ast[] | undefined {
+  const [first, last] = [0, -1].map((at) => listOf(statements).at(at)?.expression as Ast | undefined);
+  if (last?.params?.[0]?.name === "__vite_ssr_exports__") return blockOf(blockOf(last)?.[0]);
+  const isOfTsx = first?.left?.name === "__filename" && last?.callee?.type === "ArrowFunctionExpression";
+  return isOfTsx ? blockOf(last.callee) : undefined;
+}
+
+/** Statements of a block, or of a function's. */
+function blockOf(node: Ast | undefined): readonly Ast[] | undefined {
+  const block = node?.type === "BlockStatement" ? node : (node?.body as Ast | undefined);
+  return block?.type === "BlockStatement" ? listOf(block.body) : undefined;
+}
