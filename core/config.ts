@@ -1,9 +1,9 @@
-// Options of a server: defaults and bounds. Core's only reader of process.env.
-import { homedir } from "node:os";
-import { join } from "node:path";
+// Options of a server: defaults and bounds.
+import { availableParallelism } from "node:os";
 import { z } from "zod";
+import { defaultCacheDir, processEnvironment } from "./environment.ts";
 import { InvalidOptionsError } from "./errors.ts";
-import type { LogLevel } from "./log.ts";
+import type { LogFormat, LogLevel } from "./log.ts";
 
 /** What `windjammer()` and `windjammer start` take, besides the runtime. */
 export interface ServerOptions {
@@ -34,6 +34,11 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** On close, running queries get this many ms to finish. Default 5,000. */
   readonly drainTimeoutMs?: number | undefined;
+  /**
+   * Processes that take predictions, each with queues of its own; they share the replicas. "auto": three quarters of the
+   * cores, since one replica of a small model keeps up with about three. Default 1: the server's own process.
+   */
+  readonly workers?: number | "auto" | undefined;
   /** Port of the Open Inference Protocol over gRPC, on `host`; 0 picks a free one. Others use 8001. Default: off. */
   readonly grpcPort?: number | undefined;
   /** Lets gRPC clients ask for the services. Default false. */
@@ -49,6 +54,8 @@ export interface ServerOptions {
   readonly clipper?: boolean | ClipperOptions | undefined;
   /** Default "silent" when embedded; `windjammer start` sets "info". */
   readonly logLevel?: LogLevel | undefined;
+  /** Lines for people or for programs, on standard error. Default "json". */
+  readonly logFormat?: LogFormat | undefined;
 }
 
 /** Where a server speaks Clipper. */
@@ -71,15 +78,17 @@ export type ClipperConfig = {
   readonly [K in keyof ClipperOptions]-?: Exclude<ClipperOptions[K], undefined>;
 };
 
-type Optional = "stateDir" | "token" | "clipper" | "grpcPort" | "vertex";
+type Optional = "stateDir" | "token" | "clipper" | "grpcPort" | "vertex" | "workers";
 
 /** `ServerOptions` with its defaults filled in. */
 export type ServerConfig = {
   readonly [K in Exclude<keyof ServerOptions, Optional>]-?: Exclude<ServerOptions[K], undefined>;
 } & Pick<ServerOptions, "stateDir" | "token" | "grpcPort" | "vertex"> & {
     readonly clipper?: ClipperConfig | undefined;
+    readonly workers: number;
   };
 
+const MAX_WORKERS = 256;
 const port = z.int().min(0).max(65_535);
 /** A path without a query, since a request is matched without its own. */
 const ROUTE_PATTERN = /^\/[\x21-\x7e]*$/;
@@ -100,10 +109,7 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
   port: port.default(1337),
   adminPort: port.default(1338),
   stateDir: z.string().min(1).optional(),
-  cacheDir: z
-    .string()
-    .min(1)
-    .default(() => join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "windjammer")),
+  cacheDir: z.string().min(1).default(defaultCacheDir),
   token: z
     .string()
     .check(({ value, issues }) => {
@@ -126,6 +132,11 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
   maxQueueLength: z.int().min(1).max(1_000_000).default(10_000),
   requestTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
   drainTimeoutMs: z.int().min(0).max(600_000).default(5_000),
+  workers: z
+    .union([z.int().min(1).max(MAX_WORKERS), z.literal("auto").transform(workersForCores)], {
+      error: `expected "auto", or a whole number from 1 to ${MAX_WORKERS}`,
+    })
+    .default(1),
   grpcPort: port.optional(),
   grpcReflection: z.boolean().default(false),
   vertex: z.object({ predictRoute: route, healthRoute: route }).optional(),
@@ -135,19 +146,14 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
     .optional()
     .transform((options) => (options === undefined ? undefined : clipperOptions.parse(options))),
   logLevel: z.enum(["debug", "info", "warn", "error", "silent"]).default("silent"),
+  logFormat: z.enum(["text", "json"]).default("json"),
 });
 
 /** Deepest nesting of arrays and objects accepted in JSON from outside. */
 export const MAX_JSON_DEPTH = 64;
 
-/** Where `windjammer start` keeps its state: `$XDG_STATE_HOME/windjammer` (~/.local/state/windjammer). */
-export function defaultStateDir(): string {
-  return join(process.env["XDG_STATE_HOME"] || join(homedir(), ".local", "state"), "windjammer");
-}
-
-/** `WINDJAMMER_TOKEN`, the management API's token; undefined when it is unset or empty. */
-export function tokenFromEnvironment(): string | undefined {
-  return process.env["WINDJAMMER_TOKEN"] || undefined;
+function workersForCores(): number {
+  return Math.max(1, Math.floor((availableParallelism() * 3) / 4));
 }
 
 /** Names of applications and models, and of versions. */
@@ -163,18 +169,6 @@ export function isLoopbackName(hostname: string): boolean {
     hostname === "[::1]" ||
     /^127(?:\.\d{1,3}){3}$/.test(hostname)
   );
-}
-
-/** Variables of this process's environment: the named ones that are set, or all of them. */
-export function processEnvironment(
-  names: readonly string[] = Object.keys(process.env),
-): Record<string, string> {
-  const variables: Record<string, string> = {};
-  for (const name of names) {
-    const value = process.env[name];
-    if (value !== undefined) variables[name] = value;
-  }
-  return variables;
 }
 
 /**
@@ -201,7 +195,7 @@ export function vertexFromEnvironment(): Pick<ServerOptions, "port" | "vertex"> 
 }
 
 function variable(name: string, isRight: (value: string) => boolean, expected: string): string | undefined {
-  const value = process.env[name] || undefined;
+  const value = processEnvironment([name])[name] || undefined;
   if (value === undefined || isRight(value)) return value;
   throw new InvalidOptionsError(
     `the variable ${name} is ${JSON.stringify(value)}: expected ${expected}; correct it, or unset it`,

@@ -7,6 +7,7 @@ export {
   type StartOptions,
   type WindjammerOptions,
 } from "./windjammer.ts";
+export { buildImage } from "./client/build.ts";
 export type {
   ApplicationHandle,
   ConnectOptions,
@@ -16,10 +17,12 @@ export type {
   PredictOptions,
   ReplicaLogOptions,
   ServerInfo,
+  VersionDetail,
   Windjammer,
 } from "./client/interface.ts";
 export type { ClipperConfig, ClipperOptions, ServerConfig, ServerOptions } from "./config.ts";
 export type { ClipperAddresses } from "./frontend/clipper/compat.ts";
+export { contractSchema } from "./deploy/manifest-schema.ts";
 export {
   DECLARED_CONTRACT,
   manifest,
@@ -28,6 +31,7 @@ export {
   type Deployer,
   type ManifestFields,
 } from "./deploy/deployer.ts";
+export { DATATYPES } from "../containers/protocol.ts";
 export type {
   ContainerSource,
   Contract,
@@ -39,7 +43,7 @@ export type {
   Manifest,
   TensorSpec,
 } from "../containers/protocol.ts";
-export type { LogLevel } from "./log.ts";
+export type { LogFormat, LogLevel } from "./log.ts";
 export { nearest } from "./nearest.ts";
 export { isExactVersion, isImageName, isPackageName } from "./package-names.ts";
 export {
@@ -49,6 +53,7 @@ export {
   type Requirement,
 } from "./python-requirements.ts";
 export type {
+  BuiltImage,
   PrepareOptions,
   ReplicaSpec,
   ReplicaStats,

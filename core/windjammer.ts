@@ -12,12 +12,10 @@ import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
 import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
 import { AdminServer } from "./frontend/admin-server.ts";
 import { type ClipperAddresses, ClipperCompat, type ClipperCompatParts } from "./frontend/clipper/compat.ts";
-import { Catalog } from "./frontend/dialects/oip/catalog.ts";
-import type { GrpcServer, GrpcServerParts } from "./frontend/grpc/server.ts";
-import { QueryServer } from "./frontend/server.ts";
+import type { StopReply } from "./frontend/schemas.ts";
 import { createLog, type Log } from "./log.ts";
 import { Metrics, type VersionGauges } from "./metrics.ts";
-import { Predictor } from "./query/predict.ts";
+import { type QueryFront, queryFront, workersOf } from "./query-front.ts";
 import { Router } from "./query/router.ts";
 import { Serving } from "./query/serving.ts";
 import { Registry } from "./registry/registry.ts";
@@ -34,6 +32,11 @@ const ADMIN_GRACE_MS = 1_000;
 export interface StartOptions extends ServerOptions {
   /** What runs the model containers. Default: `processRuntime()`. */
   readonly runtime?: Runtime | undefined;
+  /**
+   * Called when the management API is told to stop the server; whoever started it then closes it. Default: none, and
+   * such a call is refused.
+   */
+  readonly onStop?: (() => void) | undefined;
   /** Called synchronously with each event of each deployment, once it is durable. Must not throw. */
   readonly onEvent?: DeploymentListener | undefined;
 }
@@ -54,6 +57,8 @@ export interface RunningServer extends AsyncDisposable {
   /** Where it speaks Clipper; undefined: it does not. */
   readonly clipper: ClipperAddresses | undefined;
   readonly stateDir: string;
+  /** Processes that take predictions. */
+  readonly workerCount: number;
   readonly deployments: Deployments;
   /** Takes nothing new, lets running queries finish for `drainTimeoutMs`, then stops everything. Idempotent. */
   close(): Promise<void>;
@@ -100,9 +105,9 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Wind
  * @throws InvalidOptionsError, PortInUseError, StateDirInUseError, StateDirError, DiskFullError
  */
 export async function startServer(options: StartOptions = {}): Promise<RunningServer> {
-  const { runtime, onEvent, ...rest } = options;
+  const { runtime, onEvent, onStop, ...rest } = options;
   const config = readConfig(rest);
-  const log = createLog(config.logLevel);
+  const log = createLog(config.logLevel, config.logFormat);
   await using started = new AsyncDisposableStack();
   const stateDir = config.stateDir === undefined ? temporaryFolder(started) : resolve(config.stateDir);
   const state = await openState(stateDir, config, started);
@@ -115,23 +120,34 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   });
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
-  const { deployments, query, admin, compat, urls, listenGrpc } = compose(
-    { ...state, config, log, runtime: used },
+  const stop = stopperOf(onStop, stateDir);
+  const { deployments, front, admin, compat, urls } = compose(
+    { ...state, config, log, runtime: used, stop },
     started,
   );
   if (onEvent !== undefined) deployments.onEvent(onEvent);
   await deployments.recover();
-  urls.query = await query.listen();
+  urls.query = await front.listen();
   urls.admin = await admin.listen();
   const clipper = await compat?.listen();
-  const grpcAddress = await listenGrpc();
+  const grpcAddress = await front.listenGrpc();
   const { query: queryUrl, admin: adminUrl } = urls;
   log.info({ queryUrl, adminUrl, ...(clipper === undefined ? {} : { clipper }), stateDir }, "server started");
   const running = started.move();
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= running.disposeAsync());
   const addresses = { queryUrl, adminUrl, grpcAddress, clipper };
-  return { ...addresses, stateDir, deployments, close, [Symbol.asyncDispose]: close };
+  const { workers: workerCount } = config;
+  return { ...addresses, stateDir, workerCount, deployments, close, [Symbol.asyncDispose]: close };
+}
+
+function stopperOf(onStop: StartOptions["onStop"], stateDir: string): (() => StopReply) | undefined {
+  if (onStop === undefined) return undefined;
+  return () => {
+    // The reply goes out first.
+    setImmediate(onStop);
+    return { status: "closing", pid: process.pid, stateDir };
+  };
 }
 
 interface OpenState {
@@ -165,22 +181,21 @@ interface Composition extends OpenState {
   readonly config: ServerConfig;
   readonly log: Log;
   readonly runtime: Runtime;
+  readonly stop: (() => StopReply) | undefined;
 }
 
 interface Composed {
   readonly deployments: Deployments;
-  readonly query: QueryServer;
+  readonly front: QueryFront;
   readonly admin: AdminServer;
   readonly compat: ClipperCompat | undefined;
-  /** Gives the address; undefined: gRPC is off. */
-  readonly listenGrpc: () => Promise<string | undefined>;
   /** Filled in when the ports are known. */
   readonly urls: { query: string; admin: string };
 }
 
 /** What is deferred last is closed first: queries drain and deployments end while the management API still answers. */
 function compose(parts: Composition, started: AsyncDisposableStack): Composed {
-  const { registry, bundles, config, log, runtime } = parts;
+  const { registry, bundles, config, log, runtime, stop } = parts;
   const metrics = new Metrics();
   const serving = new Serving({ runtime, metrics, log, maxQueueLength: config.maxQueueLength });
   started.defer(() => serving.closeAll(config.drainTimeoutMs));
@@ -191,58 +206,33 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const urls = { query: "", admin: "" };
   const startedAt = new Date().toISOString();
   const version = packageVersion();
-  const info = (): ServerInfo => ({ version, queryUrl: urls.query, runtime: runtime.name, startedAt });
-  const admin = new AdminServer({ registry, bundles, deployments, serving, metrics, config, info, log });
+  const group = workersOf({ config, registry, serving, metrics, deployments, log });
+  const info = (): ServerInfo => ({
+    version,
+    queryUrl: urls.query,
+    runtime: runtime.name,
+    startedAt,
+    workers: group?.statuses() ?? [],
+  });
+  const admin = new AdminServer({
+    registry,
+    bundles,
+    deployments,
+    serving,
+    metrics,
+    config,
+    info,
+    log,
+    stop,
+  });
   started.defer(() => admin.close(ADMIN_GRACE_MS));
   const compat = clipperOf({ registry, bundles, deployments, serving, config, log });
   started.defer(() => compat?.close(ADMIN_GRACE_MS));
-  const predictor = new Predictor({ router });
-  const query = new QueryServer({
-    predictor,
-    router,
-    metrics,
-    config,
-    log,
-    adminUrl: () => urls.admin,
-    repository: deployments,
-  });
-  const catalog = new Catalog({
-    router,
-    metrics,
-    serverName: config.serverName,
-    isReady: () => true,
-    repository: deployments,
-  });
-  const grpc = new GrpcListener({ predictor, catalog, config });
+  const front = queryFront({ deployments, config, log, metrics, router, group, urls });
   started.defer(async () => {
-    const graceMs = config.drainTimeoutMs;
-    await Promise.all([query.close(graceMs), grpc.close(graceMs), deployments.close()]);
+    await Promise.all([front.close(config.drainTimeoutMs), deployments.close()]);
   });
-  return { deployments, query, admin, compat, urls, listenGrpc: () => grpc.listen() };
-}
-
-/** Loads gRPC, whose packages are optional, only where it is asked for. */
-class GrpcListener {
-  readonly #parts: Omit<GrpcServerParts, "port">;
-  readonly #port: number | undefined;
-  #server: GrpcServer | undefined;
-
-  constructor(parts: Omit<GrpcServerParts, "port"> & { readonly config: ServerConfig }) {
-    this.#parts = parts;
-    this.#port = parts.config.grpcPort;
-  }
-
-  async listen(): Promise<string | undefined> {
-    const port = this.#port;
-    if (port === undefined) return undefined;
-    const { GrpcServer: Server } = await import("./frontend/grpc/server.ts");
-    this.#server = new Server({ ...this.#parts, port });
-    return this.#server.listen();
-  }
-
-  async close(graceMs: number): Promise<void> {
-    await this.#server?.close(graceMs);
-  }
+  return { deployments, front, admin, compat, urls };
 }
 
 function clipperOf({
@@ -280,7 +270,17 @@ function readConfig(options: ServerOptions): ServerConfig {
     );
   }
   refuseOpenClipper(parsed.data);
+  refuseWorkersWithClipper(parsed.data);
   return parsed.data;
+}
+
+/** @throws InvalidOptionsError */
+function refuseWorkersWithClipper({ clipper, workers }: ServerConfig): void {
+  if (clipper === undefined || workers === 1) return;
+  throw new InvalidOptionsError(
+    `workers is ${workers}, and Clipper's model containers connect to one process, which has to take the predictions itself; leave out workers, or clipper`,
+    { details: { option: "workers" } },
+  );
 }
 
 /** @throws InvalidOptionsError */

@@ -33,6 +33,7 @@ export type { BatchAxis } from "./tensor-model/batch-axis.ts";
 export type { TensorModelOptions } from "./tensor-model/options.ts";
 export type { Processing } from "./tensor-model/processing.ts";
 export type {
+  EncodedBytes,
   Feed,
   FeedValue,
   NestedValues,
@@ -40,6 +41,7 @@ export type {
   Preprocess,
   ProcessingContext,
   RowTensor,
+  StringElement,
   TensorData,
   TensorInput,
   TensorOutput,

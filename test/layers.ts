@@ -8,6 +8,7 @@ export interface LayerRule {
 
 const LEAVES = [
   "core/config.ts",
+  "core/environment.ts",
   "core/error-replies.ts",
   "core/errors.ts",
   "core/log.ts",
@@ -24,7 +25,7 @@ const NODE_MODELS = ["input-types", "location", "lockfile", "module-bundle", "pa
   (name) => `deployers/${name}.ts`,
 );
 /** What drivers of model containers share. */
-const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors", "pip-errors"].map(
+const RUNTIMES = ["runtime", "life", "lines", "log-file", "replica-log", "npm-errors", "pip-errors"].map(
   (name) => `core/runtimes/${name}.ts`,
 );
 /** What deployers of models of tensors share. */
@@ -72,9 +73,25 @@ export const LAYERS: readonly LayerRule[] = [
       "containers/metadata.ts",
     ],
   },
-  { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
+  {
+    from: "core/workers/",
+    may: [
+      ...LEAVES,
+      "core/frontend/",
+      "core/query/",
+      "core/registry/",
+      "core/replicas/",
+      "core/runtimes/runtime.ts",
+    ],
+  },
+  {
+    from: "core/client/",
+    may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts", "core/runtimes/runtime.ts"],
+  },
   { from: "core/check/", may: ["core/", ...WIRE] },
-  { from: "core/cli/", may: ["core/", ...WIRE] },
+  { from: "core/conformance/", may: ["core/", ...WIRE] },
+  { from: "core/cli/", may: ["core/", ...WIRE, "deployers/index.ts"] },
+  { from: "core/query-front.ts", may: ["core/", ...WIRE] },
   { from: "core/windjammer.ts", may: ["core/", ...WIRE] },
   { from: "core/index.ts", may: ["core/", ...WIRE] },
   { from: "core/", may: [...LEAVES, ...WIRE] },
@@ -85,7 +102,10 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "deployers/container/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/onnx/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
   { from: "deployers/tensorflow/", may: ["core/index.ts", ...NODE_MODELS, ...TENSOR_MODELS] },
-  { from: "deployers/tensor-model/", may: ["core/index.ts", ...NODE_MODELS] },
+  {
+    from: "deployers/tensor-model/",
+    may: ["core/index.ts", "containers/tensor-model/settings.ts", ...NODE_MODELS],
+  },
   {
     from: "deployers/python/",
     may: ["core/index.ts", ...["input-types", "location", "packages"].map((name) => `deployers/${name}.ts`)],

@@ -92,7 +92,7 @@ export class Session implements TensorSession {
     const feeds: Record<string, OrtTensor> = {};
     for (const [index, { name, type }] of this.#inputs.entries()) {
       const input = inputs[index];
-      if (input !== undefined) feeds[name] = this.#tensor(type, input);
+      if (input !== undefined) feeds[name] = this.#tensor(name, type, input);
     }
     const outputs = await this.#session.run(feeds, this.#fetches);
     return this.#fetches.map((name) => {
@@ -106,7 +106,7 @@ export class Session implements TensorSession {
     await this.#session.release();
   }
 
-  #tensor(type: string, { data, dims }: RowTensor): OrtTensor {
+  #tensor(name: string, type: string, { data, dims }: RowTensor): OrtTensor {
     // Its Tensor makes a Float16Array of half floats, which its native side then takes for an empty array.
     if (type === "float16" && ArrayBuffer.isView(data)) {
       const { buffer, byteOffset, byteLength } = bytesOf(data);
@@ -118,6 +118,10 @@ export class Session implements TensorSession {
       };
       return tensor;
     }
+    if (!ArrayBuffer.isView(data) && data.some((element) => typeof element !== "string"))
+      throw new Error(
+        `input ${name} has bytes that are no UTF-8 text, and onnxruntime takes text only; pass them as a tensor of UINT8`,
+      );
     return new this.#ort.Tensor(type, data, dims);
   }
 }

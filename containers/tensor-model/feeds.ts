@@ -2,7 +2,7 @@
 import type { Datatype } from "../protocol.ts";
 import { elementCount } from "../tensors.ts";
 import { INTEGER_BOUNDS, isWithinBounds, type NumericDatatype, TYPED_ARRAYS } from "../typed-arrays.ts";
-import type { TensorSettings, RowTensor, TensorData } from "./settings.ts";
+import type { RowTensor, StringElement, TensorData, TensorSettings } from "./settings.ts";
 
 /** Deeper than any tensor; also ends the walk of a list that holds itself. */
 const MAX_RANK = 32;
@@ -34,7 +34,8 @@ function readTensor(value: unknown, input: TensorSettings): RowTensor {
     checkShape(dims, input);
     return typed(data, { input, dims });
   }
-  if (isTypedArray(value)) return typed(value, { input, dims: flatShape(value.length, input) });
+  if (isTypedArray(value) && !isElement(value, input))
+    return typed(value, { input, dims: flatShape(value.length, input) });
   const dims = nestedShape(value, input);
   const flat = Array.isArray(value) ? value.flat(MAX_RANK) : [value];
   if (flat.length !== elementCount(dims))
@@ -93,11 +94,13 @@ function typed(
 
 function convert(data: ArrayLike<unknown>, { name, datatype }: TensorSettings): TensorData {
   if (datatype === "BYTES") {
-    const texts = Array.from(data);
-    const odd = texts.find((text) => typeof text !== "string");
+    const elements = Array.from(data);
+    const odd = elements.find((element) => !isStringElement(element));
     if (odd !== undefined)
-      throw new Error(`input "${name}" takes strings, preprocess returned ${kindOf(odd)}`);
-    return texts as string[];
+      throw new Error(
+        `input "${name}" takes strings, or bytes as a Uint8Array; preprocess returned ${kindOf(odd)}`,
+      );
+    return elements as StringElement[];
   }
   const TypedArray = TYPED_ARRAYS[datatype] as unknown as TypedArrayFactory;
   if (data instanceof TypedArray) return data as TensorData;
@@ -124,6 +127,15 @@ function elementReader(
     const takes = bounds === undefined ? datatype : `${datatype} (${bounds})`;
     throw new Error(`input "${name}" takes ${takes}, preprocess returned ${shown(value)} at ${index}`);
   };
+}
+
+/** Bytes are one element of a string tensor. */
+function isElement(value: unknown, { datatype }: TensorSettings): boolean {
+  return datatype === "BYTES" && isStringElement(value);
+}
+
+function isStringElement(value: unknown): value is StringElement {
+  return typeof value === "string" || value instanceof Uint8Array;
 }
 
 function isTypedArray(value: unknown): value is ArrayLike<unknown> & ArrayBufferView {

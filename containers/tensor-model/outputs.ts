@@ -6,7 +6,7 @@ import type { Datatype, ItemError, TensorSpec } from "../protocol.ts";
 import { elementCount, emptyTensor, encodeBytes, type Tensor } from "../tensors.ts";
 import { bytesOf } from "../typed-arrays.ts";
 import type { RowOutputs, RunResult } from "./runner.ts";
-import type { RowTensor } from "./settings.ts";
+import type { RowTensor, StringElement } from "./settings.ts";
 import { allocate, join, toWire } from "./stack.ts";
 
 /** Reply of tensors, in the order of the contract. */
@@ -73,7 +73,10 @@ function raggedTensor(rows: readonly (RowTensor | undefined)[], spec: TensorSpec
   };
 }
 
-/** A row's tensor as nested JSON lists. 64-bit integers keep all digits; what is not finite becomes null. */
+/**
+ * A row's tensor as nested JSON lists. 64-bit integers keep all digits; what is not finite becomes null; bytes that are no
+ * text are `{"b64": …}`, as everywhere in JSON.
+ */
 export function nestedJson({ data, dims }: RowTensor, datatype: Datatype): string {
   const element = datatype === "BOOL" ? (value: unknown): string => (value ? "true" : "false") : elementText;
   return nestedText(Array.from<unknown, string>(data as ArrayLike<unknown>, element), dims);
@@ -91,5 +94,10 @@ function nestedText(texts: readonly string[], dims: readonly number[]): string {
 }
 
 function elementText(value: unknown): string {
-  return typeof value === "bigint" ? `${value}` : JSON.stringify(value);
+  if (typeof value === "bigint") return `${value}`;
+  const element = value as number | StringElement;
+  if (!ArrayBuffer.isView(element)) return JSON.stringify(element);
+  return JSON.stringify({
+    b64: Buffer.from(element.buffer, element.byteOffset, element.byteLength).toString("base64"),
+  });
 }

@@ -1,5 +1,6 @@
-// What `manifest.model` holds for every model of tensors, and what processing functions get and give.
-import type { Datatype } from "../protocol.ts";
+// What `manifest.model` holds for every model of tensors, and what processing functions get and give: deployers write it,
+// loaders read it, and users' functions are typed by it.
+import type { Datatype, JsonValue } from "../protocol.ts";
 
 /** One tensor of the model file. */
 export interface TensorSettings {
@@ -17,7 +18,7 @@ export interface TensorSettings {
 }
 
 /** User functions around the model, both named exports of one ES module. */
-interface ProcessingSettings {
+export interface ProcessingSettings {
   /** Name of the module in the bundle: "processing.mjs". */
   readonly file: string;
   /** Export of type `Preprocess`; without it queries hold the model's tensors. */
@@ -54,7 +55,10 @@ export interface TensorModelSettings {
   readonly processing?: ProcessingSettings;
 }
 
-/** Elements of a tensor, row-major: bool as Uint8Array of 0 and 1, int64 and uint64 as BigInt arrays. */
+/**
+ * Elements of a tensor, row-major: bool as Uint8Array of 0 and 1, int64 and uint64 as BigInt arrays. Of a string tensor
+ * each is a string, or its bytes where they are no UTF-8 text.
+ */
 export type TensorData =
   | Float32Array
   | Float64Array
@@ -67,7 +71,10 @@ export type TensorData =
   | Uint16Array
   | Uint32Array
   | BigUint64Array
-  | readonly string[];
+  | readonly StringElement[];
+
+/** An element of a string tensor. */
+export type StringElement = string | Uint8Array;
 
 /** One row's part of a tensor, without the batch axis. */
 export interface RowTensor {
@@ -75,11 +82,14 @@ export interface RowTensor {
   readonly dims: readonly number[];
 }
 
-/** Nested arrays of numbers, big integers, booleans or strings; a scalar stands for shape []. */
-type NestedValues = number | bigint | boolean | string | readonly NestedValues[];
+/** Nested arrays of elements; one alone stands for shape []. */
+export type NestedValues = number | bigint | boolean | StringElement | readonly NestedValues[];
 
 /** What a model input gets for one row. Flat data is enough where the shape has one free dimension at most. */
-type FeedValue = NestedValues | TensorData | RowTensor;
+export type FeedValue = NestedValues | TensorData | RowTensor;
+
+/** The value of the model's only input, or an object by input name. */
+export type Feed = FeedValue | { readonly [input: string]: FeedValue };
 
 export interface ProcessingContext {
   /** Aborted when nobody waits for the answer any more. */
@@ -87,22 +97,26 @@ export interface ProcessingContext {
 }
 
 /**
- * Makes one feed per input: the value of the only model input, or an object by input name. Inputs are decoded as
- * for functions: number arrays, strings, bytes or JSON values.
+ * Export `preprocess` of a processing module: turns the queries of a batch into what the model is fed, one feed each.
+ * Queries are decoded as for functions: number arrays, strings, bytes or JSON values.
+ *
+ * @example
+ * export const preprocess: Preprocess<string> = (texts) => texts.map((text) => encode(text));
  */
-export type Preprocess = (
-  inputs: readonly unknown[],
+export type Preprocess<Input = JsonValue> = (
+  inputs: readonly Input[],
   context: ProcessingContext,
 ) => readonly Feed[] | Promise<readonly Feed[]>;
 
-export type Feed = FeedValue | { readonly [input: string]: FeedValue };
-
 /**
- * Makes one JSON value per row. `outputs` has an object by output name for each row: `outputs[0].scores.data`.
- * `inputs` are the queries' values, as `Preprocess` gets them; for a model that takes tensors, objects by input name.
+ * Export `postprocess` of a processing module: makes one JSON value of the model's outputs for each query, given by
+ * name, and of its input: what `preprocess` gets, or for a model that takes tensors an object of them by input name.
+ *
+ * @example
+ * export const postprocess: Postprocess = (outputs) => outputs.map(({ scores }) => labelOf(scores.data));
  */
-export type Postprocess = (
+export type Postprocess<Output = unknown, Input = unknown> = (
   outputs: readonly { readonly [output: string]: RowTensor }[],
-  inputs: readonly unknown[],
+  inputs: readonly Input[],
   context: ProcessingContext,
-) => readonly unknown[] | Promise<readonly unknown[]>;
+) => readonly Output[] | Promise<readonly Output[]>;

@@ -3,7 +3,7 @@ import { isUtf8 } from "node:buffer";
 import type { TensorSpec } from "../protocol.ts";
 import { decodeBytes, elementCount, encodeBytes, type Tensor } from "../tensors.ts";
 import { bytesOf, typedView } from "../typed-arrays.ts";
-import type { RowTensor, TensorData } from "./settings.ts";
+import type { RowTensor, StringElement, TensorData } from "./settings.ts";
 
 /** `dims` has the rows on its first axis. */
 export interface Stack {
@@ -15,22 +15,24 @@ export interface Stack {
 export function fromWire(tensor: Tensor): Stack {
   const { datatype, data, shape } = tensor;
   if (datatype !== "BYTES") return { data: typedView(data, datatype), dims: shape };
-  const elements = decodeBytes(data, elementCount(shape));
-  return { data: elements.map((element) => textOf(element, `input ${tensor.name}`)), dims: shape };
+  return { data: decodeBytes(data, elementCount(shape)).map(stringElement), dims: shape };
 }
 
-/** @throws Error for bytes that are no text: they would come out as other ones */
-export function textOf(bytes: Uint8Array, where: string): string {
-  if (isUtf8(bytes)) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
-  throw new Error(
-    `${where} has bytes that are no UTF-8 text, and string tensors hold text only; pass raw bytes as Base64, or as a tensor of UINT8`,
-  );
+/** Text as a string; other bytes, which would come out as other ones, as they are. */
+export function stringElement(bytes: Uint8Array): StringElement {
+  if (!isUtf8(bytes)) return bytes;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+}
+
+/** Bytes of an element of a string tensor. */
+export function elementBytes(element: StringElement): Uint8Array {
+  return typeof element === "string" ? Buffer.from(element) : element;
 }
 
 /** Not copied, but for strings. */
 export function toWire({ data, dims }: Stack, spec: TensorSpec): Tensor {
   const { name, datatype, contentType } = spec;
-  const bytes = ArrayBuffer.isView(data) ? bytesOf(data) : encodeBytes(data.map((text) => Buffer.from(text)));
+  const bytes = ArrayBuffer.isView(data) ? bytesOf(data) : encodeBytes(data.map(elementBytes));
   const tensor = { name, datatype, shape: dims, data: bytes };
   return contentType === undefined ? tensor : { ...tensor, contentType };
 }
@@ -56,7 +58,7 @@ export function join(rows: readonly RowTensor[]): Stack {
   const dims = [rows.length, ...first.dims];
   if (rows.length === 1) return { data: first.data, dims };
   if (!ArrayBuffer.isView(first.data))
-    return { data: rows.flatMap(({ data }) => data as readonly string[]), dims };
+    return { data: rows.flatMap(({ data }) => data as readonly StringElement[]), dims };
   const size = elementCount(first.dims);
   const joined = allocate(first.data, size * rows.length);
   for (const [index, { data }] of rows.entries()) write(joined, data, index * size);
@@ -118,7 +120,9 @@ function cut(data: TensorData, start: number, end: number): TensorData {
 /** Of the same kind, filled with zeros or empty strings. */
 export function allocate(like: TensorData, length: number): TensorData {
   if (!ArrayBuffer.isView(like)) return Array.from({ length }, () => "");
-  const TypedArray = like.constructor as new (length: number) => Exclude<TensorData, readonly string[]>;
+  const TypedArray = like.constructor as new (
+    length: number,
+  ) => Exclude<TensorData, readonly StringElement[]>;
   return new TypedArray(length);
 }
 
@@ -126,11 +130,15 @@ function write(target: TensorData, source: TensorData, offset: number): void {
   if (ArrayBuffer.isView(target)) {
     (target as { set(values: ArrayLike<unknown>, offset: number): void }).set(source, offset);
   } else {
-    (target as string[]).splice(offset, source.length, ...(source as readonly string[]));
+    (target as StringElement[]).splice(offset, source.length, ...(source as readonly StringElement[]));
   }
 }
 
 function areEqual(a: TensorData, b: TensorData): boolean {
   if (ArrayBuffer.isView(a) && ArrayBuffer.isView(b)) return Buffer.compare(bytesOf(a), bytesOf(b)) === 0;
-  return a.every((value: unknown, index: number) => value === b[index]);
+  if (ArrayBuffer.isView(a) || ArrayBuffer.isView(b)) return false;
+  return a.every((element, index) => {
+    const other = b[index] ?? "";
+    return element === other || Buffer.compare(elementBytes(element), elementBytes(other)) === 0;
+  });
 }

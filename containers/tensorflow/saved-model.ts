@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { LoadContext } from "../loader.ts";
 import type { Datatype } from "../protocol.ts";
 import type { TensorSession } from "../tensor-model/session.ts";
-import { textOf } from "../tensor-model/stack.ts";
+import { elementBytes, stringElement } from "../tensor-model/stack.ts";
 import type { RowTensor, TensorData } from "../tensor-model/settings.ts";
 import { loadBinding, type TfBinding } from "./tfjs.ts";
 import type { TensorFlowModelSettings } from "./settings.ts";
@@ -65,10 +65,8 @@ export class SavedModelSession implements TensorSession {
 
   #create({ data, dims }: RowTensor, datatype: Datatype | undefined): number {
     const binding = this.#binding;
-    if (!ArrayBuffer.isView(data)) {
-      const texts = data.map((text) => new Uint8Array(Buffer.from(text)));
-      return binding.createTensor(dims, binding.TF_STRING, texts);
-    }
+    if (!ArrayBuffer.isView(data))
+      return binding.createTensor(dims, binding.TF_STRING, data.map(elementBytes));
     // It takes 64-bit integers as pairs of 32-bit ones.
     if (datatype === "INT64")
       return binding.createTensor(
@@ -92,6 +90,6 @@ export class SavedModelSession implements TensorSession {
     const data = this.#binding.tensorDataSync(id);
     if (!Array.isArray(data)) return data as TensorData;
     if (this.#outputs[index] !== "BYTES") throw new Error(`output ${index} is a tensor of strings`);
-    return (data as readonly Uint8Array[]).map((bytes) => textOf(bytes, `output ${index}`));
+    return (data as readonly Uint8Array[]).map(stringElement);
   }
 }

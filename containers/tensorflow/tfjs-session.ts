@@ -15,12 +15,11 @@ import {
   type TfTensor,
 } from "./tfjs.ts";
 
-/** TensorFlow.js has these element types alone. */
+/** TensorFlow.js has these element types, and strings, which no backend of it computes with. */
 const DTYPES: Readonly<Partial<Record<Datatype, string>>> = {
   FP32: "float32",
   INT32: "int32",
   BOOL: "bool",
-  BYTES: "string",
 };
 
 interface Model {
@@ -126,11 +125,10 @@ type TfData = ReturnType<TfTensor["dataSync"]>;
 
 /** As the contract has it: files do not always tell an output's element type. */
 function converted(data: TfData, datatype: Datatype | undefined): TensorData {
-  const isText = !ArrayBuffer.isView(data);
-  if (datatype === undefined || isText !== (datatype === "BYTES"))
+  if (datatype === undefined || datatype === "BYTES" || !ArrayBuffer.isView(data))
     throw new Error(
-      `an output is a list of ${isText ? "strings" : "numbers"}, and the contract has ${datatype}`,
+      `an output is a list of ${ArrayBuffer.isView(data) ? "numbers" : "strings"}, and the contract has ${datatype}`,
     );
-  if (datatype === "BYTES" || data instanceof TYPED_ARRAYS[datatype]) return data;
+  if (data instanceof TYPED_ARRAYS[datatype]) return data;
   return (TYPED_ARRAYS[datatype] as unknown as Float32ArrayConstructor).from(data as Float32Array);
 }

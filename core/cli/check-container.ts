@@ -3,12 +3,10 @@ import { readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import type { ContainerSource } from "../../containers/protocol.ts";
-import { checkContainer, type CheckTarget } from "../check/check-container.ts";
-import { reportText } from "../check/report.ts";
+import type { CheckTarget } from "../check/check-container.ts";
 import { InvalidOptionsError, ModelFileNotFoundError } from "../errors.ts";
 import { isImageName } from "../package-names.ts";
-import { docker } from "../runtimes/docker/index.ts";
-import { processRuntime } from "../runtimes/process/index.ts";
+import type { Runtime } from "../runtimes/runtime.ts";
 
 interface Options {
   readonly json?: boolean;
@@ -16,6 +14,7 @@ interface Options {
   readonly folder: string;
   readonly model: string;
   readonly modelName?: string;
+  readonly modelVersion?: string;
   readonly port?: string;
   readonly readyTimeout: string;
   readonly calls: string;
@@ -32,11 +31,14 @@ export function checkContainerCommand(): Command {
     .option("--folder <path>", "folder that a command is started in", ".")
     .option("--model <name>", "what the container is told that its model is called", "model")
     .option("--model-name <name>", "its own name for the model, if that is another one")
+    .option("--model-version <version>", "its own version of the model, if it has several")
     .option("--port <number>", "port that an image listens on, if it goes by no environment variable")
     .option("--ready-timeout <ms>", "how long it may take to become ready", "60000")
     .option("--calls <number>", "calls of the memory check", "1000")
     .option("--json", "print the report as JSON")
     .action(async (target: string, options: Options) => {
+      const { checkContainer } = await import("../check/check-container.ts");
+      const { reportText } = await import("../check/report.ts");
       const report = await checkContainer(await targetOf(target, options), {
         model: options.model,
         readyTimeoutMs: whole("ready-timeout", options.readyTimeout),
@@ -50,8 +52,11 @@ export function checkContainerCommand(): Command {
 }
 
 async function targetOf(target: string, options: Options): Promise<CheckTarget> {
-  const { modelName, port } = options;
-  const foreign = modelName === undefined ? {} : { modelName };
+  const { modelName, modelVersion, port } = options;
+  const foreign = {
+    ...(modelName === undefined ? {} : { modelName }),
+    ...(modelVersion === undefined ? {} : { modelVersion }),
+  };
   const reached = { ...foreign, ...(port === undefined ? {} : { port: whole("port", port) }) };
   const kind = await kindOf(target, options.as);
   const folder = resolve(kind === "folder" ? target : options.folder);
@@ -68,8 +73,13 @@ async function targetOf(target: string, options: Options): Promise<CheckTarget> 
     command: () => ({ kind: "command", command: words(target), ...foreign }),
     url: () => ({ kind: "url", urls: [target], ...foreign }),
   };
-  const runtime = kind === "image" || kind === "folder" ? docker() : processRuntime();
-  return { shown, source: sources[kind](), folder, runtime };
+  return { shown, source: sources[kind](), folder, runtime: await runtimeOf(kind) };
+}
+
+async function runtimeOf(kind: Kind): Promise<Runtime> {
+  return kind === "image" || kind === "folder"
+    ? (await import("../runtimes/docker/index.ts")).docker()
+    : (await import("../runtimes/process/index.ts")).processRuntime();
 }
 
 async function kindOf(target: string, as: string | undefined): Promise<Kind> {

@@ -2,10 +2,10 @@
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
-import { defaultStateDir } from "../config.ts";
+import { defaultStateDir } from "../environment.ts";
 import { isNodeError } from "../errors.ts";
-import { makeStateDir } from "../registry/state-dir.ts";
-import { parsePort } from "./start.ts";
+import { Output } from "./output.ts";
+import { parsePort } from "./values.ts";
 
 interface LabelOptions {
   readonly cluster: string;
@@ -13,6 +13,7 @@ interface LabelOptions {
   readonly adminPort: number;
   readonly rpcPort: number;
   readonly metricConfig?: string;
+  readonly json?: true;
 }
 
 /** What the library expects in its Prometheus configuration: it adds its containers there. */
@@ -20,10 +21,7 @@ const EMPTY_CONFIG = "scrape_configs: []\n";
 
 export function clipperLabelsCommand(): Command {
   return new Command("clipper-labels")
-    .description(
-      "Print the --label options of docker run for a frontend that Clipper's Python library is to find: " +
-        "docker run $(windjammer clipper-labels) … windjammer start --clipper-compat",
-    )
+    .description("print docker run's --label options for a frontend that Clipper's Python library is to find")
     .option("--cluster <name>", "cluster_name of the library's DockerContainerManager", "default-cluster")
     .option("--port <port>", "published port of the query API", parsePort, 1337)
     .option("--admin-port <port>", "published port of Clipper's management API", parsePort, 1339)
@@ -32,6 +30,7 @@ export function clipperLabelsCommand(): Command {
       "--metric-config <file>",
       "file in which the library keeps its Prometheus configuration, made if it is not there (default: in the state folder)",
     )
+    .option("--json", "print them as a JSON object")
     .action(printLabels);
 }
 
@@ -39,10 +38,12 @@ async function printLabels(options: LabelOptions): Promise<void> {
   const { metricConfig = join(defaultStateDir(), "clipper-metrics.yml") } = options;
   const file = resolve(metricConfig);
   await makeConfig(file, options.metricConfig === undefined);
-  const lines = Object.entries(clipperLabels({ ...options, metricConfig: file })).map(
-    ([name, value]) => `--label ${name}=${value}`,
+  const labels = clipperLabels({ ...options, metricConfig: file });
+  new Output(options).result(labels, () =>
+    Object.entries(labels)
+      .map(([name, value]) => `--label ${name}=${value}`)
+      .join("\n"),
   );
-  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 /** The library reads ports from all containers of its cluster; this one is all of them. */
@@ -61,7 +62,10 @@ function clipperLabels(options: LabelOptions): Readonly<Record<string, string>> 
 }
 
 async function makeConfig(file: string, isInStateDir: boolean): Promise<void> {
-  if (isInStateDir) makeStateDir(defaultStateDir());
+  if (isInStateDir) {
+    const { makeStateDir } = await import("../registry/state-dir.ts");
+    makeStateDir(defaultStateDir());
+  }
   try {
     await writeFile(file, EMPTY_CONFIG, { flag: "wx" });
   } catch (error) {

@@ -1,27 +1,59 @@
 // The `windjammer` command: its commands, what it prints for an error, its exit codes.
 import { Command, CommanderError } from "commander";
-import { InvalidOptionsError, toWindjammerError } from "../errors.ts";
+import { errorBody } from "../error-replies.ts";
+import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
+import { appsCommand } from "./apps.ts";
+import { benchCommand } from "./bench.ts";
+import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
+import { buildCommand } from "./build.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { completionCommand } from "./completion.ts";
+import { deployCommand } from "./deploy.ts";
+import { describeCommand } from "./describe.ts";
+import { doctorCommand } from "./doctor.ts";
+import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
+import { logsCommand } from "./logs.ts";
+import { modelsCommand, versionsCommand } from "./models.ts";
+import { predictCommand } from "./predict.ts";
+import { rollbackCommand } from "./rollback.ts";
 import { startCommand } from "./start.ts";
+import { statusCommand } from "./status.ts";
+import { stopCommand } from "./stop.ts";
+import { topCommand } from "./top.ts";
 
 /** Exit code for a command line that is not understood. */
 const USAGE = 2;
+
+const EXIT_CODES_TEXT = `
+Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 130 and 143 ended by Ctrl-C and SIGTERM.
+Every command but start takes --json; its errors are then JSON, too, on standard error.`;
+
+/** The commands as --help groups them. Each module loads what it runs with only when it runs. */
+const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
+  ["Servers:", [startCommand, statusCommand, stopCommand]],
+  ["Deploying:", [deployCommand, buildCommand]],
+  ["Predictions:", [predictCommand, benchCommand]],
+  ["What is deployed:", [appsCommand, modelsCommand, versionsCommand, describeCommand]],
+  ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
+  ["What goes on:", [topCommand, logsCommand, eventsCommand]],
+  ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
+];
 
 /** Runs one command line (without node and script) and sets the exit code: 0, 1 for an error, 2 for wrong usage. */
 export async function run(args: readonly string[]): Promise<void> {
   // Whoever read our output may have gone (`| head`); a server still has to close in peace.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreBrokenPipe);
+  const isJson = asksForJson(args);
   try {
-    await createProgram().parseAsync(args, { from: "user" });
+    await createProgram(isJson).parseAsync(args, { from: "user" });
   } catch (error) {
     process.exitCode = exitCode(error);
     // Commander has said its own errors already.
     if (error instanceof CommanderError) return;
-    const { code, message } = toWindjammerError(error);
-    process.stderr.write(`windjammer: ${code}: ${message}\n`);
+    printError(toWindjammerError(error), isJson);
   }
 }
 
@@ -34,17 +66,47 @@ function exitCode(error: unknown): number {
   return error instanceof InvalidOptionsError ? USAGE : 1;
 }
 
-function createProgram(): Command {
+/** Before the command line is understood, so that what is wrong with it can be said in JSON as well. */
+function asksForJson(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  return args.slice(0, end === -1 ? undefined : end).includes("--json");
+}
+
+function printError(error: WindjammerError, isJson: boolean): void {
+  const text = isJson ? JSON.stringify(errorBody(error)) : `windjammer: ${error.code}: ${error.message}`;
+  process.stderr.write(`${text}\n`);
+}
+
+/** The whole command line, before it is run. */
+export function createProgram(isJson: boolean): Command {
   const program = new Command("windjammer")
-    .description("Makes a function or an ONNX file a batched REST endpoint.")
+    .description("Makes a function, a model file or a container a batched REST endpoint.")
     .version(packageVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "windjammer: ")) })
-    .showHelpAfterError("(windjammer --help, or windjammer help COMMAND, lists what there is)")
+    .addHelpText("after", EXIT_CODES_TEXT)
+    .configureOutput({ outputError: (text, write) => write(usageError(text, isJson)) })
+    .showHelpAfterError(
+      isJson ? false : "(windjammer --help, or windjammer help COMMAND, lists what there is)",
+    )
+    // So that a command can have options of these names, as deploy has --version.
+    .enablePositionalOptions()
     .exitOverride();
-  // Commands made apart do not inherit how this one ends and prints.
-  for (const command of [startCommand(), checkContainerCommand(), initCommand(), clipperLabelsCommand()])
+  for (const [group, commands] of COMMANDS) {
+    program.commandsGroup(group);
+    // Commands made apart do not inherit how this one ends and prints.
+    for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
+  }
+  // It completes the others, too.
+  program.commandsGroup("This machine:");
+  for (const command of [doctorCommand(), completionCommand(() => program)])
     program.addCommand(command.copyInheritedSettings(program));
   return program;
+}
+
+/** Commander's own words for a command line that is wrong. */
+function usageError(text: string, isJson: boolean): string {
+  const message = text.replace(/^error: /, "");
+  if (!isJson) return `windjammer: ${message}`;
+  return `${JSON.stringify(errorBody(new InvalidOptionsError(message.trim().replaceAll("\n", " "))))}\n`;
 }

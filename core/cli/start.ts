@@ -1,15 +1,12 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
-import { Command, InvalidArgumentError, Option } from "commander";
-import {
-  type ClipperOptions,
-  defaultStateDir,
-  type ServerOptions,
-  tokenFromEnvironment,
-  vertexFromEnvironment,
-} from "../config.ts";
+import { Command, Option } from "commander";
+import type { ClipperOptions, ServerOptions } from "../config.ts";
+import { defaultStateDir, tokenFromEnvironment } from "../environment.ts";
 import { InvalidOptionsError } from "../errors.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
+import { EXIT_CODES, type StopSignal } from "./interrupt.ts";
+import { parsePort, parseWhole } from "./values.ts";
 
 type RuntimeName = "process" | "docker";
 
@@ -44,8 +41,17 @@ interface StartOptions extends Omit<ServerOptions, "clipper">, RuntimeChoices, C
   readonly runtime: RuntimeName;
 }
 
-/** Sizes and times; what is left out keeps the default of `ServerOptions`. */
-const LIMITS: readonly (readonly [flags: string, description: string])[] = [
+/** Numbers; what is left out keeps the default of `ServerOptions`. */
+const NUMBERS: readonly (readonly [
+  flags: string,
+  description: string,
+  parse?: (text: string) => number | string,
+])[] = [
+  [
+    "--workers <count>",
+    "processes that take predictions, or auto: three quarters of the cores (default: 1)",
+    (text) => (text === "auto" ? text : parseWhole(text)),
+  ],
   ["--max-body-bytes <bytes>", "largest body of a prediction (default: 64 MiB)"],
   ["--max-inputs <count>", "most inputs in one prediction (default: 10000)"],
   ["--max-queue-length <count>", "most queries that wait for one version (default: 10000)"],
@@ -54,13 +60,9 @@ const LIMITS: readonly (readonly [flags: string, description: string])[] = [
   ["--drain-timeout-ms <ms>", "time running queries get to finish on close (default: 5000)"],
 ];
 
-/** Exit code of a process ended by SIGINT or SIGTERM: 128 + its number. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
-type StopSignal = keyof typeof EXIT_CODES;
-
 export function startCommand(): Command {
   const command = new Command("start")
-    .description("Run a server in the foreground: the query API and the management API.")
+    .description("run a server in the foreground: the query API and the management API")
     .option(
       "--port <port>",
       "port of the query API, 0 for a free one (default: AIP_HTTP_PORT, or 1337)",
@@ -81,9 +83,15 @@ export function startCommand(): Command {
     .option("--grpc-reflection", "let gRPC clients ask for the services")
     .option("--server-name <name>", "name told to clients of the Open Inference Protocol", "windjammer")
     .addOption(
-      new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
+      new Option("--log-level <level>", "what is logged to standard error")
         .choices(["debug", "info", "warn", "error", "silent"])
         .default("info"),
+    )
+    .addOption(
+      new Option(
+        "--log-format <format>",
+        "text for people, json a line (default: text on a terminal, else json)",
+      ).choices(["text", "json"]),
     )
     .addOption(
       new Option("--runtime <runtime>", "what runs the model containers")
@@ -94,6 +102,14 @@ export function startCommand(): Command {
       "--base-image <image>",
       "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
     )
+    .action(start);
+  addClipperFlags(command);
+  for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
+  return command;
+}
+
+function addClipperFlags(command: Command): void {
+  command
     .option(
       "--clipper-compat",
       "speak Clipper, too: its management API, its model containers, its shape of errors; without a token",
@@ -108,10 +124,7 @@ export function startCommand(): Command {
     .option(
       "--clipper-allow-unauthenticated",
       "let --clipper-host be one that other machines reach: whoever reaches these ports may change models",
-    )
-    .action(start);
-  for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
-  return command;
+    );
 }
 
 async function start(options: StartOptions): Promise<void> {
@@ -134,11 +147,23 @@ async function start(options: StartOptions): Promise<void> {
   });
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
+  const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
-  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime });
+  const logFormat = process.stderr.isTTY ? "text" : "json";
+  const told = Promise.withResolvers<void>();
+  const onStop = told.resolve;
+  const server = await startServer({
+    ...vertexFromEnvironment(),
+    logFormat,
+    ...rest,
+    clipper,
+    token,
+    runtime,
+    onStop,
+  });
   process.stdout.write(banner(server, token !== undefined));
-  await stopped(server);
+  await stopped(server, told.promise);
 }
 
 /** @throws InvalidOptionsError when its settings come without --clipper-compat */
@@ -166,6 +191,7 @@ function banner(server: RunningServer, hasToken: boolean): string {
     "Windjammer is up. Ctrl-C stops it.",
     `  query API       ${server.queryUrl}`,
     `  management API  ${server.adminUrl}${hasToken ? "  (with the token)" : ""}`,
+    ...(server.workerCount > 1 ? [`  workers         ${server.workerCount} processes take predictions`] : []),
     ...(server.grpcAddress === undefined ? [] : [`  gRPC            ${server.grpcAddress}`]),
     ...(clipper === undefined ? [] : [`  Clipper's API   ${clipper.adminUrl}  (no token)`]),
     ...(clipper?.rpcEndpoint === undefined ? [] : [`  its containers  ${clipper.rpcEndpoint}`]),
@@ -175,8 +201,8 @@ function banner(server: RunningServer, hasToken: boolean): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Resolves when a signal has closed the server; a second signal ends the process at once. */
-async function stopped(server: RunningServer): Promise<void> {
+/** Resolves when a signal or `told` has closed the server; a second signal ends the process at once. */
+async function stopped(server: RunningServer, told: Promise<void>): Promise<void> {
   const first = Promise.withResolvers<void>();
   let isClosing = false;
   const onSignal = (signal: StopSignal): void => {
@@ -185,21 +211,10 @@ async function stopped(server: RunningServer): Promise<void> {
     first.resolve();
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
-  await first.promise;
+  await Promise.race([first.promise, told]);
+  isClosing = true;
   process.stdout.write("closing: running queries may finish; press Ctrl-C again to end at once\n");
   await server.close();
   process.stdout.write("closed\n");
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
-}
-
-function parseWhole(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("expected a whole number.");
-  return Number(text);
-}
-
-export function parsePort(text: string): number {
-  const port = Number(text);
-  if (!/^\d{1,5}$/.test(text) || port > 65_535)
-    throw new InvalidArgumentError("expected a port, 0 to 65535.");
-  return port;
 }

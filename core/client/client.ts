@@ -3,11 +3,12 @@ import type { InputType, JsonValue } from "../../containers/protocol.ts";
 import type { Deployer } from "../deploy/deployer.ts";
 import { isLoopbackName } from "../config.ts";
 import { InvalidOptionsError, ServerUnreachableError, UnauthorizedError } from "../errors.ts";
-import type { ServerReply, VersionDetail } from "../frontend/schemas.ts";
+import type { ServerReply, StopReply, VersionDetail } from "../frontend/schemas.ts";
 import type {
   Application,
   Deployment,
   DeploymentEvent,
+  Link,
   LogLine,
   Model,
   ReplicaStatus,
@@ -117,6 +118,10 @@ export class Client implements Windjammer {
     return info;
   }
 
+  stopServer(): Promise<StopReply> {
+    return this.#call("POST", "/server/stop");
+  }
+
   applications(): Promise<readonly Application[]> {
     return this.#get("/applications");
   }
@@ -133,12 +138,20 @@ export class Client implements Windjammer {
     await this.#call("DELETE", linkPath(application, model));
   }
 
+  links(): Promise<readonly Link[]> {
+    return this.#get("/links");
+  }
+
   models(): Promise<readonly Model[]> {
     return this.#get("/models");
   }
 
   versions(model: string): Promise<readonly Version[]> {
     return this.#get(`${modelPath(model)}/versions`);
+  }
+
+  version(model: string, version: string): Promise<VersionDetail> {
+    return this.#get(versionPath(model, version));
   }
 
   async setVersion(
@@ -202,6 +215,10 @@ export class Client implements Windjammer {
 
   cancelDeployment(id: string): Promise<Deployment> {
     return this.#call("DELETE", `/deployments/${encodeURIComponent(id)}`);
+  }
+
+  pastEvents(deployment: string): Promise<readonly DeploymentEvent[]> {
+    return this.#get(`/deployments/${encodeURIComponent(deployment)}/events`);
   }
 
   async *events(deployment: string, signal?: AbortSignal): AsyncGenerator<DeploymentEvent, void> {

@@ -1,21 +1,18 @@
 // A deployment, on the client's side: options checked, bundle made and uploaded, events followed to the end.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { type Manifest, MANIFEST_FILE } from "../../containers/protocol.ts";
-import { hashFolder, packFolder } from "../deploy/bundle.ts";
-import type { Deployer } from "../deploy/deployer.ts";
+import type { Manifest } from "../../containers/protocol.ts";
+import { packFolder } from "../deploy/bundle.ts";
+import type { BundleReport, Deployer } from "../deploy/deployer.ts";
 import { errorFromBody } from "../error-replies.ts";
 import {
   BundleNotFoundError,
-  DiskFullError,
   InvalidBundleError,
   isNodeError,
   ServerUnreachableError,
-  toWindjammerError,
-  WindjammerError,
+  type WindjammerError,
 } from "../errors.ts";
 import type { Deployment, DeploymentEvent } from "../types.ts";
+import { localError, makeBundle } from "./bundle.ts";
 import type { Connection } from "./connection.ts";
 import type { CheckedOptions, Follower, OnEvent } from "./deploy-options.ts";
 
@@ -38,48 +35,18 @@ export async function beginDeployment<Options>(
 ): Promise<{ readonly deployment: Deployment; readonly manifest: Manifest }> {
   const { own, onEvent, signal } = options;
   signal?.throwIfAborted();
-  const folder = await temporaryFolder();
+  const report = clientEvents(onEvent);
+  await using bundle = await makeBundle(deployer, own, report);
   try {
-    const report = clientEvents(onEvent);
-    report(`bundling with the ${deployer.name} deployer`);
-    const manifest = await deployer.bundle(own, folder, report);
-    await writeFile(join(folder, MANIFEST_FILE), canonicalJson(manifest));
-    const bundle = await hashFolder(folder);
     signal?.throwIfAborted();
-    return { deployment: await send(target, { folder, bundle, report, options }), manifest };
+    const { folder, hash, manifest } = bundle;
+    return { deployment: await send(target, { folder, bundle: hash, report, options }), manifest };
   } catch (error) {
     throw isNodeError(error) && error !== signal?.reason ? localError(error) : error;
-  } finally {
-    // What the deployment came to says more than a folder that cannot be removed.
-    await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
-async function temporaryFolder(): Promise<string> {
-  try {
-    return await mkdtemp(join(tmpdir(), "windjammer-bundle-"));
-  } catch (error) {
-    const known = localError(error);
-    if (known instanceof DiskFullError) throw known;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new WindjammerError(
-      `no bundle can be made in ${tmpdir()}: ${reason}; set TMPDIR to a folder that can be written`,
-      { cause: error, details: { folder: tmpdir() } },
-    );
-  }
-}
-
-/** For what the file system of this machine, not the server's, says. */
-function localError(error: unknown): WindjammerError {
-  const known = toWindjammerError(error);
-  if (!(known instanceof DiskFullError)) return known;
-  return new DiskFullError(
-    `no space left on this machine, where the bundle is made (${tmpdir()}): ${String(error)}; free some, or set TMPDIR to another folder`,
-    { cause: error, details: { folder: tmpdir() } },
-  );
-}
-
-interface MadeBundle {
+interface Parcel {
   readonly folder: string;
   /** Its hash. */
   readonly bundle: string;
@@ -87,7 +54,7 @@ interface MadeBundle {
   readonly options: CheckedOptions<unknown>;
 }
 
-async function send({ connection, api }: DeployTarget, made: MadeBundle): Promise<Deployment> {
+async function send({ connection, api }: DeployTarget, made: Parcel): Promise<Deployment> {
   const { bundle, report, options } = made;
   const { request, signal } = options;
   const isKnown = await isStored(connection, `${api}/bundles/${bundle}`, signal);
@@ -106,13 +73,13 @@ async function send({ connection, api }: DeployTarget, made: MadeBundle): Promis
   });
 }
 
-/** What is said before the deployment has a number: events of its first step, with sequence 0. */
-function clientEvents(onEvent: OnEvent): (message: string, details?: DeploymentEvent["details"]) => void {
+/** What is said where no deployment has a number: events with sequence 0. */
+export function clientEvents(onEvent: OnEvent, step: DeploymentEvent["step"] = "receive"): BundleReport {
   return (message, details) => {
     onEvent?.({
       sequence: 0,
       at: new Date().toISOString(),
-      step: "receive",
+      step,
       level: "info",
       message,
       ...(details === undefined ? {} : { details }),
@@ -131,7 +98,7 @@ async function isStored(
 }
 
 /** @throws InvalidBundleError when something else is stored than was hashed here */
-async function upload(connection: Connection, url: string, made: MadeBundle): Promise<void> {
+async function upload(connection: Connection, url: string, made: Parcel): Promise<void> {
   const stream = packFolder(made.folder);
   try {
     const body = { stream, type: "application/x-tar" };
@@ -145,16 +112,6 @@ async function upload(connection: Connection, url: string, made: MadeBundle): Pr
   } finally {
     stream.destroy();
   }
-}
-
-/** Keys sorted, so that equal manifests are equal files. */
-function canonicalJson(value: unknown): string {
-  return `${JSON.stringify(value, withSortedKeys, 2)}\n`;
-}
-
-function withSortedKeys(_: string, value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /**

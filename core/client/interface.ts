@@ -1,12 +1,13 @@
 // What a user holds: the same typed interface to an embedded server and to one that runs elsewhere.
 import type { JsonValue } from "../../containers/protocol.ts";
 import type { Deployer } from "../deploy/deployer.ts";
-import type { ReplicaStats, ServerInfo } from "../frontend/schemas.ts";
+import type { ReplicaStats, ServerInfo, VersionDetail } from "../frontend/schemas.ts";
 import type {
   Application,
   ApplicationOptions,
   Deployment,
   DeploymentEvent,
+  Link,
   LogLine,
   Model,
   ReplicaStatus,
@@ -14,7 +15,7 @@ import type {
   VersionOptions,
 } from "../types.ts";
 
-export type { ReplicaStats, ServerInfo };
+export type { ReplicaStats, ServerInfo, VersionDetail };
 
 /** Options every deploy call takes, beside those of its deployer. */
 export interface DeployOptions extends ApplicationOptions, VersionOptions {
@@ -118,14 +119,26 @@ export interface Windjammer extends AsyncDisposable {
   application<Input = JsonValue, Output = JsonValue>(name: string): Promise<ApplicationHandle<Input, Output>>;
 
   info(): Promise<ServerInfo>;
+  /**
+   * Tells a server that `windjammer start` runs to end; resolves when it has begun to, with its pid and its state folder.
+   * @throws InvalidRequestError when the server is part of another program
+   */
+  stopServer(): Promise<{ readonly pid: number; readonly stateDir: string }>;
   applications(): Promise<readonly Application[]>;
   /** Removes the application and its link; its model stays. */
   deleteApplication(name: string): Promise<void>;
   /** Links an application to another model. */
   link(application: string, model: string): Promise<void>;
   unlink(application: string, model: string): Promise<void>;
+  /** Which application is linked to which model. */
+  links(): Promise<readonly Link[]>;
   models(): Promise<readonly Model[]>;
   versions(model: string): Promise<readonly Version[]>;
+  /**
+   * One version and what runs of it: its replicas, queue, learned batch curve and last trouble.
+   * @throws ModelNotFoundError, VersionNotFoundError
+   */
+  version(model: string, version: string): Promise<VersionDetail>;
   /** Rolls back or forward to a deployed version, through the same gate as a deployment. */
   setVersion(
     model: string,
@@ -149,6 +162,8 @@ export interface Windjammer extends AsyncDisposable {
    * @throws DeploymentNotFoundError
    */
   cancelDeployment(id: string): Promise<Deployment>;
+  /** The events there are now; `events` waits for those to come. @throws DeploymentNotFoundError */
+  pastEvents(deployment: string): Promise<readonly DeploymentEvent[]>;
   events(deployment: string, signal?: AbortSignal): AsyncIterable<DeploymentEvent>;
   /** Prometheus text. */
   metrics(): Promise<string>;

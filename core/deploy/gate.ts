@@ -189,7 +189,7 @@ async function judge(run: GateRun, { output, error }: Answer, { index, how }: Ju
   const difference = findDifference(expected, output, tolerance);
   if (difference === undefined) return;
   throw await failure(run, {
-    what: `${what} gave another output than expected: ${describe(difference)} (tolerance ${tolerance})`,
+    what: `${what} gave another output than expected: ${describe(difference)}${within(difference, tolerance)}`,
     details: { ...details, ...difference, tolerance },
   });
 }
@@ -197,6 +197,11 @@ async function judge(run: GateRun, { output, error }: Answer, { index, how }: Ju
 function describe({ path, expected, got }: Difference): string {
   if (expected === undefined) return `${path} is ${show(got)}, expected nothing there`;
   return `${path} is ${got === undefined ? "missing" : show(got)}, expected ${show(expected)}`;
+}
+
+/** What two numbers may differ by; nothing for other values, which have to be equal. */
+function within({ expected, got }: Difference, tolerance: number): string {
+  return typeof expected === "number" && typeof got === "number" ? ` (tolerance ${tolerance})` : "";
 }
 
 function show(value: JsonValue | undefined): string {

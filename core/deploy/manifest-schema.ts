@@ -2,7 +2,7 @@
 import { isAbsolute, normalize } from "node:path/posix";
 import { z } from "zod";
 import {
-  DATATYPE_BYTES,
+  DATATYPES,
   ENV,
   ERROR_TENSOR,
   isForeign,
@@ -59,7 +59,7 @@ function at(value: unknown, path: readonly PropertyKey[]): unknown {
 const tensorSpec: z.ZodType<TensorSpec> = z
   .strictObject({
     name: z.string().min(1).max(MAX_NAME_LENGTH),
-    datatype: z.enum(Object.keys(DATATYPE_BYTES) as Datatype[]),
+    datatype: z.enum(DATATYPES),
     shape: z.array(z.int().min(-1)).max(MAX_RANK),
     contentType: z.enum(["json", "str", "bytes", "int32", "fp32", "fp64"]).exactOptional(),
     isRagged: z.boolean().exactOptional(),
@@ -89,7 +89,8 @@ const tensors = z
     }),
   );
 
-const contract: z.ZodType<Contract> = z.strictObject({
+/** What a version takes and gives; none of both is left to the server that runs. */
+export const contractSchema: z.ZodType<Contract> = z.strictObject({
   // Whether there may be none, the whole manifest says.
   inputs: tensors,
   outputs: tensors,
@@ -99,6 +100,7 @@ const contract: z.ZodType<Contract> = z.strictObject({
 
 const foreignServer = {
   modelName: z.string().min(1).max(MAX_NAME_LENGTH).exactOptional(),
+  modelVersion: z.string().min(1).max(MAX_NAME_LENGTH).exactOptional(),
   tensors: z.enum(["binary", "json"]).exactOptional(),
 };
 const imagePort = { port: z.int().min(1).max(65_535).exactOptional() };
@@ -188,7 +190,7 @@ export const manifestSchema: z.ZodType<Manifest> = z
     loader: z.string().regex(/^[a-z0-9][-a-z0-9]{0,63}$/, "expected a loader's name (a-z, 0-9 and -)"),
     container: containerSource.exactOptional(),
     inputType: z.enum(["integers", "floats", "doubles", "bytes", "strings", "json", "tensor"]),
-    contract,
+    contract: contractSchema,
     packages,
     allowScripts,
     environment,

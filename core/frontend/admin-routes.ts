@@ -18,17 +18,14 @@ import {
   idParams,
   linkParams,
   linkSchema,
-  liveSchema,
   modelParams,
   modelSchema,
   nameParams,
-  type Readiness,
-  readinessSchema,
   replicasBody,
   replicaSchema,
-  serverSchema,
   statsSchema,
   type ServerInfo,
+  type StopReply,
   type VersionDetail,
   versionDetailSchema,
   versionParams,
@@ -44,70 +41,11 @@ export interface AdminParts {
   readonly metrics: Metrics;
   readonly config: ServerConfig;
   readonly info: () => ServerInfo;
+  /** Begins to stop the server; undefined: it belongs to a program that stops it itself. */
+  readonly stop?: (() => StopReply) | undefined;
 }
 
 export const API = "/api/v1";
-
-export function serverRoutes(parts: AdminParts, isClosing: () => boolean): Route[] {
-  const { config, metrics, info } = parts;
-  const readiness = (): Readiness => ({
-    status: isClosing() ? "closing" : "ready",
-    withoutReplica: withoutReplica(parts),
-  });
-  const tag = "server";
-  return [
-    route({
-      method: "GET",
-      path: "/health/live",
-      tag,
-      summary: "The process answers",
-      status: 200,
-      isOpen: true,
-      response: liveSchema,
-      handle: async () => ({ status: "live" }),
-    }),
-    route({
-      method: "GET",
-      path: "/health/ready",
-      tag,
-      summary:
-        "The server takes requests, also while versions have no ready replica: one model that fails takes no other off the network",
-      status: 200,
-      otherStatuses: { 503: "The server closes" },
-      isOpen: true,
-      response: readinessSchema,
-      handle: async ({ response }) => {
-        if (isClosing()) response.statusCode = 503;
-        return readiness();
-      },
-    }),
-    route({
-      method: "GET",
-      path: "/metrics",
-      tag,
-      summary: "Metrics for Prometheus",
-      status: 200,
-      text: "text/plain",
-      handle: async ({ response }) => {
-        const text = await metrics.text();
-        response.writeHead(200, { "content-type": metrics.contentType }).end(text);
-        return undefined;
-      },
-    }),
-    route({
-      method: "GET",
-      path: `${API}/server`,
-      tag,
-      summary: "Version, addresses and limits of the server",
-      status: 200,
-      response: serverSchema,
-      handle: async () => ({
-        ...info(),
-        limits: { maxInputs: config.maxInputs, maxBodyBytes: config.maxBodyBytes },
-      }),
-    }),
-  ];
-}
 
 export function applicationRoutes({ registry, metrics }: AdminParts): Route[] {
   const tag = "applications";
@@ -358,14 +296,6 @@ export function deploymentRoutes({ registry, deployments }: AdminParts): Route[]
   ];
 }
 
-function withoutReplica({ registry, serving }: AdminParts): Readiness["withoutReplica"] {
-  return registry
-    .versions()
-    .filter(({ desiredReplicas }) => desiredReplicas > 0)
-    .filter(({ model, version }) => (serving.find(model, version)?.readyCount ?? 0) === 0)
-    .map(({ model, version }) => ({ model, version }));
-}
-
 function deploymentPath({ id }: Deployment): string {
   return `${API}/deployments/${encodeURIComponent(id)}`;
 }
@@ -381,6 +311,7 @@ function describe(version: Version, served: ServedVersion | undefined): VersionD
       readyCount: served.readyCount,
       queueLength,
       policy,
+      errors: served.recentErrors(),
       ...(trouble === undefined ? {} : { trouble }),
     },
   };

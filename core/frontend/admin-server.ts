@@ -30,13 +30,14 @@ import {
   linkRoutes,
   modelRoutes,
   replicaRoutes,
-  serverRoutes,
   versionRoutes,
 } from "./admin-routes.ts";
 import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
+import { KEEP_ALIVE_MS } from "./connections.ts";
 import { parseJson } from "./json-text.ts";
 import { openApiDocument, type OpenApiDocument } from "./openapi/document.ts";
 import { type Call, route, type Route } from "./route.ts";
+import { healthRoutes, serverRoutes } from "./server-routes.ts";
 import { NAMED_SCHEMAS } from "./schemas.ts";
 import { z } from "zod";
 
@@ -68,7 +69,7 @@ export class AdminServer {
     const app = this.#createApp();
     // Bodies have their own time limits: a large bundle may take as long as it keeps coming.
     this.#server = createServer(
-      { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS },
+      { requestTimeout: 0, headersTimeout: HEADERS_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
       (request, response) => {
         app(request, response);
       },
@@ -198,7 +199,8 @@ export class AdminServer {
 
 function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[] {
   const routes = [
-    ...serverRoutes(parts, isClosing),
+    ...healthRoutes(parts, isClosing),
+    ...serverRoutes(parts),
     ...applicationRoutes(parts),
     ...linkRoutes(parts),
     ...modelRoutes(parts),
@@ -210,10 +212,11 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
     ...bundleRoutes(parts),
   ];
   let document: OpenApiDocument | undefined;
-  routes.push(
+  const describe = (path: string, operationId: string): Route =>
     route({
       method: "GET",
-      path: `${API}/openapi.json`,
+      path,
+      operationId,
       tag: "server",
       summary: "This document",
       status: 200,
@@ -226,7 +229,11 @@ function allRoutes(parts: AdminParts, isClosing: () => boolean): readonly Route[
           operations: routes,
           named: NAMED_SCHEMAS,
         })),
-    }),
+    });
+  // Where tools look for it, too.
+  routes.push(
+    describe(`${API}/openapi.json`, "getOpenapiJson"),
+    describe("/openapi.json", "getRootOpenapiJson"),
   );
   return routes;
 }

@@ -144,13 +144,24 @@ function isOfNumber(byte: number | undefined): boolean {
 
 const IS_OF_NUMBER: Uint8Array = byteKinds({ "0123456789.+-eE": 1 });
 
-/** As many as the longest 64-bit integer has, with its sign: 20. Longer ones are out of range as doubles, too. */
-const MAX_INTEGER_LENGTH = 20;
+/** Longer ones are read as doubles: nobody writes an integer so, and each digit takes time. */
+const MAX_INTEGER_LENGTH = 64;
+const DECIMAL = /^(-?\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
 
 function keepInteger(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
-  if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
+  if (typeof value !== "number" || Number.isSafeInteger(value) || Math.abs(value) > 2 ** 64) return value;
   const source = context?.source ?? "";
-  return source.length <= MAX_INTEGER_LENGTH && /^-?\d+$/.test(source) ? BigInt(source) : value;
+  if (!Number.isInteger(value) || source.length > MAX_INTEGER_LENGTH) return value;
+  return exactInteger(source) ?? value;
+}
+
+/** Of its text, however it is written: 9007199254740993.0 or 9.007199254740993e15. Undefined: it has a fraction. */
+function exactInteger(source: string): bigint | undefined {
+  const [, whole = "", fraction = "", exponent = "0"] = DECIMAL.exec(source) ?? [];
+  const digits = whole + fraction;
+  const zeros = Number(exponent) - fraction.length;
+  if (zeros >= 0) return BigInt(digits + "0".repeat(zeros));
+  return /^0*$/.test(digits.slice(zeros)) ? BigInt(digits.slice(0, zeros)) : undefined;
 }
 
 /** Counts brackets outside strings; the text need not be JSON. About 1 ns a byte. */

@@ -4,9 +4,7 @@ import type { ErrorRequestHandler, Express, Request, RequestHandler, Response } 
 import {
   BodyTooLargeError,
   InvalidRequestError,
-  MethodNotAllowedError,
   NotImplementedError,
-  RouteNotFoundError,
   type WindjammerError,
 } from "../errors.ts";
 import { createGuard } from "./admin-guard.ts";
@@ -18,7 +16,8 @@ export interface OipRouteParts {
   readonly catalog: Catalog;
   /** Loading and unloading wants it, as the management API does; undefined: it does not. */
   readonly token: string | undefined;
-  readonly isPrediction: (path: string) => boolean;
+  /** What to say of a path or method that is not here. */
+  readonly refuse: (request: Request, response: Response) => WindjammerError;
   readonly onError: (error: unknown) => WindjammerError;
 }
 
@@ -41,13 +40,13 @@ export function mountOip(app: Express, parts: OipRouteParts): void {
   app.get("/v2/models", (_request, response) => {
     response.json({ models: catalog.names() });
   });
-  app.get("/v2/models/stats", (_request, response) => {
-    response.json({ model_stats: catalog.statistics() });
+  app.get("/v2/models/stats", async (_request, response) => {
+    response.json({ model_stats: await catalog.statistics() });
   });
   mountModels(app, catalog);
   mountRepository(app, parts);
   app.use("/v2", (request, response) => {
-    throw unknown(request, response, parts);
+    throw parts.refuse(request, response);
   });
   // Express tells error handlers by their four parameters.
   // oxlint-disable-next-line max-params
@@ -67,16 +66,19 @@ export function mountOip(app: Express, parts: OipRouteParts): void {
 type ModelParams = { readonly model: string; readonly version?: string };
 
 function mountModels(app: Express, catalog: Catalog): void {
-  const get = (suffix: string, answer: (params: ModelParams, response: Response) => object): void => {
-    const handle: RequestHandler<ModelParams> = (request, response) => {
-      response.json(answer(request.params, response));
+  const get = (
+    suffix: string,
+    answer: (params: ModelParams, response: Response) => object | Promise<object>,
+  ): void => {
+    const handle: RequestHandler<ModelParams> = async (request, response) => {
+      response.json(await answer(request.params, response));
     };
     app.get(`/v2/models/:model${suffix}`, handle);
     app.get(`/v2/models/:model/versions/:version${suffix}`, handle);
   };
   get("", ({ model, version }) => catalog.model(model, version));
   get("/config", ({ model, version }) => catalog.config(model, version));
-  get("/stats", ({ model, version }) => ({ model_stats: catalog.statistics(model, version) }));
+  get("/stats", async ({ model, version }) => ({ model_stats: await catalog.statistics(model, version) }));
   get("/ready", ({ model, version }, response) => {
     const ready = catalog.isModelReady(model, version);
     // What clients of every implementation take for "not ready".
@@ -145,18 +147,4 @@ function readable(error: unknown): unknown {
   return error instanceof URIError
     ? new InvalidRequestError("the path holds a % that is no percent-encoding")
     : error;
-}
-
-/** Paths by what they take. */
-const GET_PATHS =
-  /^\/v2(?:\/health\/(?:live|ready)|\/models(?:\/[^/]+(?:\/versions\/[^/]+)?(?:\/(?:ready|config|stats))?)?)?\/?$/;
-const POST_PATHS = /^\/v2\/repository\/(?:index|models\/[^/]+\/(?:load|unload))\/?$/;
-
-function unknown(request: Request, response: Response, { isPrediction }: OipRouteParts): WindjammerError {
-  const path = request.originalUrl.replace(/\?.*/s, "");
-  const isPost = isPrediction(path) || POST_PATHS.test(path);
-  const allowed = isPost ? "POST" : GET_PATHS.test(path) ? "GET, HEAD" : undefined;
-  if (allowed === undefined) return new RouteNotFoundError(`no such path: ${path.slice(0, 200)}`);
-  response.set("Allow", allowed);
-  return new MethodNotAllowedError(`${path.slice(0, 200)} takes ${allowed}, not ${request.method}`);
 }

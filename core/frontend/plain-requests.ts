@@ -7,9 +7,9 @@ import type { WindjammerError } from "../errors.ts";
 import type { PredictCall } from "../query/predict.ts";
 import type { Connections } from "./connections.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
+import { compressed, lengthOf } from "./reply.ts";
 
 export interface PlainParts {
-  /** Those whose replies are JSON text. */
   readonly dialects: readonly Dialect[];
   readonly connections: Connections;
   readonly maxBodyBytes: number;
@@ -18,6 +18,8 @@ export interface PlainParts {
   readonly keepAliveMs: number;
   readonly isClosing: () => boolean;
   readonly onError: (error: unknown) => WindjammerError;
+  /** Of a request no query of which is on its way. */
+  readonly refuse: (dialect: Dialect, error: WindjammerError) => Reply;
   /** Gives a connection to node:http; what was read of it is in the socket again. */
   readonly handOver: (socket: Socket) => void;
 }
@@ -184,7 +186,7 @@ class PlainConnection {
       // It may be answered by now.
       if (this.#isDue) this.#call = call;
     } catch (error) {
-      reply(() => dialect.refusal(this.#parts.onError(error)));
+      reply(() => this.#parts.refuse(dialect, this.#parts.onError(error)));
     }
   }
 
@@ -197,13 +199,28 @@ class PlainConnection {
     } catch (error) {
       reply = dialect.refusal(this.#parts.onError(error));
     }
-    const text = typeof reply.body === "string" ? reply.body : Buffer.concat(reply.body).toString();
-    const length = Buffer.byteLength(text);
+    const smaller = compressed(reply);
+    if (smaller === undefined) this.#write(reply);
+    else void smaller.then((one) => this.#write(one));
+  }
+
+  #write(reply: Reply): void {
+    const socket = this.#socket;
+    if (socket.destroyed) return;
+    const { body } = reply;
+    const length = lengthOf(body);
     const head = this.#headOf(reply, length);
-    // One byte a character where it is all ASCII, which is written without being encoded.
-    this.#socket.write(head + text, length === text.length ? "latin1" : "utf8");
-    if (this.#socket.writableLength === 0) this.#answered();
-    else this.#socket.write("", (error) => (error ? undefined : this.#answered()));
+    if (typeof body === "string") {
+      // One byte a character where it is all ASCII, which is written without being encoded.
+      socket.write(head + body, length === body.length ? "latin1" : "utf8");
+    } else {
+      socket.cork();
+      socket.write(head, "latin1");
+      for (const chunk of body) socket.write(chunk);
+      socket.uncork();
+    }
+    if (socket.writableLength === 0) this.#answered();
+    else socket.write("", (error) => (error ? undefined : this.#answered()));
   }
 
   /** The answer is with the client, or at least with the operating system. */
@@ -216,15 +233,17 @@ class PlainConnection {
     if (!this.#socket.destroyed) this.#next();
   }
 
-  #headOf({ status, retryAfterS }: Reply, length: number): string {
-    const retry = retryAfterS === undefined ? "" : `Retry-After: ${Math.max(1, Math.ceil(retryAfterS))}\r\n`;
+  #headOf(reply: Reply, length: number): string {
+    const { status, contentType = "application/json", headers = [], retryAfterS } = reply;
+    let more = retryAfterS === undefined ? "" : `Retry-After: ${Math.max(1, Math.ceil(retryAfterS))}\r\n`;
+    for (let at = 0; at + 1 < headers.length; at += 2) more += `${headers[at]}: ${headers[at + 1]}\r\n`;
     const seconds = Math.floor(this.#parts.keepAliveMs / 1000);
     const end = this.#parts.isClosing()
       ? "Connection: close\r\n\r\n"
       : `Connection: keep-alive\r\nKeep-Alive: timeout=${seconds}\r\n\r\n`;
     return (
-      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nContent-Type: application/json\r\n` +
-      `Content-Length: ${length}\r\n${retry}Date: ${this.#surroundings.date.now()}\r\n${end}`
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nContent-Type: ${contentType}\r\n` +
+      `Content-Length: ${length}\r\n${more}Date: ${this.#surroundings.date.now()}\r\n${end}`
     );
   }
 

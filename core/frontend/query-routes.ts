@@ -18,10 +18,12 @@ import {
 import type { Metrics } from "../metrics.ts";
 import type { Router, Target } from "../query/router.ts";
 import { ClipperMetrics } from "./clipper/metrics.ts";
-
 import type { Catalog } from "./dialects/oip/catalog.ts";
 import { mountOip } from "./oip-routes.ts";
+import { allowedMethods } from "./openapi/allowed-methods.ts";
 import { mountDocs } from "./openapi/docs-routes.ts";
+import { queryOperations } from "./openapi/query-operations.ts";
+import { querySchemas } from "./openapi/query-schemas.ts";
 
 export type QueryRoutes = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -38,8 +40,6 @@ export interface QueryRouteParts {
   readonly vertex: { readonly predictRoute: string; readonly healthRoute: string } | undefined;
   /** Of the management API: models are loaded and unloaded with it only. */
   readonly token: string | undefined;
-  /** The path takes predictions, by POST only. */
-  readonly isPrediction: (path: string) => boolean;
   readonly onError: (error: unknown) => WindjammerError;
 }
 
@@ -51,7 +51,8 @@ export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
   app.disable("etag");
   mountHealth(app, parts);
   mountDocs(app, parts);
-  mountOip(app, parts);
+  const refuse = refusal(parts);
+  mountOip(app, { ...parts, refuse });
   mountHosts(app, parts);
   mountMetrics(app, parts);
   app.get("/", (_request, response) => {
@@ -61,7 +62,7 @@ export function queryRoutes(parts: QueryRouteParts): QueryRoutes {
     response.json(describe(parts.router.resolve(request.params.application)));
   });
   app.use((request: Request, response: Response) => {
-    throw unknown(request, response, parts);
+    throw refuse(request, response);
   });
   // Express tells error handlers by their four parameters.
   // oxlint-disable-next-line max-params
@@ -138,25 +139,22 @@ function isBadPath(error: unknown): boolean {
   );
 }
 
-function unknown(request: Request, response: Response, parts: QueryRouteParts): WindjammerError {
-  const { method, path } = request;
-  const allowed = allowedMethods(path, parts);
-  if (allowed === undefined) {
-    return new RouteNotFoundError(
-      `no such path: ${path.slice(0, 200)}; predictions go to POST /<application>/predict, GET / lists what is served`,
-    );
-  }
-  response.set("Allow", allowed);
-  return new MethodNotAllowedError(`${path.slice(0, 200)} takes ${allowed}, not ${method}`, {
-    details: { allowed },
-  });
-}
-
-function allowedMethods(path: string, { isPrediction }: QueryRouteParts): string | undefined {
-  if (isPrediction(path)) return "POST";
-  return /^\/(health\/(live|ready)|[^/]+\/openapi\.json|docs\/[^/]+|[^/]*)\/?$/.test(path)
-    ? "GET, HEAD"
-    : undefined;
+/** A path that is there takes another method; any other is not there. */
+function refusal(parts: QueryRouteParts): (request: Request, response: Response) => WindjammerError {
+  let allowedOf: ReturnType<typeof allowedMethods> | undefined;
+  return ({ method, baseUrl, path: rest }, response) => {
+    const path = baseUrl + rest;
+    const shown = path.slice(0, 200);
+    allowedOf ??= allowedMethods(queryOperations(querySchemas({ hasDefault: true, ...parts }), parts));
+    const allowed = allowedOf(path);
+    if (allowed === undefined) {
+      return new RouteNotFoundError(
+        `no such path: ${shown}; predictions go to POST /<application>/predict, GET / lists what is served`,
+      );
+    }
+    response.set("Allow", allowed);
+    return new MethodNotAllowedError(`${shown} takes ${allowed}, not ${method}`, { details: { allowed } });
+  };
 }
 
 function index({ router, adminUrl }: QueryRouteParts): object {

@@ -13,10 +13,13 @@ const LEVEL = 1;
 
 /** @param isLast no other request is answered on this connection */
 export function send(response: ServerResponse, reply: Reply, isLast: boolean): void {
-  if (reply.encoding !== undefined && lengthOf(reply.body) >= MIN_COMPRESSED_BYTES) {
-    void sendCompressed(response, reply, { encoding: reply.encoding, isLast });
-    return;
-  }
+  const smaller = compressed(reply);
+  if (smaller === undefined) sendAsIs(response, reply, isLast);
+  else void smaller.then((one) => sendAsIs(response, one, isLast));
+}
+
+function sendAsIs(response: ServerResponse, reply: Reply, isLast: boolean): void {
+  if (response.destroyed) return;
   writeHead(response, reply, isLast);
   if (typeof reply.body === "string") {
     response.end(reply.body);
@@ -45,32 +48,32 @@ export function writeBody(response: ServerResponse, { body }: Reply): void {
   response.uncork();
 }
 
-function lengthOf(body: Reply["body"]): number {
+/** Bytes of a body. */
+export function lengthOf(body: Reply["body"]): number {
   if (typeof body === "string") return Buffer.byteLength(body);
   let length = 0;
   for (const chunk of body) length += chunk.byteLength;
   return length;
 }
 
-interface Compression {
-  readonly encoding: keyof typeof COMPRESS;
-  readonly isLast: boolean;
+/**
+ * The reply with its body compressed, off the event loop; undefined where it goes as it is. Never rejects: what cannot be
+ * compressed is given as it is, too.
+ */
+export function compressed(reply: Reply): Promise<Reply> | undefined {
+  const { encoding, ...plain } = reply;
+  return encoding === undefined || lengthOf(reply.body) < MIN_COMPRESSED_BYTES
+    ? undefined
+    : compress(plain, encoding);
 }
 
-/** Off the event loop. What cannot be compressed goes as it is. */
-async function sendCompressed(
-  response: ServerResponse,
-  reply: Reply,
-  { encoding, isLast }: Compression,
-): Promise<void> {
-  const { encoding: _, ...plain } = reply;
-  const whole = typeof reply.body === "string" ? reply.body : Buffer.concat(reply.body);
-  let compressed: Reply = plain;
+async function compress(plain: Reply, encoding: keyof typeof COMPRESS): Promise<Reply> {
+  const whole = typeof plain.body === "string" ? plain.body : Buffer.concat(plain.body);
   try {
     const body = [await COMPRESS[encoding](whole, { level: LEVEL })];
-    compressed = { ...plain, body, headers: [...(reply.headers ?? []), "Content-Encoding", encoding] };
+    return { ...plain, body, headers: [...(plain.headers ?? []), "Content-Encoding", encoding] };
   } catch {
     // Out of memory, if anything.
+    return plain;
   }
-  if (!response.destroyed) send(response, compressed, isLast);
 }

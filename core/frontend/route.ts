@@ -22,6 +22,8 @@ export interface RouteText {
   readonly method: Method;
   /** OpenAPI form: /api/v1/applications/{name} */
   readonly path: string;
+  /** In the OpenAPI document. Default: made from method and path. */
+  readonly operationId?: string;
   readonly tag: string;
   readonly summary: string;
   /** Status of success. */

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { InputType, Manifest } from "../../containers/protocol.ts";
 import type { PolicyState } from "../query/batching/policy.ts";
+import type { RecentError } from "../query/recent-errors.ts";
 import type { ReplicaStats } from "../runtimes/runtime.ts";
 import { manifestSchema } from "../deploy/bundle.ts";
 import {
@@ -110,6 +111,15 @@ export interface ServerInfo {
   readonly queryUrl: string;
   readonly runtime: string;
   readonly startedAt: string;
+  /** Processes that take predictions; empty: the server's own process does. */
+  readonly workers: readonly WorkerStatus[];
+}
+
+/** A process that takes predictions. */
+export interface WorkerStatus {
+  readonly pid: number;
+  readonly state: "starting" | "ready";
+  readonly startedAt: string;
 }
 
 /** What `GET /api/v1/server` gives: the summary, and the limits a client keeps to. */
@@ -122,7 +132,23 @@ export const serverSchema: z.ZodType<ServerReply> = z.strictObject({
   queryUrl: z.url(),
   runtime: z.string(),
   startedAt: time,
+  workers: z
+    .array(z.strictObject({ pid: count, state: z.enum(["starting", "ready"]), startedAt: time }))
+    .readonly(),
   limits: z.strictObject({ maxInputs: count, maxBodyBytes: count }),
+});
+
+/** What a server says that was told to stop: where its state is, free again when it has ended. */
+export interface StopReply {
+  readonly status: "closing";
+  readonly pid: number;
+  readonly stateDir: string;
+}
+
+export const stopSchema: z.ZodType<StopReply> = z.strictObject({
+  status: z.literal("closing"),
+  pid: count,
+  stateDir: z.string(),
 });
 
 export const applicationSchema: z.ZodType<Application> = z.strictObject({
@@ -207,6 +233,8 @@ interface RunningVersion {
   readonly readyCount: number;
   readonly queueLength: number;
   readonly policy: PolicyState;
+  /** What queries met lately, newest first. */
+  readonly errors: readonly RecentError[];
   /** The last thing that went wrong with a replica. */
   readonly trouble?: string;
 }
@@ -216,6 +244,13 @@ export interface VersionDetail extends Version {
   readonly running: RunningVersion | null;
 }
 
+const recentError: z.ZodType<RecentError> = z.strictObject({
+  code: z.string(),
+  message: z.string(),
+  count,
+  at: time,
+});
+
 export const versionDetailSchema: z.ZodType<VersionDetail> = z.strictObject({
   ...versionShape,
   running: z
@@ -224,6 +259,7 @@ export const versionDetailSchema: z.ZodType<VersionDetail> = z.strictObject({
       readyCount: count,
       queueLength: count,
       policy: policyState,
+      errors: z.array(recentError).readonly(),
       trouble: z.string().exactOptional(),
     })
     .nullable(),

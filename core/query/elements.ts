@@ -87,8 +87,10 @@ function float(datatype: Datatype, overflow: number, store: FloatStore): Element
       const target = store(count);
       return {
         set(index, value) {
-          if (typeof value !== "number" || !(Math.abs(value) < overflow)) return false;
-          target.set(index, value);
+          // Beside 64-bit integers its own large ones come as bigints, too.
+          const number = typeof value === "bigint" ? Number(value) : value;
+          if (typeof number !== "number" || !(Math.abs(number) < overflow)) return false;
+          target.set(index, number);
           return true;
         },
         finish: () => target.finish(),
@@ -200,6 +202,12 @@ export function fromBase64(value: unknown): Uint8Array | undefined {
   return /[^A-Za-z0-9+/]/.test(digits) ? undefined : Buffer.from(value, "base64");
 }
 
+/** BYTES of a model that does not say what they hold: text, or any bytes in the form of TensorFlow Serving's JSON. */
+const textOrBytes = packed('a string, or {"b64": …} with base64 (RFC 4648, padded)', (value) => {
+  if (typeof value === "string") return Buffer.from(value);
+  const isWrapped = typeof value === "object" && value !== null && Object.keys(value).join() === "b64";
+  return isWrapped ? fromBase64((value as { readonly b64: unknown }).b64) : undefined;
+});
 const text = packed("a string", (value) => (typeof value === "string" ? Buffer.from(value) : undefined));
 const base64 = packed("a base64 string (RFC 4648, padded)", fromBase64);
 const json: ElementKind = { ...packed("a JSON value", toJson), isDeep: true };
@@ -220,8 +228,8 @@ function printBigInt(_key: string, value: unknown): unknown {
 
 const CONTENT: Readonly<Partial<Record<ContentType, ElementKind>>> = { json, bytes: base64, str: text };
 
-/** Elements of this tensor; BYTES without a content type are strings, as in the Open Inference Protocol. */
+/** Elements of this tensor; BYTES without a content type are strings or bytes, as in the Open Inference Protocol. */
 export function elementKind(spec: TensorSpec): ElementKind {
   if (spec.datatype !== "BYTES") return NUMERIC[spec.datatype];
-  return CONTENT[spec.contentType ?? "str"] ?? text;
+  return spec.contentType === undefined ? textOrBytes : (CONTENT[spec.contentType] ?? text);
 }

@@ -1,20 +1,41 @@
 // Batches as plain JSON, for servers without the binary extension.
+import { isUtf8 } from "node:buffer";
 import { packJson, jsonText, parseJson } from "../../containers/json-data.ts";
-import { TensorFormatError, type Tensor, type TensorHeader } from "../../containers/tensors.ts";
+import {
+  decodeBytes,
+  elementCount,
+  TensorFormatError,
+  type Tensor,
+  type TensorHeader,
+} from "../../containers/tensors.ts";
+import { InvalidInputError } from "../errors.ts";
 
 const encoder = new TextEncoder();
+/** Content types of ragged rows, which JSON has as lists of numbers. */
+const VECTORS: ReadonlySet<string | undefined> = new Set(["int32", "fp32", "fp64"]);
 /** Numbers that JSON does not have, as some servers write them all the same; texts are skipped. */
 const BARE_WORDS = /"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g;
 
-/** @throws TensorFormatError for FP16 and BF16 */
+/** @throws TensorFormatError for FP16 and BF16, InvalidInputError for bytes that are no text */
 export function jsonBody(tensors: readonly Tensor[]): Uint8Array {
   const inputs = tensors.map((tensor) => {
     const { name, datatype, shape, contentType } = tensor;
+    if (datatype === "BYTES") checkTexts(tensor);
     const parameters = contentType === undefined ? {} : { parameters: { content_type: contentType } };
     const head = JSON.stringify({ name, datatype, shape, ...parameters });
     return `${head.slice(0, -1)},"data":${jsonText(tensor)}}`;
   });
   return encoder.encode(`{"inputs":[${inputs.join(",")}]}`);
+}
+
+/** Other bytes would come out as other ones. */
+function checkTexts({ name, shape, data, contentType }: Tensor): void {
+  if (VECTORS.has(contentType)) return;
+  if (decodeBytes(data, elementCount(shape)).every((element) => isUtf8(element))) return;
+  throw new InvalidInputError(
+    `${name}: expected UTF-8 text, got other bytes: the server takes tensors as JSON only, which cannot hold them`,
+    { details: { field: name } },
+  );
 }
 
 /**

@@ -1,4 +1,5 @@
 // One query's output, from the packed tensors of its batch to JSON text. Text that a model wrote is never parsed.
+import { isUtf8 } from "node:buffer";
 import type { ContentType, Datatype, Manifest, TensorSpec } from "../../containers/protocol.ts";
 import { DATATYPE_BYTES } from "../../containers/protocol.ts";
 import { elementCount, type Tensor } from "../../containers/tensors.ts";
@@ -12,7 +13,8 @@ import { BatchOutputs } from "./query.ts";
  *
  * - JSON content is spliced as the model wrote it: `1.0` stays `1.0`.
  * - Tensors are arrays nested by their shape, scalars for shape []; FP32 as its shortest decimal, 64-bit integers
- *   with all digits, BOOL as true or false, strings as strings, bytes as base64. NaN and infinities are null.
+ *   with all digits, BOOL as true or false, strings as strings, bytes as base64; where nobody says which of
+ *   both they are, as strings, or `{"b64": …}` if they are no text. NaN and infinities are null.
  *
  * @throws InvalidModelOutputError when an output of the contract is not there, or its text too long for one string
  */
@@ -63,13 +65,12 @@ interface OutputValue {
   readonly row: number | undefined;
 }
 
-/** A tensor's elements as a flat JSON list; strings and JSON content as strings. What is not finite is null. */
+/** A tensor's elements as a flat JSON list; JSON content as strings. What is not finite is null. */
 export function flatText(tensor: Tensor): string {
   const count = elementCount(tensor.shape);
   if (tensor.datatype !== "BYTES") return nest(numbersText(tensor, 0, count), [count], 0, { next: 0 });
   const outputs = new BatchOutputs([tensor], 1);
-  const isText = tensor.contentType === "json" || tensor.contentType === undefined;
-  const shown = isText ? { ...tensor, contentType: "str" } : tensor;
+  const shown = tensor.contentType === "json" ? { ...tensor, contentType: "str" } : tensor;
   const spec = { name: tensor.name, datatype: tensor.datatype, shape: [count] };
   return nest(bytesText({ outputs, tensor: shown, spec, row: undefined }, 0), [count], 0, { next: 0 });
 }
@@ -100,8 +101,8 @@ function nest(text: ElementText, shape: readonly number[], axis: number, at: { n
 
 function bytesText({ outputs, tensor, spec }: OutputValue, first: number): ElementText {
   const elements = outputs.elements(tensor);
-  const content = (tensor.contentType ?? spec.contentType ?? "str") as ContentType;
-  const vector = VECTORS[content];
+  const content = (tensor.contentType ?? spec.contentType) as ContentType | undefined;
+  const vector = content === undefined ? undefined : VECTORS[content];
   return (index) => {
     const element = elements[first + index] ?? new Uint8Array();
     if (vector !== undefined) {
@@ -111,7 +112,9 @@ function bytesText({ outputs, tensor, spec }: OutputValue, first: number): Eleme
     }
     const bytes = Buffer.from(element.buffer, element.byteOffset, element.byteLength);
     if (content === "json") return bytes.toString();
-    return content === "bytes" ? `"${bytes.toString("base64")}"` : JSON.stringify(bytes.toString());
+    if (content === "bytes") return `"${bytes.toString("base64")}"`;
+    if (content === undefined && !isUtf8(bytes)) return `{"b64":"${bytes.toString("base64")}"}`;
+    return JSON.stringify(bytes.toString());
   };
 }
 

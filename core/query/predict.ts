@@ -76,10 +76,12 @@ export interface PredictCall {
 
 export class Predictor {
   readonly #router: Router;
-  #nextId = 1;
+  #nextId: number;
 
-  constructor(parts: { readonly router: Router }) {
+  /** @param parts `firstId`: of the first query; default 1 */
+  constructor(parts: { readonly router: Router; readonly firstId?: number }) {
     this.#router = parts.router;
+    this.#nextId = parts.firstId ?? 1;
   }
 
   /** @throws ApplicationNotFoundError, VersionNotFoundError */
@@ -97,6 +99,12 @@ export class Predictor {
     return this.#router.resolveModel(name ?? this.#router.onlyName());
   }
 
+  /** Counts a request that came whole and whose queries cannot be read, as one query that failed. */
+  refused({ target, error, arrivedAt }: Refusal): void {
+    const { code } = toWindjammerError(error);
+    countersOf(target, undefined).outcome("error", code, performance.now() - arrivedAt);
+  }
+
   /** Sends the queries on their way; `reply` may be called before this returns. */
   predict(request: PredictRequest, reply: PredictReply): PredictCall {
     const { application } = request.target;
@@ -112,6 +120,20 @@ export class Predictor {
     call.start();
     return call;
   }
+}
+
+/** A request that cannot be read. */
+export interface Refusal {
+  readonly target: Target;
+  readonly error: unknown;
+  /** `performance.now()` when it had arrived whole. */
+  readonly arrivedAt: number;
+}
+
+/** Of the version that answered; for what came to none, of the one that it was for. */
+function countersOf(target: Target, served: Served | undefined): Pick<Target["metrics"], "outcome"> {
+  const version = served?.version ?? target.version;
+  return version === undefined ? target.metrics : target.metrics.by(version.model, version.version);
 }
 
 interface CallParts {
@@ -158,12 +180,10 @@ class Call implements PredictCall {
   }
 
   settled(index: number, settlement: Settlement, query?: CallQuery): void {
-    const { target } = this.parts.request;
-    const version = query?.served?.version;
-    const metrics =
-      version === undefined ? target.metrics : target.metrics.by(version.model, version.version);
+    const metrics = countersOf(this.parts.request.target, query?.served);
     const outcome = this.#outcome(settlement, query?.served);
     const latencyMs = performance.now() - this.parts.request.arrivedAt;
+    if (settlement.kind === "error") query?.served?.noteError(settlement.error);
     if (query?.isAbandoned === true) metrics.outcome("error", CallerGoneError.kind.code, latencyMs);
     else metrics.outcome(outcome.kind, reasonOf(outcome), latencyMs);
     this.#outcomes[index] = outcome;

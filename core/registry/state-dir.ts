@@ -99,6 +99,26 @@ export function holdStateDir(folder: string, timeoutMs: number = HOLD_TIMEOUT_MS
   };
 }
 
+/**
+ * The process that holds the folder; undefined when none does, or there is no such folder. Looked up by trying its lock,
+ * so that the pid is no other program's.
+ */
+export function stateDirHolder(folder: string): { readonly pid: number | undefined } | undefined {
+  const file = join(folder, "lock.db");
+  if (!existsSync(file)) return undefined;
+  let lock: DatabaseSync | undefined;
+  try {
+    lock = new DatabaseSync(file, { readOnly: true, timeout: 0 });
+    lock.exec("SELECT count(*) FROM sqlite_schema");
+    return undefined;
+  } catch (error) {
+    if (sqliteCode(error) !== SQLITE.busy) throw stateError(error, folder);
+    return { pid: livingPid(join(folder, "server.pid")) };
+  } finally {
+    lock?.close();
+  }
+}
+
 /** The pid only helps people; a full disk must not make it an obstacle. */
 function writePid(pidFile: string): void {
   try {
@@ -109,12 +129,17 @@ function writePid(pidFile: string): void {
 }
 
 function otherPid(pidFile: string): string {
+  const pid = livingPid(pidFile);
+  return pid === undefined ? "" : ` (pid ${pid})`;
+}
+
+function livingPid(pidFile: string): number | undefined {
   try {
     const pid = Number.parseInt(readFileSync(pidFile, "utf8"), 10);
     process.kill(pid, 0);
-    return ` (pid ${pid})`;
+    return pid;
   } catch {
-    return "";
+    return undefined;
   }
 }
 

@@ -1,7 +1,7 @@
 // A replica that runs elsewhere: nothing starts or stops it; probes say whether it is there.
 import { setTimeout as delay } from "node:timers/promises";
 import { PATHS, type ContainerSource } from "../../containers/protocol.ts";
-import { processEnvironment } from "../config.ts";
+import { processEnvironment } from "../environment.ts";
 import { ReplicaNotFoundError, ReplicaStartError } from "../errors.ts";
 import type { LogOptions, ReplicaSpec, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaAddress, ReplicaExit } from "../types.ts";

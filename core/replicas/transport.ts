@@ -1,7 +1,7 @@
 // The way to one replica: Open Inference Protocol over HTTP/1.1, on a Unix socket or a TCP port.
 import { Pool, type Dispatcher } from "undici";
 import { HEADERS } from "../../containers/protocol.ts";
-import { processEnvironment } from "../config.ts";
+import { processEnvironment } from "../environment.ts";
 import type { ReplicaAddress } from "../types.ts";
 
 /** As much as our own containers take in one call. */

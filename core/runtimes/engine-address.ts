@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { processEnvironment } from "../config.ts";
+import { processEnvironment } from "../environment.ts";
 import { InvalidOptionsError } from "../errors.ts";
 
 /** Keys and certificates of an engine that is reached over TLS. */

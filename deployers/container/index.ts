@@ -2,6 +2,7 @@
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import {
+  contractSchema,
   DECLARED_CONTRACT,
   InvalidOptionsError,
   isImageName,
@@ -49,6 +50,8 @@ export interface ContainerModelOptions extends PackageOptions {
    * WINDJAMMER_MODEL_NAME; of a server that does not know that name and has one model only, that one.
    */
   readonly modelName?: string | undefined;
+  /** The server's version of the model, as on its paths: "2". Default: none, the one that it serves by itself. */
+  readonly modelVersion?: string | undefined;
   /** TCP port that an image listens on whatever its environment says. Default: it follows WINDJAMMER_SOCKET or PORT. */
   readonly port?: number | undefined;
   /** How tensors travel. Default: in binary where the server announces that extension, else as JSON. */
@@ -58,35 +61,6 @@ export interface ContainerModelOptions extends PackageOptions {
 }
 
 const SOURCES = ["image", "dockerfile", "command", "url"] as const;
-const DATATYPES = [
-  "BOOL",
-  "UINT8",
-  "UINT16",
-  "UINT32",
-  "UINT64",
-  "INT8",
-  "INT16",
-  "INT32",
-  "INT64",
-  "FP16",
-  "BF16",
-  "FP32",
-  "FP64",
-  "BYTES",
-] as const;
-
-const tensor = z.strictObject({
-  name: z.string().min(1),
-  datatype: z.enum(DATATYPES),
-  shape: z.array(z.int().min(-1)),
-  contentType: z.enum(["json", "str", "bytes"]).exactOptional(),
-});
-const contractSchema: z.ZodType<Contract> = z.strictObject({
-  inputs: z.array(tensor).min(1),
-  outputs: z.array(tensor).min(1),
-  isBatched: z.boolean(),
-  maxBatchSize: z.int().min(1).exactOptional(),
-});
 const httpUrl = z.url({ protocol: /^https?$/, error: "expected a URL with http:// or https://" });
 
 const WORDS = 'expected a list of words, such as ["python3", "server.py"]';
@@ -104,9 +78,15 @@ export const container: Deployer<ContainerModelOptions> = {
     headersFrom: z
       .record(z.string().min(1), z.string().regex(/^WINDJAMMER_SECRET_\w+$/, NO_VARIABLE))
       .optional(),
-    contract: contractSchema.optional(),
+    contract: contractSchema
+      .refine(
+        ({ inputs, outputs }) => inputs.length > 0 && outputs.length > 0,
+        "expected one input and one output at least",
+      )
+      .optional(),
     inputType: z.enum([...INPUT_TYPE_NAMES, "tensor"], `expected "tensor", ${SHOWN_INPUT_TYPES}`).optional(),
     modelName: z.string().min(1).optional(),
+    modelVersion: z.string().min(1).optional(),
     port: z.int().min(1).max(65_535).optional(),
     tensors: z.enum(["binary", "json"]).optional(),
     maxBatchSize: z.int().min(1).max(100_000).optional(),
@@ -177,9 +157,10 @@ async function sourceOf(
   folder: string,
   report: BundleReport,
 ): Promise<ContainerSource> {
-  const { image, dockerfile, command, url, port, modelName, tensors } = options;
+  const { image, dockerfile, command, url, port, modelName, modelVersion, tensors } = options;
   const foreign = {
     ...(modelName === undefined ? {} : { modelName }),
+    ...(modelVersion === undefined ? {} : { modelVersion }),
     ...(tensors === undefined ? {} : { tensors }),
   };
   const reached = { ...foreign, ...(port === undefined ? {} : { port }) };

@@ -30,6 +30,7 @@ export function modelTensors(model: OnnxModelFile): ModelTensors {
   return {
     inputs,
     outputs: outputs.map((output) => tensor("output", output)),
+    strings: "text",
     notes: left.map(
       (output) => `output ${describe(output)} is left out, since it is no tensor; it is not computed`,
     ),

@@ -1,6 +1,7 @@
 // The contract of a Python model: from the options, else from contract.json in its folder, else values in, JSON out.
 import { z } from "zod";
 import {
+  DATATYPES,
   InvalidModelFileError,
   InvalidOptionsError,
   valueContract,
@@ -38,23 +39,6 @@ export interface ContractOptions {
   /** Most rows in one call. Default: as the batching policy decides. */
   readonly maxBatchSize?: number | undefined;
 }
-
-const DATATYPES: readonly Datatype[] = [
-  "BOOL",
-  "UINT8",
-  "UINT16",
-  "UINT32",
-  "UINT64",
-  "INT8",
-  "INT16",
-  "INT32",
-  "INT64",
-  "FP16",
-  "BF16",
-  "FP32",
-  "FP64",
-  "BYTES",
-];
 
 const tensors = z
   .array(

@@ -42,7 +42,7 @@ export async function tensorModelParts(
           folder,
           report,
         );
-  const form = valueForm(options.inputType, processing);
+  const form = { ...valueForm(options.inputType, processing), strings: tensors.strings };
   return {
     inputType: form.inputType,
     contract: {
@@ -66,7 +66,7 @@ export async function tensorModelParts(
 function valueForm(
   name: TensorModelOptions["inputType"],
   processing: BundledProcessing | undefined,
-): ValueForm {
+): Omit<ValueForm, "strings"> {
   const hasPreprocess = processing?.settings.preprocess !== undefined;
   const inputType: InputType =
     name === undefined ? (hasPreprocess ? "json" : "tensor") : name === "tensor" ? name : longInputType(name);

@@ -8,7 +8,8 @@ import { processingSchema, type Processing } from "./processing.ts";
 export interface TensorModelOptions extends PackageOptions {
   /**
    * What one query holds. Default "tensor": the model's inputs, nested or flat; with a preprocess function "json". A
-   * model with one vector a row also takes "floats", "doubles" or "integers" (a flat list), one with a string "strings".
+   * model with one vector a row also takes "floats", "doubles" or "integers" (a flat list), one with a string "strings", and
+   * a SavedModel with one "bytes" too (a JPEG file).
    */
   readonly inputType?: InputTypeName | "tensor" | undefined;
   /**

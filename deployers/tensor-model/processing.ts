@@ -1,5 +1,6 @@
 // The user's functions around a model: which exports of which module they are, and their bundle.
 import { z } from "zod";
+import type { ProcessingSettings } from "../../containers/tensor-model/settings.ts";
 import { InvalidOptionsError, type BundleReport } from "../../core/index.ts";
 import { locationSchema } from "../location.ts";
 import { bundleModule, moduleExports } from "../module-bundle.ts";
@@ -29,13 +30,6 @@ export const processingSchema: z.ZodType<Processing> = z.union(
 /** Name of the bundled module. */
 const PROCESSING_FILE = "processing.mjs";
 export const PROCESSING_FILES: readonly string[] = [PROCESSING_FILE, `${PROCESSING_FILE}.map`];
-
-/** As in `manifest.model.processing`. */
-export interface ProcessingSettings {
-  readonly file: string;
-  readonly preprocess?: string;
-  readonly postprocess?: string;
-}
 
 export interface BundledProcessing {
   readonly settings: ProcessingSettings;

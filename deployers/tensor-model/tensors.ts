@@ -15,6 +15,8 @@ export interface ModelTensor {
 export interface ModelTensors {
   readonly inputs: readonly ModelTensor[];
   readonly outputs: readonly ModelTensor[];
+  /** What the elements of string tensors may be where it runs. */
+  readonly strings: "text" | "bytes";
   /** What is left out, in words. */
   readonly notes: readonly string[];
 }

@@ -27,6 +27,7 @@ export function layersTensors(topology: Readonly<Record<string, unknown>>): Mode
   return {
     inputs,
     outputs: outputs.map((name) => ({ name, datatype: "FP32", dimensions: undefined })),
+    strings: "text",
     notes: [],
   };
 }

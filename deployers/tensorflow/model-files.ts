@@ -56,7 +56,7 @@ export async function bundleSavedModel(
   return {
     format: "saved-model",
     file: "saved_model.pb",
-    tensors: { inputs, outputs, notes: [] },
+    tensors: { inputs, outputs, strings: "bytes", notes: [] },
     settings: { tags: graph.tags, ...nodesOf({ inputs, outputs }) },
   };
 }
@@ -94,10 +94,10 @@ function knownModel(
   if (isGraph) {
     const { inputs, outputs: all } = graphTensors(model);
     const outputs = chooseOutputs(all, options.outputs);
-    const tensors: ModelTensors = { inputs, outputs, notes: [] };
+    const tensors: ModelTensors = { inputs, outputs, strings: "text", notes: [] };
     return { format: "graph-model", file, tensors, settings: nodesOf({ inputs, outputs }) };
   }
-  const { inputs, outputs: all, notes } = layersTensors(model.modelTopology);
+  const { inputs, outputs: all, strings, notes } = layersTensors(model.modelTopology);
   const shaped = all.map(({ name, datatype, dimensions }, index) => ({
     name,
     datatype,
@@ -108,7 +108,7 @@ function knownModel(
   return {
     format: "layers-model",
     file,
-    tensors: { inputs, outputs, notes },
+    tensors: { inputs, outputs, strings, notes },
     settings: { outputPlaces: places },
   };
 }

@@ -88,7 +88,7 @@ describe("the contract of a SavedModel", () => {
       { name: "flags", datatype: "BOOL", shape: [2] },
       { name: "id", datatype: "INT64", shape: [] },
       { name: "pixels", datatype: "UINT8", shape: [2] },
-      { name: "text", datatype: "BYTES", shape: [], contentType: "str" },
+      { name: "text", datatype: "BYTES", shape: [] },
     ]);
     expect(manifest.contract.outputs.map(({ name, datatype }) => `${name} ${datatype}`)).toEqual([
       "count INT32",

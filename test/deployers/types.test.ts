@@ -1,21 +1,21 @@
 import { describe, expectTypeOf, it } from "vitest";
 import { z } from "zod";
 import type { FunctionModelSettings } from "../../containers/function/loader.ts";
-import type * as loader from "../../containers/tensor-model/settings.ts";
+import type { OnnxModelSettings } from "../../containers/onnx/settings.ts";
+import type { TensorModelSettings } from "../../containers/tensor-model/settings.ts";
+import type { TensorFlowModelSettings } from "../../containers/tensorflow/settings.ts";
 import type {
   DeployedApplication,
   InputOf,
   NumberList,
-  Postprocess,
-  Preprocess,
   TensorInput,
   TensorOutput,
   Windjammer,
 } from "../../deployers/index.ts";
 import { deployFunction, deployOnnxModel, dryRun, type DryRun } from "../../deployers/index.ts";
 import type { TensorPlan } from "../../deployers/tensor-model/contract.ts";
-import type { ProcessingSettings } from "../../deployers/tensor-model/processing.ts";
-import type * as deployer from "../../deployers/tensor-model/values.ts";
+import type { BundledModel } from "../../deployers/tensorflow/model-files.ts";
+import type { TensorFlowBackend } from "../../deployers/tensorflow/runtime-packages.ts";
 
 // Never called: only the types of what they return count.
 const calls = (wj: Windjammer) => ({
@@ -131,18 +131,12 @@ describe("static types", () => {
   });
 
   it("of what the deployers write fit what the loaders read", () => {
+    expectTypeOf<TensorPlan>().toExtend<TensorModelSettings>();
+    expectTypeOf<TensorPlan & { file: string }>().toExtend<OnnxModelSettings>();
     expectTypeOf<
-      TensorPlan & { file: string; processing: ProcessingSettings }
-    >().toExtend<loader.TensorModelSettings>();
+      TensorPlan & Pick<BundledModel, "format" | "file"> & { backend: TensorFlowBackend }
+    >().toExtend<TensorFlowModelSettings>();
     expectTypeOf<{ file: string; export: string }>().toExtend<FunctionModelSettings>();
-  });
-
-  it("of processing functions are those that the loader calls", () => {
-    expectTypeOf<deployer.RowTensor>().toEqualTypeOf<loader.RowTensor>();
-    expectTypeOf<deployer.Feed>().toEqualTypeOf<loader.Feed>();
-    expectTypeOf<deployer.ProcessingContext>().toEqualTypeOf<loader.ProcessingContext>();
-    expectTypeOf<Preprocess<unknown>>().toEqualTypeOf<loader.Preprocess>();
-    expectTypeOf<Postprocess>().toEqualTypeOf<loader.Postprocess>();
   });
 });
 

@@ -1,6 +1,6 @@
 // The page at /docs in a real browser: it shows an application, sends a request from there, and shows the answer.
 import { existsSync } from "node:fs";
-import { launch } from "puppeteer-core";
+import { launch, type Page } from "puppeteer-core";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { valueManifest, fakes, jsonOutputs } from "../core/query/fakes.ts";
 import { startTestServer } from "../core/frontend/query-client.ts";
@@ -32,13 +32,23 @@ describe.skipIf(browser === undefined)("the page at /docs, in Chromium", () => {
     page.on("pageerror", (error) => complaints.push(String(error)));
     await page.goto(`${server.url}/docs`);
     await page.waitForSelector("::-p-text(Application digits)");
-    const operation = "#operations-predict-postDigitsPredict";
-    await (await page.waitForSelector(`${operation} .opblock-summary-control`))?.click();
-    await (await page.waitForSelector(`${operation} .btn.execute`))?.click();
-    const shown = await page.waitForSelector(`${operation} .live-responses-table .highlight-code code`);
-    const answer = await shown?.evaluate((element) => element.textContent);
-    expect(JSON.parse(answer ?? "")).toMatchObject({ output: 41.5, default: false });
+    const answers: unknown[] = [];
+    for (const operation of ["predict-postDigitsPredict", "Open Inference Protocol-postV2ModelsDigitsInfer"])
+      answers.push(await tryOut(page, operation));
+    expect(answers).toMatchObject([
+      { output: 41.5, default: false },
+      { model_name: "digits", outputs: [{ name: "output", datatype: "BYTES", shape: [1], data: ["41.5"] }] },
+    ]);
     expect([...hosts]).toEqual([server.url]);
     expect(complaints).toEqual([]);
   });
 });
+
+/** Sends the request that the page proposes; gives what it shows of the answer. */
+async function tryOut(page: Page, operation: string): Promise<unknown> {
+  const place = `[id="operations-${operation.replaceAll(" ", "_")}"]`;
+  await (await page.waitForSelector(`${place} .opblock-summary-control`))?.click();
+  await (await page.waitForSelector(`${place} .btn.execute`))?.click();
+  const shown = await page.waitForSelector(`${place} .live-responses-table .highlight-code code`);
+  return JSON.parse((await shown?.evaluate((element) => element.textContent)) ?? "");
+}

@@ -5,20 +5,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { PythonCache } from "../../core/runtimes/process/python-cache.ts";
 import { findInterpreter } from "../../core/runtimes/process/python.ts";
 import {
   deployPython,
+  PackageNotFoundError,
   windjammer,
-  type JsonValue,
   type PythonOptions,
   type Windjammer,
 } from "../../deployers/index.ts";
 import { tempFolder } from "../helpers/temp.ts";
+import { pythonIndex } from "./python-index.ts";
 
 const run = promisify(execFile);
 const EXAMPLES = fileURLToPath(new URL("../../examples/python/", import.meta.url));
+const RUN = join(EXAMPLES, "run.ts");
 
 /** One environment for all, which is made once: each example's own requirements are part of it. */
 const REQUIREMENTS = [
@@ -30,21 +32,41 @@ const REQUIREMENTS = [
   "scikit-learn==1.9.1",
   "torch==2.13.0+cpu",
 ];
+const SHARING = ["scikit-learn", "pytorch", "torchscript", "keras", "lightgbm"];
+
+async function requirementsOf(example: string): Promise<readonly string[]> {
+  return (await readFile(join(EXAMPLES, example, "requirements.txt"), "utf8")).trim().split("\n");
+}
 
 /** Whether pip's index has them, for this Python and machine; asked of pip, which installs nothing. */
-function hasPackages(): boolean {
-  const flags = ["--dry-run", "--quiet", "--no-deps", "--ignore-installed", "--only-binary", ":all:"];
-  const { status } = spawnSync("python3", ["-m", "pip", "install", ...flags, ...REQUIREMENTS], {
+function hasPackages(requirements: readonly string[], mayBuild = false): boolean {
+  const wheels = mayBuild ? [] : ["--only-binary", ":all:"];
+  const flags = ["--dry-run", "--quiet", "--no-deps", "--ignore-installed", ...wheels];
+  const { status } = spawnSync("python3", ["-m", "pip", "install", ...flags, ...requirements], {
     env: { PIP_RETRIES: "0", ...process.env },
     timeout: 120_000,
   });
   return status === 0;
 }
 
-const why = "(skipped where pip's index does not have the frameworks for this Python)";
-const environment = { KERAS_BACKEND: "torch" };
+/** Runs an example in a copy of its folder, as its README says; what it prints last. */
+async function runExample(folder: string, ...flags: readonly string[]): Promise<string> {
+  const args = ["--conditions=windjammer-source", RUN, folder, ...flags];
+  const { stdout } = await run(process.execPath, args, { env: { PIP_RETRIES: "0", ...process.env } });
+  return stdout.trim().split("\n").at(-1) ?? "";
+}
 
-describe.skipIf(!hasPackages())(`models of frameworks ${why}`, () => {
+async function copied(example: string): Promise<string> {
+  const folder = join(await tempFolder(), example);
+  await cp(join(EXAMPLES, example), folder, { recursive: true });
+  return folder;
+}
+
+const ALL_EQUAL = /: (\d+) of \1 answers equal the framework's own within 0\.00001, singly and in a batch$/;
+
+const why = "(skipped where pip's index does not have the frameworks for this Python)";
+
+describe.skipIf(!hasPackages(REQUIREMENTS))(`models of frameworks ${why}`, () => {
   let wj: Windjammer;
   let python: string;
   let cacheDir: string;
@@ -65,9 +87,15 @@ describe.skipIf(!hasPackages())(`models of frameworks ${why}`, () => {
     await rm(cacheDir, { recursive: true });
   });
 
-  async function inPython(folder: string, ...args: readonly string[]): Promise<void> {
-    await run(python, ["-B", ...args], { cwd: folder, env: { ...process.env, ...environment } });
-  }
+  it.each(SHARING)(
+    "%s answers what the framework itself answers, within 1e-5, singly and in a batch",
+    async (example) => {
+      const folder = await copied(example);
+      for (const line of await requirementsOf(example)) expect(REQUIREMENTS).toContain(line);
+      await writeFile(join(folder, "requirements.txt"), REQUIREMENTS.join("\n"));
+      expect(await runExample(folder, "--python", python, "--cache-dir", cacheDir)).toMatch(ALL_EQUAL);
+    },
+  );
 
   async function deployed(
     name: string,
@@ -75,35 +103,15 @@ describe.skipIf(!hasPackages())(`models of frameworks ${why}`, () => {
     options: Partial<PythonOptions> = {},
   ): Promise<Awaited<ReturnType<typeof deployPython>>> {
     await writeFile(join(folder, "requirements.txt"), REQUIREMENTS.join("\n"));
-    return deployPython(wj, { name, version: "1", folder, environment, ...options });
+    return deployPython(wj, { name, version: "1", folder, ...options });
   }
-
-  it.each(["scikit-learn", "pytorch", "torchscript", "keras", "lightgbm"])(
-    "%s answers what the framework itself answers, within 1e-5, singly and in batches",
-    async (example) => {
-      const folder = join(await tempFolder(), example);
-      await cp(join(EXAMPLES, example), folder, { recursive: true });
-      for (const line of (await readFile(join(folder, "requirements.txt"), "utf8")).trim().split("\n"))
-        expect(REQUIREMENTS).toContain(line);
-      await inPython(folder, "train.py");
-      const { inputs, outputs } = JSON.parse(await readFile(join(folder, "cases.json"), "utf8")) as {
-        inputs: JsonValue[];
-        outputs: JsonValue[];
-      };
-      const model = await deployed(example, folder);
-      const answers = await model.predictBatch(inputs);
-      expect(answers).toHaveLength(outputs.length);
-      for (const [index, answer] of answers.entries()) expectClose(answer, outputs[index] ?? null);
-      expectClose(await model.predict(inputs[3] ?? null), outputs[3] ?? null);
-    },
-  );
 
   it("a closure of cloudpickle takes its state along", async () => {
     const folder = await tempFolder();
     const code = `import cloudpickle
 factor = 3
 cloudpickle.dump(lambda inputs: [float(row.sum()) * factor for row in inputs], open("model.bin", "wb"))`;
-    await inPython(folder, "-c", code);
+    await run(python, ["-B", "-c", code], { cwd: folder });
     const model = await deployed("closure", folder, { inputType: "doubles" });
     expect(await model.predictBatch([[1, 2], [], [0.5]])).toEqual([9, 0, 1.5]);
   });
@@ -115,7 +123,7 @@ class Model:
     def __call__(self, params, task="none"):
         return {"task": task, "length": len(params["text"])}
 dill.dump(Model(), open("model.bin", "wb"))`;
-    await inPython(folder, "-c", code);
+    await run(python, ["-B", "-c", code], { cwd: folder });
     await writeFile(
       join(folder, "config.json"),
       JSON.stringify({ description: "counts", tasks: ["custom"] }),
@@ -125,28 +133,58 @@ dill.dump(Model(), open("model.bin", "wb"))`;
   });
 });
 
-describe("a plain function", () => {
-  it("needs no packages", async () => {
-    await using wj = await windjammer({ port: 0, adminPort: 0 });
-    const words = await deployPython<"strings">(wj, {
-      name: "words",
-      version: "1",
-      folder: join(EXAMPLES, "function"),
-      inputType: "strings",
-    });
-    expect(await words.predict("two words")).toEqual({ words: 2, letters: 8 });
-  });
+it("a plain function needs no packages", async () => {
+  expect(await runExample(await copied("function"))).toMatch(ALL_EQUAL);
 });
 
-function expectClose(got: unknown, expected: JsonValue): void {
-  if (typeof expected === "number") {
-    expect(Math.abs((got as number) - expected)).toBeLessThanOrEqual(1e-5);
-  } else if (Array.isArray(expected)) {
-    expect(got).toHaveLength(expected.length);
-    for (const [index, each] of expected.entries()) expectClose((got as unknown[])[index], each as JsonValue);
-  } else {
-    expect(Object.keys(got as object)).toEqual(Object.keys(expected as object));
-    for (const [key, each] of Object.entries(expected as object))
-      expectClose((got as Record<string, unknown>)[key], each as JsonValue);
-  }
+/** Frameworks whose packages not every index has, or that need more than Python. */
+const OTHERS = [
+  { example: "xgboost", first: "xgboost", mayBuild: false, program: "python3" },
+  { example: "pyspark", first: "pyspark", mayBuild: true, program: "java" },
+  { example: "mxnet", first: "mxnet", mayBuild: false, program: "python3" },
+] as const;
+
+for (const { example, first, mayBuild, program } of OTHERS) {
+  const requirements = await requirementsOf(example);
+  const hasProgram = spawnSync(program, ["-version"]).error === undefined;
+  const canRun = hasProgram && hasPackages(requirements, mayBuild);
+  const reason = hasProgram
+    ? `pip's index has no ${requirements[0]} for this Python`
+    : `there is no ${program}`;
+
+  describe(example, () => {
+    it.skipIf(!canRun)(
+      `answers what the framework itself answers, within 1e-5${canRun ? "" : ` (skipped: ${reason})`}`,
+      async () => {
+        const cacheDir = await tempFolder();
+        expect(await runExample(await copied(example), "--cache-dir", cacheDir)).toMatch(ALL_EQUAL);
+      },
+      900_000,
+    );
+
+    it("is deployed up to the install of its packages, which names the one that the index lacks", async () => {
+      await using index = await pythonIndex([{ name: "numpy", version: "2.4.6" }]);
+      vi.stubEnv("PIP_CONFIG_FILE", "/dev/null");
+      vi.stubEnv("PIP_FIND_LINKS", undefined);
+      vi.stubEnv("PIP_EXTRA_INDEX_URL", undefined);
+      vi.stubEnv("PIP_INDEX_URL", index.url);
+      try {
+        await using wj = await windjammer({ port: 0, adminPort: 0, cacheDir: await tempFolder() });
+        const steps: string[] = [];
+        const attempt = deployPython(wj, {
+          name: example,
+          version: "1",
+          folder: join(EXAMPLES, example),
+          ...(mayBuild ? { buildFromSource: [first] } : {}),
+          onEvent: ({ step }) => steps.push(step),
+        });
+        await expect(attempt).rejects.toThrow(PackageNotFoundError);
+        await expect(attempt).rejects.toThrow(first);
+        expect(new Set(steps)).toEqual(new Set(["receive", "check", "store", "prepare"]));
+        expect(await wj.models()).toEqual([]);
+      } finally {
+        vi.unstubAllEnvs();
+      }
+    });
+  });
 }

@@ -12,12 +12,15 @@ import * as converter from "@tensorflow/tfjs-converter";
 import * as layers from "@tensorflow/tfjs-layers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modelFiles } from "../../containers/tensorflow/model-json.ts";
+import { encodeBytes } from "../../containers/tensors.ts";
 import { processRuntime } from "../../core/runtimes/process/index.ts";
 import {
   deployTensorFlowModel,
   windjammer,
   type DeployedApplication,
+  type EncodedBytes,
   type TensorFlowBackend,
+  type TensorFlowOptions,
   type Windjammer,
 } from "../../deployers/index.ts";
 import { testDeployments } from "../conformance/deployer.ts";
@@ -185,6 +188,132 @@ describe.skipIf(!hasTfjsNode)(NATIVE, () => {
   });
 });
 
+function hex(base64: string): string {
+  return Buffer.from(base64, "base64").toString("hex");
+}
+
+describe.skipIf(!hasTfjsNode)(`string tensors ${NATIVE}`, () => {
+  const FIXTURES = join(ROOT, "test/fixtures/tensorflow");
+
+  async function casesOf<T>(name: string): Promise<T> {
+    return JSON.parse(await readFile(join(FIXTURES, name, "cases.json"), "utf8")) as T;
+  }
+
+  interface Photos {
+    readonly files: readonly string[];
+    readonly mean: readonly (readonly number[])[];
+    readonly png: readonly string[];
+  }
+
+  function deployed<Input, Output>(
+    name: string,
+    model: string,
+    options: Partial<TensorFlowOptions> = {},
+  ): Promise<DeployedApplication<Input, Output>> {
+    const common = { version: "1", runtimeVersion: "4.22.0", latencyObjectiveMs: 20_000 };
+    return deployTensorFlowModel(wj, { name, model: join(FIXTURES, model), ...common, ...options });
+  }
+
+  it("a Keras model of texts answers as in Python, with its vocabulary inside", async () => {
+    const { texts, praise } = await casesOf<{ texts: string[]; praise: number[][] }>("reviews");
+    const reviews = await deployed<string, number[]>("reviews", "reviews", { inputType: "strings" });
+    expect(difference(await reviews.predictBatch(texts), praise)).toBeLessThan(1e-5);
+    for (const [row, text] of texts.entries())
+      expect(difference(await reviews.predict(text), praise[row])).toBeLessThan(1e-5);
+    await expect(reviews.predict(1 as unknown as string)).rejects.toThrow("expected a string");
+  });
+
+  it("JPEG files go in and PNG files come out, each as { b64 }, alone and in batches", async () => {
+    const { files, mean, png } = await casesOf<Photos>("photos");
+    const photos = await deployed<EncodedBytes, { mean: number[]; png_bytes: EncodedBytes }>(
+      "photos",
+      "photos",
+    );
+    const answers = await photos.predictBatch(files.map((b64) => ({ b64 })));
+    expect(
+      difference(
+        answers.map((answer) => answer.mean),
+        mean,
+      ),
+    ).toBeLessThan(1e-5);
+    expect(answers.map((answer) => answer.png_bytes.b64)).toEqual(png);
+    const one = await photos.predict({ b64: files[2] ?? "" });
+    expect(difference(one.mean, mean[2])).toBeLessThan(1e-5);
+    await expect(photos.predict({ b64: "no!" })).rejects.toThrow('{"b64": …} with base64');
+  });
+
+  it("bytes of which one is no JPEG file fail alone", async () => {
+    const { files, mean } = await casesOf<Photos>("photos");
+    const photos = await deployed<Uint8Array | string, { mean: number[] }>("photo-files", "photos", {
+      inputType: "bytes",
+      outputs: ["mean"],
+    });
+    const good = files.slice(0, 2).map((file) => Buffer.from(file, "base64"));
+    const answers = await photos.predictDetailed([...good, Buffer.from("no JPEG file")]);
+    expect(
+      difference(
+        answers.slice(0, 2).map((answer) => "output" in answer && answer.output),
+        mean.slice(0, 2),
+      ),
+    ).toBeLessThan(1e-5);
+    expect(answers[2]).toMatchObject({ error: { code: "MODEL_ERROR" } });
+  });
+
+  it("their bytes pass the Open Inference Protocol as they are, in binary and as base64", async () => {
+    const { files, png } = await casesOf<Photos>("photos");
+    await deployed("photos-oip", "photos", { outputs: ["png_bytes"] });
+    const bytes = encodeBytes(files.map((file) => Buffer.from(file, "base64")));
+    const shape = [files.length];
+    const header = Buffer.from(
+      JSON.stringify({
+        inputs: [
+          { name: "image_bytes", datatype: "BYTES", shape, parameters: { binary_data_size: bytes.length } },
+        ],
+      }),
+    );
+    const url = `${wj.url}/v2/models/photos-oip/infer`;
+    const binary = await fetch(url, {
+      method: "POST",
+      headers: { "inference-header-content-length": `${header.length}` },
+      body: Buffer.concat([header, bytes]),
+    });
+    const json = await fetch(url, {
+      method: "POST",
+      body: JSON.stringify({
+        inputs: [
+          {
+            name: "image_bytes",
+            datatype: "BYTES",
+            shape,
+            parameters: { content_type: "base64" },
+            data: files,
+          },
+        ],
+      }),
+    });
+    for (const reply of [binary, json])
+      expect(await reply.json()).toMatchObject({
+        outputs: [
+          { name: "png_bytes", datatype: "BYTES", data: png, parameters: { content_type: "base64" } },
+        ],
+      });
+  });
+
+  it("functions around the model get and give them as Uint8Array", async () => {
+    const { files, png } = await casesOf<Photos>("photos");
+    const folder = await project({
+      "photos.ts": `import type { Postprocess, Preprocess } from "windjammer";
+        export const preprocess: Preprocess<string> = (files) => files.map((file) => Buffer.from(file, "hex"));
+        export const postprocess: Postprocess<string> = (outputs) =>
+          outputs.map(({ png_bytes }) => Buffer.from(png_bytes!.data[0] as Uint8Array).toString("hex"));`,
+    });
+    const photos = await deployed<string, string>("photos-around", "photos", {
+      processing: join(folder, "photos.ts"),
+    });
+    expect(await photos.predictBatch(files.map(hex))).toEqual(png.map(hex));
+  });
+});
+
 /** Models with trained weights inside npm packages: fetched once, next to tfjs-node. */
 const PACKED = [
   { name: "@spotify/basic-pitch", version: "1.0.1", model: "model/model.json" },
@@ -308,7 +437,7 @@ it("the example holds a SavedModel and a TensorFlow.js model side by side", asyn
   const args = hasTfjsNode ? ["--packages-from", TFJS_NODE_FOLDER] : ["--without-native"];
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    ["--conditions=windjammer-source", "examples/digits/tensorflow.ts", ...args],
+    ["--conditions=windjammer-source", "examples/tensorflow/main.ts", ...args],
     { cwd: ROOT },
   );
   expect(stdout.match(/16 of 16 right/g)).toHaveLength(hasTfjsNode ? 2 : 1);

@@ -15,6 +15,7 @@ import {
 import type { Log } from "../../log.ts";
 import { createGuard, type Guard, refuseOtherPages } from "../admin-guard.ts";
 import { checkHeaders, readBody } from "../body.ts";
+import { KEEP_ALIVE_MS } from "../connections.ts";
 import { CLIPPER_CALLS, type ClipperCall, type ClipperCallParts } from "./calls.ts";
 import { ClipperJsonError, ClipperRefusal, Fields } from "./fields.ts";
 import { jsonErrorText } from "./schemas.ts";
@@ -49,7 +50,11 @@ export class ClipperAdminListener {
     // It has no token, as Clipper's clients know none: what a web page could send is refused.
     this.#guard = isLoopbackName(parts.host) ? createGuard(undefined) : refuseOtherPages;
     this.#server = createServer(
-      { requestTimeout: parts.requestTimeoutMs, headersTimeout: parts.requestTimeoutMs },
+      {
+        requestTimeout: parts.requestTimeoutMs,
+        headersTimeout: parts.requestTimeoutMs,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+      },
       (request, response) => void this.#answer(request, response),
     );
   }

@@ -46,7 +46,6 @@ export function clipperDialect(parts: ClipperParts): Dialect {
   const decoder = new Decoder(parts);
   return {
     name: "clipper",
-    isPlain: true,
     match: applicationOf,
     answer: (exchange) => answer(parts, decoder, exchange),
     refusal: (error) => errorReply(error, parts.form),
@@ -74,8 +73,7 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
     headerMs = timeoutHeader(exchange.header(TIMEOUT_HEADER));
     prediction = decoder.decode(target, exchange.body);
   } catch (error) {
-    const { code } = toWindjammerError(error);
-    target.metrics.outcome("error", code, performance.now() - exchange.arrivedAt);
+    predictor.refused({ target, error, arrivedAt: exchange.arrivedAt });
     throw form === "clipper" ? inClipperWords(error, exchange.body) : error;
   }
   const { isBatch, inputs, timeoutMs } = prediction;

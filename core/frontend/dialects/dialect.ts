@@ -35,8 +35,6 @@ export interface Reply {
 /** Adding one is one file here and one line in server.ts. */
 export interface Dialect {
   readonly name: string;
-  /** Every reply is a status and JSON text, so that it can be answered without node:http. */
-  readonly isPlain?: boolean;
   /** What this path asks the dialect for; undefined: not one of its paths. The path has no query string. */
   match(path: string): string | undefined;
   /** Sends the request's queries on their way. @throws WindjammerError, which the server answers with `refusal` */

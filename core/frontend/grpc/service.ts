@@ -18,7 +18,7 @@ export interface ServiceParts extends GrpcInferParts {
 }
 
 export function inferenceService(library: Grpc, parts: ServiceParts): grpc.UntypedServiceImplementation {
-  const { catalog, guard } = parts;
+  const { catalog, guard, closing } = parts;
   const unary =
     (answer: (message: Message, metadata: grpc.Metadata) => object | Promise<object>) =>
     (call: grpc.ServerUnaryCall<Message, object>, done: grpc.sendUnaryData<object>): void => {
@@ -26,12 +26,14 @@ export function inferenceService(library: Grpc, parts: ServiceParts): grpc.Untyp
     };
   return {
     ServerLive: unary(() => ({ live: true })),
-    ServerReady: unary(() => ({ ready: catalog.isReady() })),
-    ModelReady: unary((message) => ({ ready: catalog.isModelReady(...named(message)) })),
+    ServerReady: unary(() => ({ ready: catalog.isReady() && !closing.aborted })),
+    ModelReady: unary((message) => ({ ready: catalog.isModelReady(...named(message)) && !closing.aborted })),
     ServerMetadata: unary(() => catalog.server()),
     ModelMetadata: unary((message) => catalog.model(...named(message))),
     ModelConfig: unary((message) => ({ config: catalog.config(...named(message)) })),
-    ModelStatistics: unary((message) => ({ model_stats: catalog.statistics(...named(message)) })),
+    ModelStatistics: unary(async (message) => ({
+      model_stats: await catalog.statistics(...named(message)),
+    })),
     RepositoryIndex: unary((message) => {
       refuseRepository(message["repository_name"]);
       return { models: catalog.index(message["ready"] === true) };
@@ -118,35 +120,60 @@ function repositoryModel({ model_name: model, repository_name: repository }: Mes
   return name;
 }
 
-const SERVING = { status: "SERVING" } as const;
-const NOT_SERVING = { status: "NOT_SERVING" } as const;
-
-/** Services whose health is told; "" is the whole server. */
+/** Services whose health is the whole server's; any other name is a model's. */
 const SERVICES: ReadonlySet<string> = new Set([
   "",
   "inference.GRPCInferenceService",
   "grpc.health.v1.Health",
 ]);
+/** How often readiness is looked at for those that watch it: replicas come and go without anybody telling. */
+const WATCH_MS = 500;
 
-export function healthService(
-  library: Grpc,
-  { catalog, closing }: ServiceParts,
-): grpc.UntypedServiceImplementation {
-  const state = (): object => (catalog.isReady() && !closing.aborted ? SERVING : NOT_SERVING);
+type Health = "SERVING" | "NOT_SERVING" | "SERVICE_UNKNOWN";
+
+export function healthService(library: Grpc, parts: ServiceParts): grpc.UntypedServiceImplementation {
   return {
     Check: (call: grpc.ServerUnaryCall<{ service: string }, object>, done: grpc.sendUnaryData<object>) => {
-      if (SERVICES.has(call.request.service)) done(null, state());
-      else done({ code: library.status.NOT_FOUND, details: "unknown service" });
+      const status = healthOf(call.request.service, parts);
+      if (status === "SERVICE_UNKNOWN") done({ code: library.status.NOT_FOUND, details: "unknown service" });
+      else done(null, { status });
     },
-    Watch: (call: grpc.ServerWritableStream<{ service: string }, object>) => {
-      const isKnown = SERVICES.has(call.request.service);
-      call.write(isKnown ? state() : { status: "SERVICE_UNKNOWN" });
-      const closed = (): void => {
-        call.write(NOT_SERVING);
-        call.end();
-      };
-      closing.addEventListener("abort", closed, { once: true });
-      call.on("cancelled", () => closing.removeEventListener("abort", closed));
-    },
+    Watch: (call: grpc.ServerWritableStream<{ service: string }, object>) => watch(call, parts),
   };
+}
+
+function healthOf(service: string, { catalog, closing }: ServiceParts): Health {
+  if (closing.aborted) return "NOT_SERVING";
+  if (SERVICES.has(service)) return catalog.isReady() ? "SERVING" : "NOT_SERVING";
+  try {
+    return catalog.isModelReady(service) ? "SERVING" : "NOT_SERVING";
+  } catch {
+    return "SERVICE_UNKNOWN";
+  }
+}
+
+/** Says how it stands, and again whenever that changes, until the caller or the server goes. */
+function watch(call: grpc.ServerWritableStream<{ service: string }, object>, parts: ServiceParts): void {
+  const { closing } = parts;
+  let said: Health | undefined;
+  const look = (): void => {
+    const status = healthOf(call.request.service, parts);
+    if (status === said) return;
+    said = status;
+    call.write({ status });
+  };
+  const timer = setInterval(look, WATCH_MS);
+  const end = (): void => {
+    look();
+    call.end();
+    stop();
+  };
+  const stop = (): void => {
+    clearInterval(timer);
+    closing.removeEventListener("abort", end);
+  };
+  closing.addEventListener("abort", end, { once: true });
+  call.on("cancelled", stop);
+  call.on("error", stop);
+  look();
 }

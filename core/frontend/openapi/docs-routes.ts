@@ -30,7 +30,7 @@ export function mountDocs(app: Express, parts: DocsParts): void {
     response.json(queryDocument(parts));
   });
   app.get("/:application/openapi.json", (request, response) => {
-    response.json(applicationDocument(router.resolve(request.params.application)));
+    response.json(applicationDocument(router.resolve(request.params.application), parts));
   });
   app.get("/docs", (_request, response) => {
     findFile(STYLE);

@@ -20,6 +20,10 @@ export interface Operation extends RouteText {
   readonly headers?: z.ZodType | undefined;
   readonly body?: z.ZodType | undefined;
   readonly response?: z.ZodType | undefined;
+  /** The body may be left out. */
+  readonly isBodyOptional?: boolean;
+  /** Headers of a reply. */
+  readonly responseHeaders?: z.ZodType;
   /** Of an error's reply. Default: `{error, message, details}`. */
   readonly failure?: z.ZodType;
   /** Another media type that it takes. */
@@ -65,7 +69,7 @@ function operation(route: Operation, schemas: SchemaTable): Json {
     content: { "application/json": { schema: schemas.reference(route.failure ?? errorSchema, "output") } },
   };
   return {
-    operationId: operationId(route),
+    operationId: route.operationId ?? operationId(route),
     tags: [route.tag],
     summary: route.summary,
     ...(route.isOpen === true ? {} : { security: [{}, { token: [] }] }),
@@ -76,7 +80,11 @@ function operation(route: Operation, schemas: SchemaTable): Json {
     ],
     ...requestBody(route, schemas),
     responses: {
-      [route.status]: { description: route.summary, ...content(route, schemas) },
+      [route.status]: {
+        description: route.summary,
+        ...responseHeaders(route, schemas),
+        ...content(route, schemas),
+      },
       ...otherResponses(route, schemas),
       default: failure,
     },
@@ -112,7 +120,17 @@ function requestBody(route: Operation, schemas: SchemaTable): Json {
   const schema = schemas.reference(route.body, "input");
   const example = route.example === undefined ? {} : { example: route.example };
   const types = { "application/json": { schema, ...example }, ...bytes(route.otherBody) };
-  return { requestBody: { required: true, content: types } };
+  return { requestBody: { required: route.isBodyOptional !== true, content: types } };
+}
+
+function responseHeaders({ responseHeaders: schema }: Operation, schemas: SchemaTable): Json {
+  if (schema === undefined) return {};
+  const { properties = {}, required = [] } = schemas.inline(schema) as ObjectSchema;
+  const headers = Object.entries(properties).map(([name, property]) => [
+    name,
+    { required: required.includes(name), schema: property },
+  ]);
+  return { headers: Object.fromEntries(headers) };
 }
 
 function content(route: Operation, schemas: SchemaTable): Json {

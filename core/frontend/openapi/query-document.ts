@@ -1,9 +1,13 @@
 // The OpenAPI 3.1 documents of the query API: one of every path, and one of each application with its model's schemas.
-import type { JsonObject, JsonValue, TensorSpec } from "../../../containers/protocol.ts";
+import type { JsonObject, JsonValue, Manifest } from "../../../containers/protocol.ts";
+import type { Tensor } from "../../../containers/tensors.ts";
 import { madeUpInput } from "../../deploy/made-up-input.ts";
+import { decodeInput } from "../../query/rows.ts";
 import type { Target } from "../../query/router.ts";
 import { packageVersion } from "../../version.ts";
-import { inputSchema, outputSchema } from "./contract-schema.ts";
+import { jsonTensor } from "../dialects/oip/infer-reply.ts";
+import { tensorOf } from "../dialects/oip/input-rows.ts";
+import { inferInputs, inferOutputs, inputSchema, outputSchema } from "./contract-schema.ts";
 import { openApiDocument, type OpenApiDocument, type Operation } from "./document.ts";
 import { type QueryOptions, queryOperations } from "./query-operations.ts";
 import { querySchemas } from "./query-schemas.ts";
@@ -15,7 +19,7 @@ const ERRORS =
 
 /** Every path of every dialect. */
 export function queryDocument(options: QueryOptions): OpenApiDocument {
-  const named = querySchemas(true);
+  const named = querySchemas({ hasDefault: true, speaksClipper: options.speaksClipper });
   return openApiDocument({
     title: "Windjammer query API",
     description: `Predictions in several dialects over the same models. What an application's model takes and gives is in a document of its own, \`/<application>/openapi.json\`. ${ERRORS}`,
@@ -26,13 +30,14 @@ export function queryDocument(options: QueryOptions): OpenApiDocument {
 }
 
 /** One application's paths, with the schemas of its current version's input and output, and bodies to try. */
-export function applicationDocument(target: Target): OpenApiDocument {
+export function applicationDocument(target: Target, { speaksClipper }: QueryOptions): OpenApiDocument {
   const { application, version, manifest } = target;
   const { name, defaultOutput } = application;
-  const named = querySchemas(defaultOutput !== undefined);
+  const named = querySchemas({ hasDefault: defaultOutput !== undefined, speaksClipper });
   const examples = examplesOf(target);
-  const operations = queryOperations(named, { speaksClipper: false, vertex: undefined })
+  const operations = queryOperations(named, { speaksClipper, vertex: undefined })
     .filter((each) => each.isOpen === true && ONE_MODEL.test(each.path) && !each.path.includes("{version}"))
+    .filter(({ path }) => takesText(manifest) || !/\/generate(?:_stream)?$/.test(path))
     .map((each) => operationOf(each, name, examples[each.path]));
   const served =
     version === undefined ? "No model is linked." : `Model ${version.model}, version ${version.version}.`;
@@ -47,6 +52,9 @@ export function applicationDocument(target: Target): OpenApiDocument {
   if (manifest !== undefined) {
     own["Input"] = placed("Input", inputSchema(manifest));
     own["Output"] = placed("Output", outputSchema(manifest));
+    own["InferInputs"] = inferInputs(manifest.contract);
+    own["OutputName"] = { enum: manifest.contract.outputs.map((spec) => spec.name) };
+    own["InferOutputs"] = inferOutputs(manifest.contract);
   }
   if (defaultOutput !== undefined) own["DefaultOutput"] = { const: defaultOutput };
   const { components } = document;
@@ -65,24 +73,39 @@ function placed(name: string, schema: JsonObject): JsonObject {
   return relocated(schema, `#/components/schemas/${name}`);
 }
 
+/** Vectors of numbers are no text. */
+function takesText(manifest: Manifest | undefined): boolean {
+  return !["integers", "floats", "doubles"].includes(manifest?.inputType ?? "");
+}
+
 /** Bodies to try, by path. */
 function examplesOf({ version, manifest }: Target): Readonly<Record<string, JsonValue>> {
   if (manifest === undefined) return {};
   const input = version?.settings.examples[0]?.input ?? madeUpInput(manifest).value;
-  const { inputs, isBatched } = manifest.contract;
-  const isJson = !inputs.some(({ datatype }) => datatype === "FP16" || datatype === "BF16");
-  const tensors = inputs.map((spec) => tensorExample(spec, isBatched));
+  const infer = inferExample(manifest, input);
   return {
     "/{application}/predict": { input },
     "/v1/models/{model}:predict": { instances: [input] },
-    ...(isJson ? { "/v2/models/{model}/infer": { inputs: tensors } } : {}),
+    ...(infer === undefined ? {} : { "/v2/models/{model}/infer": infer }),
   };
 }
 
-/** One row of zeros, or of empty texts and objects. */
-function tensorExample({ name, datatype, shape, contentType }: TensorSpec, isBatched: boolean): JsonObject {
-  const sizes = [...(isBatched ? [1] : []), ...shape.map((size) => Math.max(1, size))];
-  const count = sizes.reduce((product, size) => product * size, 1);
-  const zero = datatype === "BOOL" ? false : datatype === "BYTES" ? (contentType === "json" ? "{}" : "") : 0;
-  return { name, datatype, shape: sizes, data: Array.from({ length: count }, () => zero) };
+/** The input as tensors in JSON; undefined where it is none, or JSON cannot hold it. */
+function inferExample(manifest: Manifest, input: JsonValue): JsonObject | undefined {
+  const { inputs, isBatched } = manifest.contract;
+  if (inputs.some(({ datatype }) => datatype === "FP16" || datatype === "BF16")) return undefined;
+  try {
+    const { tensors } = decodeInput(manifest, input, "input");
+    const batch = isBatched ? [1] : [];
+    return { inputs: inputs.map((spec, index) => tensorExample(tensorOf(spec, tensors[index], batch))) };
+  } catch {
+    return undefined;
+  }
+}
+
+function tensorExample({ contentType, ...tensor }: Tensor): JsonObject {
+  const { data, ...described } = tensor;
+  return JSON.parse(
+    jsonTensor({ ...described, contentType, chunks: [data], size: data.byteLength }),
+  ) as JsonObject;
 }

@@ -3,6 +3,8 @@ import type { Operation } from "./document.ts";
 import {
   applicationParams,
   binaryHeaders,
+  binaryReplyHeaders,
+  metricsQuery,
   modelParams,
   modelVersionParams,
   type QuerySchemas,
@@ -40,17 +42,24 @@ function post(head: Head, more: Partial<Operation>): Operation {
 }
 
 function predictOperations(schemas: QuerySchemas): readonly Operation[] {
-  const { PredictRequest, PredictReply, UpdateRequest, ApplicationDescription } = schemas;
+  const {
+    PredictRequest,
+    PredictReply,
+    PredictError: failure,
+    UpdateRequest,
+    UpdateError,
+    ApplicationDescription,
+  } = schemas;
   const tag = "predict";
   const params = applicationParams;
   return [
     post(
       { path: "/{application}/predict", tag, summary: "Outputs of one input, or of a list" },
-      { params, headers: timeoutHeaders, body: PredictRequest, response: PredictReply },
+      { params, headers: timeoutHeaders, body: PredictRequest, response: PredictReply, failure },
     ),
     post(
       { path: "/{application}/update", tag, summary: "Takes feedback, as Clipper does; the reply is text" },
-      { params, body: UpdateRequest, text: "application/json" },
+      { params, body: UpdateRequest, text: "application/json", failure: UpdateError },
     ),
     get(
       { path: "/{application}", tag, summary: "What it takes and gives, with an example" },
@@ -60,7 +69,7 @@ function predictOperations(schemas: QuerySchemas): readonly Operation[] {
 }
 
 function serverOperations(
-  { Index, Live, Ready }: QuerySchemas,
+  { Index, Live, Ready, ClipperMetrics, OpenApi }: QuerySchemas,
   { speaksClipper }: QueryOptions,
 ): readonly Operation[] {
   const tag = "server";
@@ -72,11 +81,14 @@ function serverOperations(
       { path: "/health/ready", tag, summary: "Whether it takes requests" },
       { response: Ready, otherStatuses: { 503: "It does not" } },
     ),
-    get({ path: "/metrics", tag, summary: "Prometheus metrics" }, { text: "text/plain" }),
-    get({ path: "/openapi.json", tag, summary: "This document" }, { text: "application/json" }),
+    get(
+      { path: "/metrics", tag, summary: "Metrics, in Prometheus's form or in Clipper's" },
+      { query: metricsQuery, text: "text/plain", response: ClipperMetrics },
+    ),
+    get({ path: "/openapi.json", tag, summary: "This document" }, { response: OpenApi }),
     get(
       { path: "/{application}/openapi.json", tag, summary: "The document of one application" },
-      { params: applicationParams, text: "application/json" },
+      { params: applicationParams, response: OpenApi },
     ),
     get({ path: "/docs", tag, summary: "A page that shows these documents" }, { text: "text/html" }),
     ...(speaksClipper ? [reload] : []),
@@ -137,6 +149,7 @@ function operationsAt(
       headers: binaryHeaders,
       body: InferRequest,
       response: InferReply,
+      responseHeaders: binaryReplyHeaders,
       otherBody: binary,
       otherResponse: binary,
     }),
@@ -145,19 +158,18 @@ function operationsAt(
   ];
 }
 
-function repositoryOperations({
-  ProtocolError: failure,
-  RepositoryIndex,
-}: QuerySchemas): readonly Operation[] {
+function repositoryOperations(schemas: QuerySchemas): readonly Operation[] {
+  const { RepositoryIndex, RepositoryIndexRequest, RepositoryRequest, Nothing } = schemas;
+  const common = { failure: schemas.ProtocolError, isBodyOptional: true } as const;
   const model = (verb: string, summary: string): Operation =>
     post(
       { path: `/v2/repository/models/{model}/${verb}`, tag: OIP, summary },
-      { params: modelParams, failure, isOpen: false, text: "application/json" },
+      { ...common, params: modelParams, isOpen: false, body: RepositoryRequest, response: Nothing },
     );
   return [
     post(
       { path: "/v2/repository/index", tag: OIP, summary: "Every version and its state" },
-      { failure, response: RepositoryIndex },
+      { ...common, body: RepositoryIndexRequest, response: RepositoryIndex },
     ),
     model("load", "Starts the replicas of a model's current version"),
     model("unload", "Stops them"),

@@ -1,24 +1,8 @@
 // Schemas of the bodies and replies of the query API, in every dialect; the OpenAPI documents are made from them.
 import { z } from "zod";
+import { DATATYPES } from "../../../containers/protocol.ts";
 import { nameSchema as name, versionNameSchema as version } from "../../deploy/options.ts";
 import { errorSchema } from "../schemas.ts";
-
-const DATATYPES = [
-  "BOOL",
-  "UINT8",
-  "UINT16",
-  "UINT32",
-  "UINT64",
-  "INT8",
-  "INT16",
-  "INT32",
-  "INT64",
-  "FP16",
-  "BF16",
-  "FP32",
-  "FP64",
-  "BYTES",
-] as const;
 
 const count = z.int().min(0);
 const anything = z.record(z.string(), z.unknown());
@@ -35,6 +19,13 @@ export const timeoutHeaders: z.ZodType = z.strictObject({
     .positive()
     .optional()
     .describe("Milliseconds until nobody waits for the answer any more"),
+});
+export const metricsQuery: z.ZodType = z.strictObject({
+  format: z.literal("clipper").optional().describe("Clipper's JSON, as with Accept: application/json"),
+});
+export const binaryReplyHeaders: z.ZodType = z.strictObject({
+  "inference-header-content-length": count.optional().describe("Bytes of JSON in front of binary tensors"),
+  "x-request-id": z.string().describe("Ours; `id` is the caller's"),
 });
 export const binaryHeaders: z.ZodType = z.strictObject({
   "inference-header-content-length": count
@@ -57,11 +48,16 @@ const QUERY_SCHEMAS = [
   "Output",
   "PredictRequest",
   "PredictReply",
+  "PredictError",
   "UpdateRequest",
+  "UpdateError",
   "InstancesRequest",
   "InstancesReply",
   "InvocationRequest",
   "InvocationReply",
+  "InferInputs",
+  "OutputName",
+  "InferOutputs",
   "InferRequest",
   "InferReply",
   "GenerateRequest",
@@ -72,15 +68,27 @@ const QUERY_SCHEMAS = [
   "ModelStatistics",
   "ModelNames",
   "ModelReady",
+  "RepositoryIndexRequest",
+  "RepositoryRequest",
   "RepositoryIndex",
+  "Nothing",
+  "ClipperMetrics",
+  "OpenApi",
   "Index",
   "ApplicationDescription",
   "Live",
   "Ready",
 ] as const;
 
-/** @param hasDefault a default output may stand in for an output; it gets the schema `DefaultOutput` */
-export function querySchemas(hasDefault: boolean): QuerySchemas {
+/** What the schemas depend on. */
+export interface SchemaOptions {
+  /** A default output may stand in for an output; it gets the schema `DefaultOutput`. */
+  readonly hasDefault: boolean;
+  /** Errors of predictions are in Clipper's form where Clipper has one. */
+  readonly speaksClipper: boolean;
+}
+
+export function querySchemas({ hasDefault, speaksClipper }: SchemaOptions): QuerySchemas {
   const input = z.unknown().describe("What the application's model takes");
   const output = z.unknown().describe("What the application's model gives");
   const defaultOutput = z.unknown().describe("The application's default output");
@@ -88,7 +96,12 @@ export function querySchemas(hasDefault: boolean): QuerySchemas {
   return {
     ...common,
     ...(hasDefault ? { DefaultOutput: defaultOutput } : {}),
-    ...predictionSchemas(input, output, hasDefault ? defaultOutput : undefined),
+    ...predictionSchemas({
+      input,
+      output,
+      defaultOutput: hasDefault ? defaultOutput : undefined,
+      speaksClipper,
+    }),
     ...instanceSchemas(input, hasDefault ? z.union([output, defaultOutput]) : output),
     ...inferSchemas(),
   };
@@ -97,6 +110,14 @@ export function querySchemas(hasDefault: boolean): QuerySchemas {
 function errorsAndHealth() {
   return {
     Error: errorSchema,
+    Nothing: z.strictObject({}),
+    OpenApi: z.looseObject({ openapi: z.literal("3.1.0") }),
+    ClipperMetrics: z.strictObject({
+      counters: z.array(anything),
+      ratio_counters: z.array(anything),
+      meters: z.array(anything),
+      histograms: z.array(anything),
+    }),
     ProtocolError: z.looseObject({ error: z.string() }),
     Live: z.strictObject({ live: z.literal(true) }),
     Ready: z.strictObject({ ready: z.boolean() }),
@@ -117,42 +138,51 @@ function errorsAndHealth() {
   };
 }
 
-function predictionSchemas(input: z.ZodType, output: z.ZodType, defaultOutput: z.ZodType | undefined) {
+interface PredictionParts {
+  readonly input: z.ZodType;
+  readonly output: z.ZodType;
+  readonly defaultOutput: z.ZodType | undefined;
+  readonly speaksClipper: boolean;
+}
+
+function predictionSchemas({ input, output, defaultOutput, speaksClipper }: PredictionParts) {
   const options = {
     version: version.optional().describe("Default: the current one"),
     timeout_ms: z.number().positive().optional(),
   };
   const answer = z.strictObject({ query_id: count, output, default: z.literal(false) });
-  const standIn =
-    defaultOutput === undefined
-      ? undefined
-      : z.strictObject({
-          query_id: count,
-          output: defaultOutput,
-          default: z.literal(true),
-          default_explanation: z.string(),
-          default_reason: z.string().describe("Stable code"),
-          default_details: z.string().optional(),
-        });
-  const answers = standIn === undefined ? [answer] : [answer, standIn];
-  const failed = z.strictObject({
-    query_id: count,
-    error: z.string(),
-    message: z.string(),
-    details: anything,
-  });
+  const answers = defaultOutput === undefined ? [answer] : [answer, standIn(defaultOutput)];
+  const words = speaksClipper ? [...ERROR_WORDS, CLIPPER_WORDS] : ERROR_WORDS;
+  const failed = words.map((shape) => z.strictObject({ query_id: count, ...shape }));
+  const list = z.strictObject({ batch_predictions: z.array(z.union([...answers, ...failed])) });
   return {
     PredictRequest: z.union([
       z.looseObject({ input, ...options }),
       z.looseObject({ input_batch: z.array(input), ...options }),
     ]),
-    PredictReply: z.union([
-      ...answers,
-      z.strictObject({ batch_predictions: z.array(z.union([...answers, failed])) }),
+    PredictReply: z.union([...answers, list]),
+    PredictError: z.union([
+      ...words.map((shape) => z.strictObject(shape)),
+      list.describe("All of them failed"),
     ]),
     UpdateRequest: z.looseObject({ uid: z.int(), input, label: z.number() }),
+    UpdateError: z.union([z.string().describe("Text, whatever its type says"), errorSchema]),
   };
 }
+
+function standIn(output: z.ZodType) {
+  return z.strictObject({
+    query_id: count,
+    output,
+    default: z.literal(true),
+    default_explanation: z.string(),
+    default_reason: z.string().describe("Stable code"),
+    default_details: z.string().optional(),
+  });
+}
+
+const ERROR_WORDS = [{ error: z.string(), message: z.string(), details: anything }] as const;
+const CLIPPER_WORDS = { error: z.string(), cause: z.string() } as const;
 
 function instanceSchemas(input: z.ZodType, output: z.ZodType) {
   const instances = z.looseObject({ instances: z.array(input) });
@@ -173,7 +203,13 @@ function inferSchemas() {
     parameters: z.looseObject({ binary_data_size: count.optional() }).optional(),
     data: z.array(z.unknown()).optional().describe("Nested or flat; left out where it travels in binary"),
   };
+  const inputs = z.array(z.looseObject(tensor));
+  const outputs = z.array(z.strictObject(tensor));
+  const outputName = z.string();
   return {
+    InferInputs: inputs,
+    OutputName: outputName,
+    InferOutputs: outputs,
     InferRequest: z.looseObject({
       id: z.string().optional(),
       parameters: z
@@ -183,11 +219,11 @@ function inferSchemas() {
           binary_data_output: z.boolean().optional(),
         })
         .optional(),
-      inputs: z.array(z.looseObject(tensor)),
+      inputs,
       outputs: z
         .array(
           z.looseObject({
-            name: z.string(),
+            name: outputName,
             parameters: z
               .looseObject({ classification: count.optional(), binary_data: z.boolean().optional() })
               .optional(),
@@ -200,14 +236,21 @@ function inferSchemas() {
       model_version: z.string(),
       id: z.string().optional(),
       parameters: anything.optional(),
-      outputs: z.array(z.strictObject(tensor)),
+      outputs,
     }),
     GenerateRequest: z.looseObject({
       id: z.string().optional(),
       text_input: z.string().optional(),
       parameters: anything.optional(),
     }),
-    GenerateReply: z.looseObject({ model_name: z.string(), model_version: z.string() }),
+    GenerateReply: z.looseObject({
+      model_name: z.string(),
+      model_version: z.string(),
+      text_output: z
+        .string()
+        .optional()
+        .describe("Of a model with one output of text; others have their names"),
+    }),
   };
 }
 
@@ -260,6 +303,8 @@ function catalogSchemas() {
     }),
     ModelNames: z.strictObject({ models: z.array(z.string()) }),
     ModelReady: z.strictObject({ name: z.string(), ready: z.boolean() }),
+    RepositoryIndexRequest: z.looseObject({ ready: z.boolean().optional().describe("Only what is ready") }),
+    RepositoryRequest: z.looseObject({ parameters: anything.optional() }),
     RepositoryIndex: z.array(
       z.strictObject({ name: z.string(), version: z.string(), state: z.string(), reason: z.string() }),
     ),

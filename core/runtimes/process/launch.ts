@@ -1,7 +1,7 @@
 // How a model container is launched as a child process: its entry, arguments and environment.
 import { fileURLToPath } from "node:url";
 import { ENV } from "../../../containers/protocol.ts";
-import { processEnvironment } from "../../config.ts";
+import { processEnvironment } from "../../environment.ts";
 import type { ReplicaAddress } from "../../types.ts";
 import type { ReplicaSpec } from "../runtime.ts";
 import type { ReplicaFolder } from "./run-dir.ts";

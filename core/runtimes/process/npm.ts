@@ -1,6 +1,6 @@
 // Runs npm, without a shell, to install what a package.json declares.
 import { basename, delimiter, dirname } from "node:path";
-import { processEnvironment } from "../../config.ts";
+import { processEnvironment } from "../../environment.ts";
 import { isNodeError, PackageInstallError, PackageNotFoundError } from "../../errors.ts";
 import { addVersions, installError, missingVersionOf, type NpmResult } from "../npm-errors.ts";
 import { INHERITED_VARIABLES } from "./launch.ts";

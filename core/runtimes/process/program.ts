@@ -2,7 +2,7 @@
 import { createServer, type AddressInfo } from "node:net";
 import { delimiter, dirname } from "node:path";
 import { ENV, type ContainerSource } from "../../../containers/protocol.ts";
-import { processEnvironment } from "../../config.ts";
+import { processEnvironment } from "../../environment.ts";
 import type { ReplicaSpec } from "../runtime.ts";
 import { INHERITED_VARIABLES, type Command } from "./launch.ts";
 import type { ReplicaFolder } from "./run-dir.ts";

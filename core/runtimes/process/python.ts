@@ -1,6 +1,6 @@
 // The Python of this machine: finds an interpreter, and runs it and its pip with what they may know of us.
 import { UnsupportedModelError } from "../../errors.ts";
-import { processEnvironment } from "../../config.ts";
+import { processEnvironment } from "../../environment.ts";
 import { INHERITED_VARIABLES } from "./launch.ts";
 import { runTool } from "./tool.ts";
 
@@ -62,6 +62,19 @@ export async function findInterpreter(python: string, signal: AbortSignal): Prom
     canInstallElsewhere: pip[0] > 22 || (pip[0] === 22 && pip[1] >= 3),
     identity: JSON.stringify([executable, major, minor, tag, platform]),
   };
+}
+
+/** Whether it can make virtual environments, which models with packages need: Debian packs that apart. */
+export async function hasVenv(executable: string, signal: AbortSignal): Promise<boolean> {
+  const { exitCode } = await runTool({
+    file: executable,
+    args: ["-I", "-c", "import venv, ensurepip"],
+    folder: "/",
+    environment: processEnvironment(INHERITED_VARIABLES),
+    signal,
+    onLine: () => {},
+  });
+  return exitCode === 0;
 }
 
 function unusable(what: string, cause?: unknown): UnsupportedModelError {

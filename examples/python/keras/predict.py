@@ -1,5 +1,8 @@
-# A Keras network with two inputs and two outputs, by name. KERAS_BACKEND chooses what computes.
+# A Keras network with two inputs and two outputs, by name. PyTorch computes it.
+import os
 from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 

@@ -1,5 +1,8 @@
 # Trains a network of two inputs and two outputs a little, and writes what it answers itself to some inputs.
 import json
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 import numpy

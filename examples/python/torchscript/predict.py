@@ -5,7 +5,7 @@ import torch
 
 
 def load_model(dir):
-    return torch.jit.load(str(Path(dir, "network.ts"))).eval()
+    return torch.jit.load(str(Path(dir, "network.torchscript"))).eval()
 
 
 @torch.inference_mode()

@@ -41,3 +41,21 @@ describe("elements of a feed", () => {
     expect(() => read(datatype, values)).toThrow(message);
   });
 });
+
+describe("string tensors", () => {
+  const texts = { name: "x", datatype: "BYTES", shape: [-1], batchAxis: 0 } as const;
+  const file = Uint8Array.of(0xff, 0xd8);
+
+  test("take strings, and bytes as one element each", () => {
+    expect(readFeed(["a", file], [texts])).toEqual([{ data: ["a", file], dims: [2] }]);
+    expect(readFeed(file, [{ ...texts, shape: [] }])).toEqual([{ data: [file], dims: [] }]);
+    expect(readFeed({ x: Buffer.from("b") }, [{ ...texts, shape: [] }])[0]?.dims).toEqual([]);
+  });
+
+  test("refuse anything else", () => {
+    expect(() => readFeed([1], [texts])).toThrow(
+      'input "x" takes strings, or bytes as a Uint8Array; preprocess returned a number',
+    );
+    expect(() => readFeed(Float32Array.of(1), [texts])).toThrow("takes strings");
+  });
+});

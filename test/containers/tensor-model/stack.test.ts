@@ -1,16 +1,21 @@
 // Stacked rows: cutting, joining, padding, and moving the batch axis there and back.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { StringElement } from "../../../containers/tensor-model/settings.ts";
 import {
   fromModelLayout,
+  fromWire,
   hasEqualRows,
   join,
   padRows,
   rowOf,
   rowsOf,
-  textOf,
+  type Stack,
+  stringElement,
   toModelLayout,
+  toWire,
 } from "../../../containers/tensor-model/stack.ts";
+import { encodeBytes } from "../../../containers/tensors.ts";
 
 const stack = { data: Float32Array.of(1, 2, 3, 4, 5, 6), dims: [3, 2] };
 
@@ -82,14 +87,32 @@ describe("batch axis", () => {
   });
 });
 
-describe("strings", () => {
+function rows(...elements: readonly StringElement[]): Stack {
+  return { data: elements, dims: [elements.length] };
+}
+
+describe("elements of string tensors", () => {
   test("are the text of just their bytes, whatever lies around them", () => {
-    expect(textOf(Buffer.from("one zwölf").subarray(4), "output 0")).toBe("zwölf");
+    expect(stringElement(Buffer.from("one zwölf").subarray(4))).toBe("zwölf");
   });
 
-  test("that are no text are refused, not changed", () => {
-    expect(() => textOf(Uint8Array.of(0xff, 0xd8, 0xff), "input image")).toThrow(
-      /^input image has bytes that are no UTF-8 text/,
-    );
+  test("that are no text stay the bytes they are, and go back as they came", () => {
+    const jpeg = Uint8Array.of(0xff, 0xd8, 0xff);
+    const tensor = {
+      name: "image",
+      datatype: "BYTES",
+      shape: [2],
+      data: encodeBytes([jpeg, Buffer.from("é")]),
+    } as const;
+    const read = fromWire(tensor);
+    expect(read.data).toEqual([jpeg, "é"]);
+    expect(toWire(read, tensor).data).toEqual(tensor.data);
+  });
+
+  test("are equal in all rows when their bytes are", () => {
+    expect(hasEqualRows(rows(Uint8Array.of(0xff), Buffer.of(0xff)))).toBe(true);
+    expect(hasEqualRows(rows(Uint8Array.of(0xff), Uint8Array.of(0xfe)))).toBe(false);
+    expect(hasEqualRows(rows("a", "a"))).toBe(true);
+    expect(hasEqualRows(rows("a", "b"))).toBe(false);
   });
 });

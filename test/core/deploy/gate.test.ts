@@ -92,6 +92,14 @@ describe("examples", () => {
     });
   });
 
+  it("speak of the tolerance where two numbers differ, and of nothing but them", async () => {
+    const served = await serve(({ inputs }) => ({ outputs: inputs }));
+    const number = await gate(served, [{ input: 1, output: 2 }]);
+    expect(number.error?.message).toMatch(/output is 1, expected 2 \(tolerance 0\.0001\)/);
+    const text = await gate(served, [{ input: "bad", output: "good" }]);
+    expect(text.error?.message).toMatch(/output is "bad", expected "good"(?! \(tolerance)/);
+  });
+
   it("fail when they are answered rightly alone, but wrongly together", async () => {
     const served = await serve(({ inputs }) => ({ outputs: inputs.map(() => inputs[0]) }));
     const { error } = await gate(served, [

@@ -119,6 +119,31 @@ test("integers beyond 2^53 are kept on demand, other numbers as ever", () => {
   ]);
 });
 
+test("integers beyond 2^53 are kept whichever way they are written, and what has a fraction is none", () => {
+  const text = Buffer.from(
+    "[9007199254740993.0,9.007199254740993e15,90071992547409930e-1,-1e0000000000018,1.8446744073709551615E+19,9007199254740993.5]",
+  );
+  expect(parseJson(text, { expected: "", keepsIntegers: true })).toEqual([
+    9007199254740993n,
+    9007199254740993n,
+    9007199254740993n,
+    -1000000000000000000n,
+    18446744073709551615n,
+    9007199254740994,
+  ]);
+  const value = fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n });
+  fc.assert(
+    fc.property(value, fc.nat(18), fc.boolean(), (exact, places, isNegative) => {
+      const digits = String(exact);
+      const at = Math.max(1, digits.length - places);
+      const fraction = digits.slice(at) === "" ? "" : `.${digits.slice(at)}`;
+      const written = `${isNegative ? "-" : ""}${digits.slice(0, at)}${fraction}e${digits.length - at}`;
+      const parsed = parseJson(Buffer.from(`[${written}]`), { expected: "", keepsIntegers: true });
+      expect(parsed).toEqual([isNegative ? -exact : exact]);
+    }),
+  );
+});
+
 test("integers too long for 64 bits stay numbers, however long they are", () => {
   const long = "9".repeat(1_000_000);
   const text = Buffer.from(

@@ -134,6 +134,37 @@ describe("server and models", () => {
   });
 });
 
+describe("requests that are refused", () => {
+  const bodies = [
+    ["/v2/models/digits/infer", '{"inputs":[{"name":"input","datatype":"FP64","shape":[1,2],"data":[1]}]}'],
+    ["/v2/models/digits/generate", '{"text_input":[[1]]}'],
+    ["/v1/models/digits:predict", '{"instances":["a"]}'],
+    ["/invocations", '{"instances":["a"]}'],
+    ["/digits/predict", '{"input":'],
+  ] as const;
+
+  test.each(bodies)("%s: count as failures in the model's statistics", async (path, body) => {
+    await using server = await startTestServer(fakes(doubles));
+    expect((await server.post(body, { path })).status).toBe(400);
+    const { json } = await server.get("/v2/models/digits/stats");
+    expect(json.model_stats[0].inference_stats).toMatchObject({ success: { count: 0 }, fail: { count: 1 } });
+  });
+
+  test("before they came to a model are counted by their dialect and reason", async () => {
+    const parts = fakes(doubles);
+    await using server = await startTestServer(parts, { maxBodyBytes: 1000 });
+    const large = JSON.stringify({ input: Array(2000).fill(1) });
+    expect((await server.post(large)).status).toBe(413);
+    expect((await server.post("{}", { path: "/v2/models/nobody/infer" })).status).toBe(404);
+    const headers = { "content-encoding": "zstd" };
+    expect((await server.post("{}", { path: "/v1/models/digits:predict", headers })).status).toBe(415);
+    const text = await parts.metrics.text();
+    expect(text).toContain('windjammer_refused_total{dialect="clipper",reason="BODY_TOO_LARGE"} 1');
+    expect(text).toContain('windjammer_refused_total{dialect="oip",reason="MODEL_NOT_FOUND"} 1');
+    expect(text).toContain('windjammer_refused_total{dialect="kserve-v1",reason="UNSUPPORTED_ENCODING"} 1');
+  });
+});
+
 describe("refusals", () => {
   test.each([
     ["GET", "/v2/models/nobody", 404, "Request for unknown model: 'nobody' is not found"],

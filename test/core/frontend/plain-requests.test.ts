@@ -29,20 +29,27 @@ function post({ path, body, headers }: Asked): string {
 /** A header that changes nothing, and that only node:http understands. */
 const BY_NODE = "Content-Encoding: identity\r\n";
 
-/** Status lines and bodies of so many replies; ids, which differ from query to query, are left out. */
+/** Of headers, and of Clipper's bodies: ids differ from query to query, in their length too. */
+const CHANGING = /^(?:Date|x-request-id|Content-Length): .*\r\n|"query_id":\d+/gim;
+
+/** So many replies, without what differs from query to query. */
 async function replies(socket: Socket, count: number): Promise<readonly string[]> {
   let text = "";
   const found: string[] = [];
+  const gather = (chunk: Buffer): void => void (text += chunk.toString("latin1"));
+  socket.on("data", gather);
   while (found.length < count) {
-    const head = /^(HTTP\/1\.1 .*)\r\n(?:.*\r\n)*?Content-Length: (\d+)\r\n(?:.*\r\n)*?\r\n/.exec(text);
-    const end = head === null ? Infinity : head[0].length + Number(head[2]);
-    if (head !== null && text.length >= end) {
-      found.push(`${head[1]} ${text.slice(head[0].length, end).replace(/"query_id":\d+/g, '"query_id":0')}`);
+    const headEnd = text.indexOf("\r\n\r\n") + 4;
+    const length = /^Content-Length: (\d+)\r$/m.exec(text.slice(0, headEnd))?.[1];
+    const end = headEnd < 4 ? Infinity : headEnd + Number(length);
+    if (text.length >= end) {
+      found.push(text.slice(0, end).replaceAll(CHANGING, ""));
       text = text.slice(end);
     } else {
-      text += ((await once(socket, "data")) as [Buffer])[0].toString("latin1");
+      await once(socket, "data");
     }
   }
+  socket.off("data", gather);
   return found;
 }
 
@@ -71,7 +78,44 @@ async function ask(
   return found;
 }
 
-const requests = fc.record({
+/** Of every other dialect: JSON, text, events, binary and compressed replies, and refusals. */
+const others = fc.record({
+  path: fc.constantFrom(
+    "/v2/models/digits/infer",
+    "/v2/models/digits/versions/1/infer",
+    "/v2/models/nobody/infer",
+    "/v2/models/digits/generate_stream",
+    "/v1/models/digits:predict",
+    "/invocations",
+    "/digits/update",
+  ),
+  body: fc.oneof(
+    fc.nat(200).map((length) => tensors({ shape: [1, length], data: Array(length).fill(1.5) })),
+    fc.nat(200).map((rows) => tensors({ shape: [rows, 1], data: Array(rows).fill(1.5) })),
+    fc
+      .array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true })))
+      .map((instances) => JSON.stringify({ instances })),
+    fc.constantFrom("[1,2]", "1,2\n3,4", '{"uid":1,"input":[1],"label":1}', '{"inputs":', "{}"),
+  ),
+  headers: fc.constantFrom(
+    "",
+    "Accept-Encoding: gzip\r\n",
+    "Accept-Encoding: deflate;q=0.5\r\n",
+    "Content-Type: text/csv\r\n",
+    "Inference-Header-Content-Length: 0\r\n",
+    "Inference-Header-Content-Length: 5\r\n",
+  ),
+});
+
+function tensors(input: { readonly shape: readonly number[]; readonly data: readonly number[] }): string {
+  const isBinary = input.data.length % 2 === 0;
+  return JSON.stringify({
+    inputs: [{ name: "input", datatype: "FP64", ...input }],
+    parameters: { binary_data_output: isBinary },
+  });
+}
+
+const predictions = fc.record({
   path: fc.constantFrom("/digits/predict", "/digits/predict/", "/digits/predict?x=1", "/nobody/predict"),
   body: fc.oneof(
     fc
@@ -96,6 +140,8 @@ const requests = fc.record({
     "Connection: Keep-Alive\r\n",
   ),
 });
+
+const requests = fc.oneof(predictions, others);
 
 describe("a plain request", () => {
   test("gets the reply that node:http would have given, in whatever pieces it comes", async () => {

@@ -77,6 +77,8 @@ export class FakeServed implements Served {
     this.answer(query);
   }
 
+  noteError(): void {}
+
   lastTrouble(): string | undefined {
     return this.trouble;
   }

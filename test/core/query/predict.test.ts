@@ -92,7 +92,7 @@ describe("a request", () => {
     const text = await parts.metrics.text();
     const prefix = 'windjammer_queries_total{application="digits"';
     expect(text).toContain(`${prefix},model="digits",version="1",kind="default",reason="model-error"} 1`);
-    expect(text).toContain(`${prefix},model="",version="",kind="error",reason="INVALID_INPUT"} 1`);
+    expect(text).toContain(`${prefix},model="digits",version="1",kind="error",reason="INVALID_INPUT"} 1`);
   });
 
   test("gets its outcomes in order, whichever settles first; refused inputs are never sent", async () => {

@@ -214,6 +214,17 @@ describe("tensors", () => {
     );
   });
 
+  test("BYTES that nobody says more of are text, or bytes as { b64 }", () => {
+    const manifest = tensorManifest([{ name: "x", datatype: "BYTES", shape: [-1] }]);
+    const expected = encodeBytes([element("größer"), Uint8Array.of(0xff, 0xd8)]);
+    expect(dataOf(manifest, ["größer", { b64: "/9g=" }])).toEqual(expected);
+    expect(dataOf(manifest, { x: ["größer", { b64: "/9g=" }] })).toEqual(expected);
+    for (const wrong of [1, null, { b64: "/9g" }, { b64: 1 }, { b64: "", more: 1 }, { text: "" }])
+      expect(messageOf(manifest, [wrong])).toMatch(/^input\[0\]: expected a string, or \{"b64": …\}/);
+    const text = tensorManifest([{ name: "x", datatype: "BYTES", shape: [-1], contentType: "str" }]);
+    expect(messageOf(text, [{ b64: "/9g=" }])).toBe("input[0]: expected a string, got an object");
+  });
+
   test.each([
     ["INT8", 127, 128],
     ["INT16", -32_768, -32_769],
@@ -287,6 +298,14 @@ describe("outputs", () => {
     expect(bytes("int32", [element(""), element("")])).toBe("[]");
     const flags: Tensor = { name: "y", datatype: "BOOL", shape: [2, 2], data: new Uint8Array([1, 0, 0, 0]) };
     expect(outputs(one({ datatype: "BOOL", shape: [2] }), [flags])).toBe("[true,false]");
+  });
+
+  test("BYTES that nobody says more of are text, and { b64 } where they are none", () => {
+    const data = encodeBytes([element("größer"), Uint8Array.of(0xff, 0xd8)]);
+    const manifest = one({ datatype: "BYTES", shape: [] });
+    const y: Tensor = { name: "y", datatype: "BYTES", shape: [2], data };
+    expect(outputs(manifest, [y], 0)).toBe('"größer"');
+    expect(outputs(manifest, [y], 1)).toBe('{"b64":"/9g="}');
   });
 
   test("several outputs are an object by name, unaligned ones too", () => {

@@ -1,6 +1,6 @@
 // Fields of an inference request's JSON, checked one by one.
 import type { Datatype, JsonValue } from "../../../../containers/protocol.ts";
-import { DATATYPE_BYTES } from "../../../../containers/protocol.ts";
+import { DATATYPE_BYTES, DATATYPES } from "../../../../containers/protocol.ts";
 import { elementCount } from "../../../../containers/tensors.ts";
 import { InvalidRequestError } from "../../../errors.ts";
 import { describeValue } from "../../../query/rows.ts";
@@ -36,7 +36,7 @@ export function objectOf(value: JsonValue, place: string): Fields {
 
 export function datatypeOf({ name, datatype }: Fields): Datatype {
   if (typeof datatype === "string" && Object.hasOwn(DATATYPE_BYTES, datatype)) return datatype as Datatype;
-  const known = Object.keys(DATATYPE_BYTES).join(", ");
+  const known = DATATYPES.join(", ");
   throw new InvalidRequestError(
     `input "${nameOf(name)}": expected a datatype of ${known}; got ${describeValue(datatype)}`,
   );

@@ -100,7 +100,7 @@ function binaryTensor({ name, datatype, shape, contentType, size }: JoinedTensor
 }
 
 /** Text is given as it is; bytes that are no text as base64, which their content type then says. */
-function jsonTensor(joined: JoinedTensor): string {
+export function jsonTensor(joined: JoinedTensor): string {
   const { name, datatype, shape } = joined;
   const data = dataOf(joined);
   const isBase64 =

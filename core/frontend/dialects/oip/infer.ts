@@ -1,6 +1,6 @@
 // One inference, whatever it came by: queries out of its tensors, sent on the one way that all dialects share.
 import type { Manifest } from "../../../../containers/protocol.ts";
-import { NoModelLinkedError, toWindjammerError } from "../../../errors.ts";
+import { NoModelLinkedError } from "../../../errors.ts";
 import type { PredictCall, Predictor, PredictReply } from "../../../query/predict.ts";
 import type { Row } from "../../../query/query.ts";
 import type { Target } from "../../../query/router.ts";
@@ -29,7 +29,7 @@ export function sendInference(call: InferenceCall, reply: PredictReply): Predict
     if (target.manifest === undefined) throw target.error ?? new NoModelLinkedError("no model is linked");
     inference = decode(target.manifest);
   } catch (error) {
-    target.metrics.outcome("error", toWindjammerError(error).code, performance.now() - arrivedAt);
+    predictor.refused({ target, error, arrivedAt });
     throw error;
   }
   const { rows, timeoutMs, priority } = inference;

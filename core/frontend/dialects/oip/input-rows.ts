@@ -116,7 +116,8 @@ function checkContent(spec: TensorSpec, { contentType }: InputTensor, isVectors:
     return;
   }
   const isOurs = contentType !== undefined && CONTENT_TYPES.has(contentType);
-  if (isOurs && contentType !== (spec.contentType ?? "str"))
+  const isEither = spec.contentType === undefined && (contentType === "str" || contentType === "bytes");
+  if (isOurs && !isEither && contentType !== spec.contentType)
     throw wrong(spec.name, `content type "${spec.contentType ?? "none"}"`, shown(contentType));
 }
 

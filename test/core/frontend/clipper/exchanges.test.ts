@@ -83,6 +83,15 @@ describe("where Clipper gives no reply, or a wrong one", () => {
     expect(status).toBe(400);
   });
 
+  test("connections are kept longer than clients and balancers keep them, on every port", async () => {
+    const urls = [
+      `${server.clipper?.adminUrl}/admin/ping`,
+      `${server.adminUrl}/health/live`,
+      `${server.queryUrl}/health/live`,
+    ];
+    for (const url of urls) expect((await fetch(url)).headers.get("keep-alive")).toBe("timeout=65");
+  });
+
   test("an objective of nothing is refused, and names that our registry cannot hold", async () => {
     const application = { input_type: "ints", default_output: "", latency_slo_micros: 1 };
     expect(await addApp({ ...application, name: "x", latency_slo_micros: 0 })).toMatch(

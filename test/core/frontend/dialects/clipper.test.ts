@@ -247,12 +247,16 @@ describe("bad bodies", () => {
     expect(parts.served.received).toEqual([]);
   });
 
-  test("are counted", async () => {
+  test("are counted, as failures of the version that they were for", async () => {
     const parts = fakes(doubles);
     await ask(parts, "{");
-    expect(await parts.metrics.text()).toContain(
-      'windjammer_queries_total{application="digits",model="",version="",kind="error",reason="INVALID_JSON"} 1',
-    );
+    await ask(parts, '{"input":["a"]}');
+    const text = await parts.metrics.text();
+    const series = 'windjammer_queries_total{application="digits",model="digits",version="1",kind="error"';
+    expect(text).toContain(`${series},reason="INVALID_JSON"} 1`);
+    expect(text).toContain(`${series},reason="INVALID_INPUT"} 1`);
+    // The second was answered, with an error for its only input.
+    expect(text).toContain('windjammer_refused_total{dialect="clipper",reason="INVALID_JSON"} 1');
   });
 });
 
@@ -267,6 +271,22 @@ describe("64-bit integers", () => {
     expect(tooLarge.json.message).toBe(
       "input[1]: expected an integer from 0 to 18446744073709551615, got 18446744073709551616",
     );
+  });
+
+  test("large numbers of a floating input beside them are taken as ever", async () => {
+    const parts = fakes(
+      tensorManifest([
+        { name: "id", datatype: "INT64", shape: [] },
+        { name: "x", datatype: "FP64", shape: [2] },
+      ]),
+    );
+    const { status } = await ask(parts, '{"input":{"id":9007199254740993.0,"x":[9007199254740992,1e17]}}');
+    expect(status).toBe(200);
+    const [id, x] = parts.served.received[0]?.row.tensors ?? [];
+    expect([...new BigInt64Array((id?.data ?? new Uint8Array()).slice().buffer)]).toEqual([
+      9007199254740993n,
+    ]);
+    expect([...new Float64Array((x?.data ?? new Uint8Array()).slice().buffer)]).toEqual([2 ** 53, 1e17]);
   });
 
   test("keep them beside a JSON input too", async () => {

@@ -357,6 +357,31 @@ test("loading wants the token where there is one", async () => {
   expect((await client.call("RepositoryModelLoad", { model_name: "digits" }, metadata)).isLoaded).toBe(true);
 });
 
+async function next(watched: AsyncIterator<Any>): Promise<string> {
+  return (await watched.next()).value?.status ?? "ended";
+}
+
+test("a watch of health follows the readiness of what it names, until the server closes", async () => {
+  const parts = echo([fp32]);
+  const client = await start(parts);
+  const watch = (service: string): AsyncIterator<Any> =>
+    client.health.Watch({ service })[Symbol.asyncIterator]();
+  const [server, model, nobody] = [watch(""), watch("digits"), watch("nobody")];
+  expect(await Promise.all([server, model, nobody].map(next))).toEqual([
+    "SERVING",
+    "SERVING",
+    "SERVICE_UNKNOWN",
+  ]);
+  parts.served.readyCount = 0;
+  expect(await next(model)).toBe("NOT_SERVING");
+  parts.served.readyCount = 1;
+  expect(await next(model)).toBe("SERVING");
+  const closed = client.server.close(1000);
+  expect(await Promise.all([server, model, nobody].map(next))).toEqual(Array(3).fill("NOT_SERVING"));
+  expect(await Promise.all([server, model, nobody].map(next))).toEqual(Array(3).fill("ended"));
+  await closed;
+});
+
 test("health and reflection are gRPC's own", async () => {
   const client = await start(echo([fp32]));
   const check = async (service: string): Promise<Any> =>
@@ -366,6 +391,7 @@ test("health and reflection are gRPC's own", async () => {
       );
     });
   expect(await check("")).toEqual({ status: "SERVING" });
+  expect(await check("digits")).toEqual({ status: "SERVING" });
   expect((await check("nobody")).code).toBe(grpc.status.NOT_FOUND);
   const reflection = await load(
     new URL(

@@ -1,12 +1,16 @@
 // The OpenAPI documents of the query API: valid, true to what the server does, and with the model's own schemas.
+import type { Express } from "express";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { JsonObject, Manifest } from "../../../../containers/protocol.ts";
-import { DeadlineExceededError } from "../../../../core/errors.ts";
+import { DeadlineExceededError, toWindjammerError } from "../../../../core/errors.ts";
+import { Catalog } from "../../../../core/frontend/dialects/oip/catalog.ts";
 import type { OpenApiDocument } from "../../../../core/frontend/openapi/document.ts";
 import { relocated } from "../../../../core/frontend/openapi/relocate.ts";
+import { queryOperations } from "../../../../core/frontend/openapi/query-operations.ts";
 import { querySchemas } from "../../../../core/frontend/openapi/query-schemas.ts";
+import { queryRoutes } from "../../../../core/frontend/query-routes.ts";
 import { BatchOutputs } from "../../../../core/query/query.ts";
 import { fakes, jsonOutputs, tensorManifest, valueManifest } from "../../query/fakes.ts";
 import { startTestServer, type TestServer } from "../query-client.ts";
@@ -17,11 +21,14 @@ async function documentAt(server: TestServer, path: string): Promise<OpenApiDocu
   return json as OpenApiDocument;
 }
 
-/** Its schemas, on their own: references inside it still lead somewhere. */
+/** A schema of the document, on its own: references inside it still lead somewhere. */
+function validator({ components }: OpenApiDocument, schema: JsonObject): z.ZodType {
+  const text = JSON.stringify({ ...schema, $defs: components.schemas });
+  return z.fromJSONSchema(JSON.parse(text.replaceAll("#/components/schemas/", "#/$defs/")) as JsonObject);
+}
+
 function schemaOf(document: OpenApiDocument, name: string): z.ZodType {
-  const text = JSON.stringify(document.components.schemas).replaceAll("#/components/schemas/", "#/$defs/");
-  const $defs = JSON.parse(text) as Record<string, JsonObject>;
-  return z.fromJSONSchema({ ...$defs[name], $defs });
+  return validator(document, document.components.schemas[name] as JsonObject);
 }
 
 const MANIFESTS: Readonly<Record<string, Manifest>> = {
@@ -37,6 +44,50 @@ const MANIFESTS: Readonly<Record<string, Manifest>> = {
   ]),
 };
 
+const NAMES: Readonly<Record<string, string>> = { application: "digits", model: "digits", version: "1" };
+const VERTEX = { predictRoute: "/answer/all", healthRoute: "/is-well" };
+
+const TENSOR = { name: "input", datatype: "FP64", shape: [1, 2], data: [1, 2] };
+
+/** What each of the paths takes. */
+const BODIES: readonly (readonly [RegExp, { readonly body: string }])[] = [
+  [/\/predict$/, { body: '{"input":[1,2]}' }],
+  [/\/update$/, { body: '{"uid":1,"input":[1,2],"label":1}' }],
+  [/\/infer$|\/generate/, { body: JSON.stringify({ inputs: [TENSOR] }) }],
+  [/:predict$|\/invocations$|\/answer\/all$/, { body: '{"instances":[[1,2]]}' }],
+];
+
+/** The status is one of those documented, and a body in JSON is as its schema says. */
+async function expectDocumented(
+  document: OpenApiDocument,
+  operation: OpenApiDocument["paths"][string][string],
+  reply: Response,
+): Promise<void> {
+  const text = await reply.text();
+  const responses = operation["responses"] as Record<
+    string,
+    { content?: Record<string, { schema: JsonObject }> }
+  >;
+  const place = `${reply.url} ${reply.status} ${text.slice(0, 200)}`;
+  expect([404, 400, 200, 501], place).toContain(reply.status);
+  const response = responses[String(reply.status)] ?? responses["default"];
+  if (response?.content === undefined) return;
+  const [type = ""] = reply.headers.get("content-type")?.split(";") ?? [];
+  const { schema } = response.content[type] ?? {};
+  expect(schema, `${place} ${type}`).toBeDefined();
+  if (type !== "application/json" || schema === undefined) return;
+  expect(validator(document, schema).safeParse(valueOf(text)).error, place).toBeUndefined();
+}
+
+/** Clipper calls its texts JSON, too. */
+function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 describe("the document of the server", () => {
   test("is valid OpenAPI 3.1", async () => {
     await using server = await startTestServer(fakes(valueManifest("json")));
@@ -46,19 +97,81 @@ describe("the document of the server", () => {
     expect([valid, errors]).toEqual([true, undefined]);
   });
 
-  test("names no path that the server does not have, and refers to nothing that is not there", async () => {
-    await using server = await startTestServer(fakes(valueManifest("json")));
+  test("each of its operations answers what it says, and refuses as it says", async () => {
+    const clipper = { adminPort: 0, rpcPort: undefined } as never;
+    await using server = await startTestServer(fakes(valueManifest("doubles")), { clipper, vertex: VERTEX });
     const document = await documentAt(server, "/openapi.json");
-    const names: Readonly<Record<string, string>> = { application: "digits", model: "digits", version: "1" };
-    for (const path of Object.keys(document.paths)) {
-      const concrete = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => names[name] ?? "");
-      // The other method, and of the page its package, say whether it is mounted.
-      const reply = await fetch(server.url + concrete, { method: "DELETE" });
-      if (!/^\/(?:ping|metrics|v1|-|v2\/repository)/.test(path))
-        expect([path, reply.status, await reply.text()]).toEqual([path, 405, expect.anything()]);
+    const seen: string[] = [];
+    for (const [path, operations] of Object.entries(document.paths)) {
+      const concrete = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => NAMES[name] ?? "");
+      for (const [method, operation] of Object.entries(operations)) {
+        seen.push(`${method} ${path}`);
+        const { body } = BODIES.find(([pattern]) => pattern.test(path))?.[1] ?? {};
+        const init = { method: method.toUpperCase(), ...(body === undefined ? {} : { body }) };
+        await expectDocumented(document, operation, await fetch(server.url + concrete, init));
+        const wrong = { ...init, ...(method === "post" ? { body: '{"' } : {}) };
+        const unknown = concrete.replace("digits", "nobody");
+        if (unknown !== concrete)
+          await expectDocumented(document, operation, await fetch(server.url + unknown, wrong));
+        if (method === "post")
+          await expectDocumented(document, operation, await fetch(server.url + concrete, wrong));
+      }
     }
-    for (const [, name = ""] of JSON.stringify(document).matchAll(/#\/components\/schemas\/(\w+)"/g))
-      expect(Object.keys(document.components.schemas)).toContain(name);
+    expect(seen.length).toBeGreaterThan(35);
+    expect(new Set(seen).size).toBe(seen.length);
+  });
+
+  test("has every route that is mounted, but for the files of the page", async () => {
+    const parts = fakes(valueManifest("json"));
+    const { router, metrics } = parts;
+    const mounted = queryRoutes({
+      router,
+      metrics,
+      isReady: Boolean,
+      startedAt: 0,
+      speaksClipper: true,
+      adminUrl: () => undefined,
+      catalog: new Catalog({ router, metrics, serverName: "x", isReady: Boolean }),
+      vertex: undefined,
+      token: undefined,
+      onError: toWindjammerError,
+    }) as unknown as Express;
+    const routes = mounted.router.stack.flatMap(({ route }) =>
+      typeof route?.path === "string" ? route.stack.map(({ method }) => `${method} ${route.path}`) : [],
+    );
+    expect(routes.length).toBeGreaterThan(20);
+    const named = querySchemas({ hasDefault: true, speaksClipper: true });
+    const documented = new Set(
+      queryOperations(named, { speaksClipper: true, vertex: undefined }).map(
+        ({ method, path }) => `${method.toLowerCase()} ${path.replaceAll(/\{(\w+)\}/g, ":$1")}`,
+      ),
+    );
+    expect(routes.filter((one) => !/^get \/docs\/./.test(one) && !documented.has(one))).toEqual([]);
+  });
+
+  test("refers to nothing that is not there, and its operations have ids of their own", async () => {
+    await using server = await startTestServer(fakes(valueManifest("json")), { vertex: VERTEX });
+    for (const path of ["/openapi.json", "/digits/openapi.json"]) {
+      const document = await documentAt(server, path);
+      for (const [, name = ""] of JSON.stringify(document).matchAll(/#\/components\/schemas\/(\w+)"/g))
+        expect(Object.keys(document.components.schemas)).toContain(name);
+      const ids = Object.values(document.paths).flatMap((all) =>
+        Object.values(all).map((one) => one["operationId"]),
+      );
+      expect(new Set(ids).size).toBe(ids.length);
+    }
+  });
+
+  test("a path that is there takes no other method, and says which it takes", async () => {
+    await using server = await startTestServer(fakes(valueManifest("json")), { vertex: VERTEX });
+    const { paths } = await documentAt(server, "/openapi.json");
+    for (const [path, operations] of Object.entries(paths)) {
+      const concrete = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => NAMES[name] ?? "");
+      const reply = await fetch(server.url + concrete, { method: "DELETE" });
+      expect([path, reply.status]).toEqual([path, 405]);
+      const allowed = reply.headers.get("allow")?.split(", ");
+      for (const method of Object.keys(operations)) expect(allowed).toContain(method.toUpperCase());
+    }
   });
 
   test("has what options add: Clipper's and Vertex AI's paths", async () => {
@@ -71,32 +184,9 @@ describe("the document of the server", () => {
     expect(Object.keys(paths[vertex.predictRoute] ?? {})).toEqual(["post"]);
     expect(Object.keys(paths[vertex.healthRoute] ?? {})).toEqual(["get"]);
   });
-
-  test("GET replies are as its schemas say", async () => {
-    await using server = await startTestServer(fakes(valueManifest("json")));
-    const schemas = querySchemas(false);
-    const replies: Readonly<Record<string, z.ZodType>> = {
-      "/": schemas.Index,
-      "/digits": schemas.ApplicationDescription,
-      "/health/live": schemas.Live,
-      "/health/ready": schemas.Ready,
-      "/v2": schemas.ServerMetadata,
-      "/v2/health/live": schemas.Live,
-      "/v2/models": schemas.ModelNames,
-      "/v2/models/stats": schemas.ModelStatistics,
-      "/v2/models/digits": schemas.ModelMetadata,
-      "/v2/models/digits/ready": schemas.ModelReady,
-      "/v2/models/digits/config": schemas.ModelConfig,
-      "/v1/models": schemas.ModelNames,
-      "/v1/models/digits": schemas.ModelReady,
-      "/ping": schemas.Ready,
-    };
-    for (const [path, schema] of Object.entries(replies)) {
-      const { json } = await server.get(path);
-      expect([path, schema.safeParse(json).error]).toEqual([path, undefined]);
-    }
-  });
 });
+
+const VECTOR_OUTPUT = [{ name: "y", datatype: "FP32", shape: [-1] }] as const;
 
 describe("the document of an application", () => {
   for (const [what, manifest] of Object.entries(MANIFESTS)) {
@@ -148,6 +238,100 @@ describe("the document of an application", () => {
       { picture: [1, 2, 3, 4] },
     ])
       expect(input.safeParse(bad).success).toBe(false);
+  });
+
+  const ids = { name: "ids", datatype: "INT64", shape: [2], data: [1, 2] };
+  const mask = { name: "mask", datatype: "FP32", shape: [2, 2], data: [0, "NaN", null, 1.5] };
+
+  test.each<readonly [what: string, inputs: readonly object[], isRight: boolean]>([
+    ["both tensors, in any order", [mask, ids], true],
+    ["nested data", [ids, { ...mask, data: [[0], [1, [2]], 3] }], true],
+    ["a scalar row with an axis of its own", [{ ...ids, shape: [2, 1] }, mask], true],
+    ["parameters", [{ ...ids, parameters: { x: 1 } }, mask], true],
+    ["one alone", [ids], false],
+    ["one more", [ids, mask, ids], false],
+    ["another name", [{ ...ids, name: "id" }, mask], false],
+    ["another datatype", [{ ...ids, datatype: "INT32" }, mask], false],
+    ["another shape", [ids, { ...mask, shape: [2, 3], data: [1, 2, 3, 4, 5, 6] }], false],
+    ["an axis too many", [ids, { ...mask, shape: [1, 2, 2] }], false],
+    ["no shape", [ids, { ...mask, shape: undefined }], false],
+    ["elements of another type", [ids, { ...mask, data: ["a", 0, 0, 0] }], false],
+    ["a fraction for an integer", [{ ...ids, data: [1.5, 2] }, mask], false],
+  ])("the tensors that infer takes are the contract's: %s", async (_, inputs, isRight) => {
+    const specs = [
+      { name: "ids", datatype: "INT64", shape: [] },
+      { name: "mask", datatype: "FP32", shape: [2] },
+    ] as const;
+    await using server = await startTestServer(fakes(tensorManifest(specs)));
+    const request = schemaOf(await documentAt(server, "/digits/openapi.json"), "InferRequest");
+    const body = JSON.parse(JSON.stringify({ inputs })) as object;
+    const { status } = await server.post(body, { path: "/v2/models/digits/infer" });
+    expect([request.safeParse(body).success, status]).toEqual([isRight, isRight ? 200 : 400]);
+    const general = schemaOf(await documentAt(server, "/openapi.json"), "InferRequest");
+    if (isRight) expect(general.safeParse(body).error).toBeUndefined();
+  });
+
+  test("rows of different lengths are taken and given as vectors", async () => {
+    const parts = fakes(
+      tensorManifest([{ name: "x", datatype: "FP32", shape: [-1], isRagged: true }], VECTOR_OUTPUT),
+      {},
+      (query) => {
+        const data = query.row.tensors[0]?.data ?? new Uint8Array();
+        const shape = [1, data.byteLength / 4];
+        const tensor = { name: "y", datatype: "FP32", shape, data } as const;
+        query.settle({ kind: "ok", outputs: new BatchOutputs([tensor], 1), index: 0 });
+      },
+    );
+    await using server = await startTestServer(parts);
+    const document = await documentAt(server, "/digits/openapi.json");
+    const input = { name: "x", datatype: "BYTES", shape: [2], data: [[1, 2], [3]] };
+    const parameters = { content_type: "fp32" };
+    for (const inputs of [
+      [{ ...input, parameters }],
+      [{ name: "x", datatype: "FP32", shape: [1, 2], data: [1, 2] }],
+    ]) {
+      expect(schemaOf(document, "InferRequest").safeParse({ inputs }).error).toBeUndefined();
+      const { status, json } = await server.post({ inputs }, { path: "/v2/models/digits/infer" });
+      expect(status).toBe(200);
+      expect(schemaOf(document, "InferReply").safeParse(json).error).toBeUndefined();
+      const other = { ...json, outputs: [{ ...json.outputs[0], name: "z" }] };
+      expect(schemaOf(document, "InferReply").safeParse(other).success).toBe(false);
+    }
+  });
+
+  test("classes that were asked for are in its schemas, and outputs that there are none of are not", async () => {
+    const parts = fakes(
+      tensorManifest([{ name: "x", datatype: "FP32", shape: [1] }], VECTOR_OUTPUT),
+      {},
+      (query) => {
+        const data = new Uint8Array(new Float32Array([0.5, 2]).buffer);
+        const tensor = { name: "y", datatype: "FP32", shape: [1, 2], data } as const;
+        query.settle({ kind: "ok", outputs: new BatchOutputs([tensor], 1), index: 0 });
+      },
+    );
+    await using server = await startTestServer(parts);
+    const document = await documentAt(server, "/digits/openapi.json");
+    const request = schemaOf(document, "InferRequest");
+    const inputs = [{ name: "x", datatype: "FP32", shape: [1, 1], data: [1] }];
+    const asked = { inputs, outputs: [{ name: "y", parameters: { classification: 1 } }] };
+    expect(request.safeParse(asked).error).toBeUndefined();
+    expect(request.safeParse({ inputs, outputs: [{ name: "other" }] }).success).toBe(false);
+    const { json } = await server.post(asked, { path: "/v2/models/digits/infer" });
+    expect(json.outputs[0]).toMatchObject({ datatype: "BYTES", data: ["2.000000:1"] });
+    expect(schemaOf(document, "InferReply").safeParse(json).error).toBeUndefined();
+  });
+
+  test("vectors of numbers cannot be asked for text, others can", async () => {
+    for (const [type, isThere] of [
+      ["doubles", false],
+      ["strings", true],
+    ] as const) {
+      await using server = await startTestServer(fakes(valueManifest(type)));
+      const { paths } = await documentAt(server, "/digits/openapi.json");
+      expect(Object.keys(paths).includes("/v2/models/digits/generate")).toBe(isThere);
+      const { status } = await server.post({ text_input: "x" }, { path: "/v2/models/digits/generate" });
+      expect(status).toBe(isThere ? 200 : 400);
+    }
   });
 
   test("the schemas of the model's author stand in it, references and all", async () => {

@@ -1,0 +1,41 @@
+// A command line that asks a deployed application for a prediction, with an input made from its contract.
+import type { JsonValue, Manifest, TensorSpec } from "../../../containers/protocol.ts";
+import { madeUpInput } from "../../deploy/made-up-input.ts";
+
+/** Longer bodies are made by the line itself. */
+const MAX_BODY = 160;
+
+/**
+ * @param url of the application's predictions
+ * @param example an input that the model is known to answer, else one is made up
+ */
+export function curlLine(url: string, manifest: Manifest, example?: JsonValue): string {
+  const input = example ?? madeUpInput(manifest).value;
+  const body = JSON.stringify({ input });
+  if (body.length <= MAX_BODY) return `curl -s ${url} -d ${quoted(body)}`;
+  const program = madeBy(manifest);
+  return program === undefined
+    ? `windjammer predict ${new URL(url).pathname.split("/")[1] ?? ""}`
+    : `curl -s ${url} -d "{\\"input\\": $(node -p ${quoted(`JSON.stringify(${program})`)})}"`;
+}
+
+/** For a POSIX shell. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** JavaScript for zeros, written flat, which the endpoint takes for tensors. */
+function madeBy({ inputType, contract }: Manifest): string | undefined {
+  if (inputType !== "tensor") return undefined;
+  const { inputs } = contract;
+  const [only] = inputs;
+  if (only !== undefined && inputs.length === 1) return zeros(only);
+  const fields = inputs.map((spec) => `${JSON.stringify(spec.name)}: ${zeros(spec)}`);
+  return `{ ${fields.join(", ")} }`;
+}
+
+function zeros({ shape, datatype }: TensorSpec): string {
+  const count = shape.reduce((product, size) => product * Math.max(1, size), 1);
+  const zero = datatype === "BYTES" ? '""' : datatype === "BOOL" ? "false" : "0";
+  return shape.length === 0 ? zero : `Array(${count}).fill(${zero})`;
+}

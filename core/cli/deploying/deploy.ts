@@ -1,0 +1,124 @@
+// One run of `windjammer deploy`: finds out what the model is, deploys it or tries it, and reports.
+import type { Manifest } from "../../../containers/protocol.ts";
+import type { Windjammer } from "../../client/interface.ts";
+import { InvalidOptionsError } from "../../errors.ts";
+import type { Deployment } from "../../types.ts";
+import type { DeployFlags } from "../deploy.ts";
+import { fields, Output } from "../output.ts";
+import { withServer } from "../server.ts";
+import { curlLine } from "./curl-line.ts";
+import { dryRun } from "./dry-run.ts";
+import { optionsOf } from "./flags.ts";
+import { alreadyMade, bundleModel, findModel, type FoundModel, versionFor } from "./model.ts";
+import { Stages } from "./stages.ts";
+import { watch } from "./watch.ts";
+
+/** What became of one deployment. */
+interface Outcome {
+  readonly deployment: Deployment;
+  readonly manifest: Manifest;
+  /** Of the application; empty without one. */
+  readonly url: string;
+}
+
+/** @throws what is wrong with the model or its options, and what a deployment throws */
+export async function deploy(target: string, flags: DeployFlags, signal: AbortSignal): Promise<void> {
+  const output = new Output(flags);
+  const find = async (): Promise<FoundModel> =>
+    findModel({ target, as: flags.as, options: await optionsOf(flags) });
+  const model = await find();
+  output.note(`${target} is ${model.recognized.what}; deploying it as ${model.name}`);
+  if (flags.dryRun === true) {
+    await dryRun(model, { output, signal, runtime: flags.runtime, verbose: flags.verbose });
+    return;
+  }
+  await withServer(flags, async (wj) => {
+    await checkRuntime(wj, flags.runtime);
+    signal.addEventListener("abort", () => output.note("cancelling; the version before goes on serving"), {
+      once: true,
+    });
+    if (flags.watch !== true) {
+      await deployOnce(wj, model, { output, flags, signal });
+      return;
+    }
+    await watch(model, {
+      output,
+      signal,
+      deploy: async () => deployOnce(wj, await find(), { output, flags, signal }),
+    });
+  });
+}
+
+async function checkRuntime(wj: Windjammer, wanted: string | undefined): Promise<void> {
+  if (wanted === undefined) return;
+  const { runtime } = await wj.info();
+  if (runtime === wanted) return;
+  throw new InvalidOptionsError(
+    `--runtime ${wanted}: the server at ${wj.adminUrl} runs models by its ${runtime} runtime; start one with windjammer start --runtime ${wanted}, and name it by --url`,
+    { details: { option: "runtime", runtime } },
+  );
+}
+
+interface Context {
+  readonly output: Output;
+  readonly flags: DeployFlags;
+  readonly signal: AbortSignal;
+}
+
+async function deployOnce(
+  wj: Windjammer,
+  model: FoundModel,
+  { output, flags, signal }: Context,
+): Promise<void> {
+  using stages = new Stages(output, flags);
+  try {
+    await using bundle = await bundleModel(model, stages.bundling);
+    const version = await versionFor(wj, model, bundle.hash);
+    const { request } = model.checked;
+    const deployed = await wj.deploy(alreadyMade(bundle, model), {
+      ...model.checked.own,
+      ...request,
+      version,
+      onEvent: stages.event,
+      signal,
+    });
+    stages.end();
+    const { deployment, url } = deployed;
+    const record = (await wj.versions(model.name)).find((each) => each.version === version);
+    const manifest = record?.manifest ?? bundle.manifest;
+    const example = record?.settings.examples[0]?.input;
+    const outcome = { deployment, manifest, url };
+    const curl = url === "" ? undefined : curlLine(url, manifest, example);
+    const value = report(outcome, { stages, curl });
+    const text = (): string => summary(outcome, curl);
+    if (flags.watch === true) output.item(value, text);
+    else output.result(value, text);
+  } catch (error) {
+    stages.fail();
+    throw error;
+  }
+}
+
+function report(
+  { deployment, url }: Outcome,
+  { stages, curl }: { readonly stages: Stages; readonly curl: string | undefined },
+): object {
+  const { id, model, version, application, bundle, result } = deployment;
+  const { reports, warnings } = stages;
+  const endpoint = url === "" ? {} : { application, url, curl };
+  return { model, version, result, ...endpoint, bundle, deployment: id, stages: reports, warnings };
+}
+
+function summary({ deployment, url }: Outcome, curl: string | undefined): string {
+  const { model, version, result } = deployment;
+  const what = result === "unchanged" ? "serves already, unchanged" : "serves";
+  return [
+    `${model} version ${version} ${what}`,
+    url === ""
+      ? "no application takes its queries; windjammer link APPLICATION MODEL gives it one"
+      : fields([
+          ["URL", url],
+          ["try it", curl],
+        ]),
+  ].join("\n");
+}

@@ -1,0 +1,51 @@
+// The line that asks a deployed model: quoted for the shell, short, and of the contract's own shape.
+import { describe, expect, test } from "vitest";
+import { type InputType, type Manifest, type TensorSpec, valueContract } from "windjammer";
+import { curlLine } from "../../../../core/cli/deploying/curl-line.ts";
+import { manifest } from "../../../../core/deploy/deployer.ts";
+
+const URL = "http://127.0.0.1:1337/net/predict";
+
+function model(inputType: InputType, inputs?: readonly TensorSpec[]): Manifest {
+  const contract =
+    inputType === "tensor"
+      ? { inputs: inputs ?? [], outputs: [], isBatched: true }
+      : valueContract(inputType);
+  return manifest({ deployer: "test", loader: "function", inputType, contract });
+}
+
+describe("curlLine", () => {
+  test.each<[string, Manifest, string]>([
+    ["JSON", model("json"), `curl -s ${URL} -d '{"input":{}}'`],
+    ["numbers", model("doubles"), `curl -s ${URL} -d '{"input":[0]}'`],
+    ["texts", model("strings"), `curl -s ${URL} -d '{"input":""}'`],
+    [
+      "a small tensor",
+      model("tensor", [{ name: "x", datatype: "FP32", shape: [2, -1] }]),
+      `curl -s ${URL} -d '{"input":[[0],[0]]}'`,
+    ],
+    [
+      "an image",
+      model("tensor", [{ name: "x", datatype: "FP32", shape: [28, 28, 1] }]),
+      `curl -s ${URL} -d "{\\"input\\": $(node -p 'JSON.stringify(Array(784).fill(0))')}"`,
+    ],
+    [
+      "several tensors",
+      model("tensor", [
+        { name: "ids", datatype: "INT64", shape: [128] },
+        { name: "on", datatype: "BOOL", shape: [] },
+      ]),
+      `curl -s ${URL} -d "{\\"input\\": $(node -p 'JSON.stringify({ "ids": Array(128).fill(0), "on": false })')}"`,
+    ],
+  ])("of %s", (_, given, line) => {
+    expect(curlLine(URL, given)).toBe(line);
+  });
+
+  test("takes an example that the model is known to answer, quoted", () => {
+    expect(curlLine(URL, model("strings"), "it's")).toBe(`curl -s ${URL} -d '{"input":"it'\\''s"}'`);
+  });
+
+  test("leaves what is long and no tensor to windjammer predict", () => {
+    expect(curlLine(URL, model("json"), "x".repeat(500))).toBe("windjammer predict net");
+  });
+});

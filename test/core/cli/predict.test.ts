@@ -1,0 +1,230 @@
+// `windjammer predict`: inputs from the command line, files, images and standard input, and what comes back.
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32, deflateSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { deployFunction, deployOnnxModel, windjammer, type Windjammer } from "windjammer";
+import { cli, cliJson } from "../../helpers/cli.ts";
+import { tempFolder } from "../../helpers/temp.ts";
+
+const DIGITS = join(import.meta.dirname, "../../../examples/digits");
+let wj: Windjammer;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  wj = await windjammer({ port: 0, adminPort: 0 });
+  env = { WINDJAMMER_URL: wj.adminUrl };
+  await deployFunction(wj, {
+    name: "sum",
+    version: "1",
+    inputType: "doubles",
+    defaultOutput: -1,
+    fn: (inputs) => inputs.map((xs) => (xs.includes(13) ? fail(xs) : xs.reduce((sum, x) => sum + x, 0))),
+  });
+  await deployFunction(wj, {
+    name: "shout",
+    version: "1",
+    inputType: "strings",
+    fn: (texts) => texts.map((text) => text.toUpperCase()),
+  });
+  await deployFunction(wj, {
+    name: "size",
+    version: "1",
+    inputType: "bytes",
+    fn: (files) => files.map((file) => file.length),
+  });
+  await deployFunction(wj, { name: "same", version: "1", inputType: "json", fn: (values) => values });
+});
+afterAll(() => wj.close());
+
+function fail(xs: readonly number[]): never {
+  throw new Error(`unlucky ${xs.join()}`);
+}
+
+describe("windjammer predict", () => {
+  test("takes the input from the command line, a file or standard input", async () => {
+    const file = join(await tempFolder(), "input.json");
+    await writeFile(file, "[1, 2.5]\n");
+    expect(await cli(["predict", "sum", "--input", "[1, 2.5]"], { env })).toEqual({
+      code: 0,
+      stdout: "3.5\n",
+      stderr: "",
+    });
+    expect((await cli(["predict", "sum", "--file", file], { env })).stdout).toBe("3.5\n");
+    expect((await cli(["predict", "sum", "-"], { env, input: "[1, 2.5]" })).stdout).toBe("3.5\n");
+  });
+
+  test("takes text and bytes as they are where the model does", async () => {
+    const file = join(await tempFolder(), "input.txt");
+    await writeFile(file, "not json\n");
+    expect((await cli(["predict", "shout", "--input", "quiet"], { env })).stdout).toBe('"QUIET"\n');
+    expect((await cli(["predict", "shout", "--file", file], { env })).stdout).toBe('"NOT JSON"\n');
+    expect((await cli(["predict", "shout", "-"], { env, input: "piped\n" })).stdout).toBe('"PIPED"\n');
+    expect((await cli(["predict", "size", "--file", file], { env })).stdout).toBe("9\n");
+  });
+
+  test("answers a list a line, and one that fails alone", async () => {
+    const all = await cli(["predict", "sum", "--batch", "--input", "[[1], [2, 3]]"], { env });
+    expect(all).toMatchObject({ code: 0, stdout: "1\n5\n" });
+    const some = await cli(["predict", "sum", "--batch", "--input", '[[1], "x"]'], { env });
+    expect(some.stdout).toMatch(/^1\nINVALID_INPUT: .*\n$/);
+  });
+
+  test("says when it is the default output, and why", async () => {
+    const { code, stdout, stderr } = await cli(["predict", "sum", "--input", "[13]"], { env });
+    expect([code, stdout]).toEqual([0, "-1\n"]);
+    expect(stderr).toContain("the default output: ");
+    expect(stderr).toContain("unlucky 13");
+  });
+
+  test("prints the reply of the query API with --json, its numbers as they came", async () => {
+    expect(await cliJson(["predict", "sum", "--input", "[13]"], { env })).toMatchObject({
+      query_id: expect.any(Number),
+      output: -1,
+      default: true,
+    });
+    const exact = await cli(["predict", "sum", "--input", "[1.5, 0.5]", "--version", "1", "--json"], { env });
+    expect(exact.stdout).toMatch(/"output": 2\b/);
+    const value = '{"big":12345678901234567890,"float":1.0}';
+    const { stdout } = await cli(["predict", "same", "--input", value], { env });
+    expect(JSON.parse(stdout)).toEqual(JSON.parse(value));
+  });
+
+  test.each([
+    [["sum"], 2, "sum takes doubles, such as windjammer predict sum --input '[0]'"],
+    [["sum", "--input", "[1]", "-"], 2, "give one of --input, --file, --image and -"],
+    [["sum", "input.json"], 2, "a file is given with --file"],
+    [["sum", "--input", "[1, 2"], 1, "INVALID_INPUT: --input is not JSON"],
+    [["sum", "--input", '"text"'], 1, "INVALID_INPUT"],
+    [
+      ["sum", "--file", "nowhere.json"],
+      1,
+      "MODEL_FILE_NOT_FOUND: nowhere.json cannot be read: there is no such file",
+    ],
+    [["summ", "--input", "[1]"], 1, 'no application named "summ"; did you mean "sum"?'],
+    [["sum", "--input", "[1]", "--version", "9"], 1, 'has no version "9"'],
+    [["sum", "--image", "nowhere.png", "--pixels", "bright"], 2, "--pixels: expected two numbers"],
+  ])("says what is wrong: %j", async (args, code, message) => {
+    const result = await cli(["predict", ...args], { env });
+    expect(result.code).toBe(code);
+    expect(result.stderr).toContain(message);
+    expect(result.stdout).toBe("");
+  });
+
+  test("says that an application has no model, and what to do", async () => {
+    await deployFunction(wj, { name: "gone", version: "1", inputType: "doubles", fn: (inputs) => inputs });
+    await wj.unlink("gone", "gone");
+    const { code, stderr } = await cli(["predict", "gone", "--input", "[1]"], { env });
+    expect([code, stderr]).toEqual([1, expect.stringContaining("windjammer link gone MODEL")]);
+  });
+});
+
+describe("windjammer predict --image", () => {
+  test("resizes a PNG of any kind to what the network takes", async () => {
+    const { images } = JSON.parse(await readFile(join(DIGITS, "digits-cases.json"), "utf8")) as {
+      images: readonly unknown[];
+    };
+    const first = [images[0]].flat(5) as number[];
+    await deployOnnxModel(wj, { name: "digits", version: "1", model: join(DIGITS, "digits.onnx") });
+    const expected = await cliJson<{ output: { digit: number } }>(
+      ["predict", "digits", "--input", JSON.stringify(first)],
+      { env },
+    );
+    const folder = await tempFolder();
+    const low = Math.min(...first);
+    const high = Math.max(...first);
+    const gray = first.map((value) => Math.round(((value - low) / (high - low)) * 255));
+    for (const [name, kind, depth, scale] of [
+      ["gray", 0, 8, 1],
+      ["colour", 2, 8, 1],
+      ["alpha", 6, 8, 1],
+      ["deep", 0, 16, 1],
+      ["large", 0, 8, 3],
+    ] as const) {
+      const file = join(folder, `${name}.png`);
+      await writeFile(file, png(gray, { side: Math.sqrt(gray.length), kind, depth, scale }));
+      const pixels = ["--pixels", `${low}..${high}`];
+      const reply = await cliJson<{ output: { digit: number } }>(
+        ["predict", "digits", "--image", file, ...pixels],
+        { env },
+      );
+      expect([name, reply.output.digit]).toEqual([name, expected.output.digit]);
+    }
+    const whole = await cli(["predict", "size", "--image", join(folder, "gray.png")], { env });
+    expect(whole.stdout).toBe(`${(await readFile(join(folder, "gray.png"))).length}\n`);
+  });
+
+  test("says what it cannot read", async () => {
+    const file = join(await tempFolder(), "photo.jpg");
+    await writeFile(file, Buffer.from("ffd8ffe000104a464946", "hex"));
+    await deployOnnxModel(wj, { name: "numbers", version: "1", model: join(DIGITS, "digits.onnx") });
+    const jpeg = await cli(["predict", "numbers", "--image", file], { env });
+    expect([jpeg.code, jpeg.stderr]).toEqual([1, expect.stringContaining("it is no PNG; convert it")]);
+    const shape = await cli(["predict", "sum", "--image", file], { env });
+    expect(shape.code).toBe(1);
+  });
+});
+
+interface Form {
+  readonly side: number;
+  /** Colour type. */
+  readonly kind: 0 | 2 | 6;
+  readonly depth: 8 | 16;
+  /** Times the image is enlarged. */
+  readonly scale: number;
+}
+
+/** A PNG of gray values, whose rows begin with each of the five filters in turn. */
+function png(gray: readonly number[], { side, kind, depth, scale }: Form): Buffer {
+  const size = side * scale;
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(size, 0);
+  header.writeUInt32BE(size, 4);
+  header.set([depth, kind, 0, 0, 0], 8);
+  const step = { 0: 1, 2: 3, 6: 4 }[kind] * (depth / 8);
+  const rows: Buffer[] = [];
+  let above = Buffer.alloc(size * step);
+  for (let y = 0; y < size; y++) {
+    const row = Buffer.alloc(size * step);
+    for (let x = 0; x < size; x++) {
+      const value = gray[Math.floor(y / scale) * side + Math.floor(x / scale)] ?? 0;
+      for (let at = 0; at < step; at++) row[x * step + at] = kind === 6 && at === 3 ? 255 : value;
+    }
+    rows.push(Buffer.from([y % 5]), filtered(row, above, { step, filter: y % 5 }));
+    above = row;
+  }
+  const signature = Buffer.from("89504e470d0a1a0a", "hex");
+  return Buffer.concat([
+    signature,
+    chunk("IHDR", header),
+    chunk("IDAT", deflateSync(Buffer.concat(rows))),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
+}
+
+function filtered(
+  row: Buffer,
+  above: Buffer,
+  { step, filter }: { readonly step: number; readonly filter: number },
+): Buffer {
+  return Buffer.from(
+    row.map((value, x) => {
+      const left = row[x - step] ?? 0;
+      const up = above[x] ?? 0;
+      const corner = x >= step ? (above[x - step] ?? 0) : 0;
+      const [a, b, c] = [left, up, corner];
+      const p = a + b - c;
+      const paeth = [a, b, c].toSorted((m, n) => Math.abs(p - m) - Math.abs(p - n))[0] ?? 0;
+      return value - ([0, left, up, (left + up) >> 1, paeth][filter] ?? 0);
+    }),
+  );
+}
+
+function chunk(type: string, data: Buffer): Buffer {
+  const head = Buffer.alloc(8);
+  head.writeUInt32BE(data.length, 0);
+  head.write(type, 4, "latin1");
+  const check = Buffer.alloc(4);
+  check.writeUInt32BE(crc32(data, crc32(type)), 0);
+  return Buffer.concat([head, data, check]);
+}
