@@ -74,7 +74,7 @@ const CAPTURED: Readonly<Record<string, readonly string[]>> = {
     "own file whole",
   ],
   "CommonJS, sloppy too": ["require inside", "sloppy this", "octal and sloppy names", "createRequire"],
-  TypeScript: ["annotated arrow", "generic", "abstract class", "overloads", "type guard"],
+  TypeScript: ["enum", "annotated arrow", "generic", "abstract class", "overloads", "type guard"],
   "how your files set packages up at their top level": ["packageSetUp"],
   "schemas of zod": ["zod schema", "zod refinement", "zod recursion"],
   "Intl objects": ["number format", "date formats", "nf", "frozenNf"],

@@ -42,20 +42,23 @@ describe("a package that a file sets up at its top level", () => {
   });
 });
 
+const ADDED = [
+  [BigInt.prototype, "toJSON"],
+  [Array.prototype, "lastOne"],
+] as const;
+
+const named = (inputs: readonly unknown[]): unknown => (inputs as { lastOne?(): unknown }).lastOne?.();
+
 describe("what this process put on prototypes", () => {
   it("is warned of where the function names it, or where it is used without being named", () => {
-    const changes = { value: () => "text", configurable: true };
-    Object.defineProperty(BigInt.prototype, "toJSON", changes);
-    Object.defineProperty(Array.prototype, "lastOne", changes);
+    for (const [prototype, name] of ADDED)
+      Object.defineProperty(prototype, name, { value: () => "text", configurable: true });
     try {
-      const named = (inputs: readonly unknown[]): unknown => (inputs as { lastOne?(): unknown }).lastOne?.();
-      expect(inspect(named).warnings.join("\n")).toMatch(
-        /Array\.prototype\.lastOne .*\n?.*BigInt\.prototype\.toJSON/,
-      );
+      const text = inspect(named).warnings.join("\n");
+      expect(text).toMatch(/Array\.prototype\.lastOne .*\n?.*BigInt\.prototype\.toJSON/);
       expect(inspect(() => 1).warnings).toHaveLength(1);
     } finally {
-      Reflect.deleteProperty(BigInt.prototype, "toJSON");
-      Reflect.deleteProperty(Array.prototype, "lastOne");
+      for (const [prototype, name] of ADDED) Reflect.deleteProperty(prototype, name);
     }
   });
 });
