@@ -23,6 +23,10 @@ const names = globSync("*/main.{ts,sh}", { cwd: folder })
 /** Programs an example needs beside Node: without them it is skipped, by these names. */
 const NEEDS: Readonly<Record<string, readonly (readonly [string, ...string[]])[]>> = {
   clipper: [["curl", "--version"]],
+  containers: [
+    ["python3", "--version"],
+    ["go", "version"],
+  ],
 };
 
 /** What stands behind the name of an example here. */
