@@ -10,10 +10,7 @@ import { deployContainer, windjammer } from "windjammer";
 
 type Place = readonly [latitude: number, longitude: number];
 
-interface Passage {
-  readonly from: Place;
-  readonly to: Place;
-}
+type Passage = { readonly from: Place; readonly to: Place };
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL(".", import.meta.url));
