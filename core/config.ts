@@ -1,4 +1,5 @@
 // Options of a server: defaults and bounds.
+import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { defaultCacheDir, processEnvironment } from "./environment.ts";
 import { InvalidOptionsError } from "./errors.ts";
@@ -33,6 +34,11 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** On close, running queries get this many ms to finish. Default 5,000. */
   readonly drainTimeoutMs?: number | undefined;
+  /**
+   * Processes that take predictions, each with queues of its own; they share the replicas. "auto": three quarters of the
+   * cores, since one replica of a small model keeps up with about three. Default 1: the server's own process.
+   */
+  readonly workers?: number | "auto" | undefined;
   /** Port of the Open Inference Protocol over gRPC, on `host`; 0 picks a free one. Others use 8001. Default: off. */
   readonly grpcPort?: number | undefined;
   /** Lets gRPC clients ask for the services. Default false. */
@@ -70,15 +76,17 @@ export type ClipperConfig = {
   readonly [K in keyof ClipperOptions]-?: Exclude<ClipperOptions[K], undefined>;
 };
 
-type Optional = "stateDir" | "token" | "clipper" | "grpcPort" | "vertex";
+type Optional = "stateDir" | "token" | "clipper" | "grpcPort" | "vertex" | "workers";
 
 /** `ServerOptions` with its defaults filled in. */
 export type ServerConfig = {
   readonly [K in Exclude<keyof ServerOptions, Optional>]-?: Exclude<ServerOptions[K], undefined>;
 } & Pick<ServerOptions, "stateDir" | "token" | "grpcPort" | "vertex"> & {
     readonly clipper?: ClipperConfig | undefined;
+    readonly workers: number;
   };
 
+const MAX_WORKERS = 256;
 const port = z.int().min(0).max(65_535);
 /** A path without a query, since a request is matched without its own. */
 const ROUTE_PATTERN = /^\/[\x21-\x7e]*$/;
@@ -122,6 +130,11 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
   maxQueueLength: z.int().min(1).max(1_000_000).default(10_000),
   requestTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
   drainTimeoutMs: z.int().min(0).max(600_000).default(5_000),
+  workers: z
+    .union([z.int().min(1).max(MAX_WORKERS), z.literal("auto").transform(workersForCores)], {
+      error: `expected "auto", or a whole number from 1 to ${MAX_WORKERS}`,
+    })
+    .default(1),
   grpcPort: port.optional(),
   grpcReflection: z.boolean().default(false),
   vertex: z.object({ predictRoute: route, healthRoute: route }).optional(),
@@ -135,6 +148,10 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
 
 /** Deepest nesting of arrays and objects accepted in JSON from outside. */
 export const MAX_JSON_DEPTH = 64;
+
+function workersForCores(): number {
+  return Math.max(1, Math.floor((availableParallelism() * 3) / 4));
+}
 
 /** Names of applications and models, and of versions. */
 export const NAME_PATTERN: RegExp = /^[a-z0-9](?:[-_a-z0-9]{0,98}[a-z0-9])?$/;

@@ -15,6 +15,12 @@ export interface FamilyOptions {
   readonly help: string;
 }
 
+/** What one series counted since it was last taken, as numbers that add up. */
+export interface Taken {
+  readonly labels: Labels;
+  readonly numbers: readonly number[];
+}
+
 /** Series of one metric, by labels. */
 abstract class Family<Series> {
   readonly #series = new Map<string, { readonly labels: Labels; readonly series: Series }>();
@@ -34,6 +40,9 @@ abstract class Family<Series> {
 
   protected abstract create(): Series;
   protected abstract samples(name: string, labels: Labels, series: Series): Iterable<Sample>;
+  /** Its numbers, which start anew; undefined: nothing was counted. */
+  protected abstract takeFrom(series: Series): readonly number[] | undefined;
+  protected abstract addTo(series: Series, numbers: readonly number[]): void;
 
   /** The series of these labels; keep it, the look-up is not for the hot path. */
   of(labels: Labels): Series {
@@ -49,6 +58,23 @@ abstract class Family<Series> {
   /** Every series there is. */
   entries(): Iterable<{ readonly labels: Labels; readonly series: Series }> {
     return this.#series.values();
+  }
+
+  /** What was counted since the last call, for another process to add to its own; everything starts anew here. */
+  take(): readonly Taken[] {
+    const all: Taken[] = [];
+    for (const { labels, series } of this.#series.values()) {
+      const numbers = this.takeFrom(series);
+      if (numbers !== undefined) all.push({ labels, numbers });
+    }
+    return all;
+  }
+
+  /** Adds what another process has taken from a series of the same labels, which it returns. */
+  add({ labels, numbers }: Taken): Series {
+    const series = this.of(labels);
+    this.addTo(series, numbers);
+    return series;
   }
 
   /** Forgets every series that has all of these labels. */
@@ -79,6 +105,16 @@ export class Counters extends Family<Count> {
 
   protected override samples(_name: string, labels: Labels, count: Count): Iterable<Sample> {
     return [{ labels, value: count.value }];
+  }
+
+  protected override takeFrom(count: Count): readonly number[] | undefined {
+    const { value } = count;
+    count.value = 0;
+    return value === 0 ? undefined : [value];
+  }
+
+  protected override addTo(count: Count, [value = 0]: readonly number[]): void {
+    count.value += value;
   }
 }
 
@@ -116,6 +152,22 @@ export class Distribution {
     return { bounds: this.#bounds, counts: this.#counts, sum: this.#sum };
   }
 
+  /** The sum and the counts, which start anew; undefined: nothing was observed. */
+  take(): readonly number[] | undefined {
+    if (this.count === 0) return undefined;
+    const taken = [this.#sum, ...this.#counts];
+    this.#sum = 0;
+    this.#counts.fill(0);
+    return taken;
+  }
+
+  add([sum = 0, ...counts]: readonly number[]): void {
+    this.#sum += sum;
+    for (const [bucket, count] of counts.entries()) {
+      if (bucket < this.#counts.length) this.#counts[bucket] = (this.#counts[bucket] as number) + count;
+    }
+  }
+
   *samples(name: string, labels: Labels): Iterable<Sample> {
     let cumulative = 0;
     for (const [index, count] of this.#counts.entries()) {
@@ -142,5 +194,13 @@ export class Distributions extends Family<Distribution> {
 
   protected override samples(name: string, labels: Labels, series: Distribution): Iterable<Sample> {
     return series.samples(name, labels);
+  }
+
+  protected override takeFrom(series: Distribution): readonly number[] | undefined {
+    return series.take();
+  }
+
+  protected override addTo(series: Distribution, numbers: readonly number[]): void {
+    series.add(numbers);
   }
 }

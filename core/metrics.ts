@@ -1,42 +1,16 @@
 // The metrics of a server, by application and by version, and their Prometheus text.
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import { Counters, type Count, type Distribution, Distributions, type Labels } from "./metric-series.ts";
-import type { ExitReason } from "./types.ts";
-
-type OutcomeKind = "ok" | "default" | "error";
-type CacheResult = "hit" | "miss" | "joined";
-export type DropReason = "deadline" | "shed" | "abandoned" | "no-replica" | "replica-lost";
-
-/** What is counted of answers. */
-interface OutcomeMetrics {
-  /** One query was answered. `reason`: empty for "ok", the default's reason, or the error's code. */
-  outcome(kind: OutcomeKind, reason: string, latencyMs: number): void;
-}
-
-/** What is counted of what one version answered to one application. */
-interface AnswerMetrics extends OutcomeMetrics {
-  /** A query was looked up in the application's cache. */
-  cache(result: CacheResult): void;
-}
-
-/** What is counted of one application; `outcome` is for queries when it has no version. */
-export interface ApplicationMetrics extends OutcomeMetrics {
-  /** For queries that this version answered, failed to answer or whose inputs it does not take: always the same handle until it is removed. */
-  by(model: string, version: string): AnswerMetrics;
-}
-
-/** What is counted of one version. */
-export interface VersionMetrics {
-  /** A batch came back. `computeMs`: the loader's own time, where the container reports it. */
-  batch(size: number, latencyMs: number, computeMs: number | undefined): void;
-  /** It came back with answers. */
-  answered(size: number, latencyMs: number, computeMs: number | undefined): void;
-  /** A query left the queue for a replica after so long. */
-  waited(ms: number): void;
-  /** A query was given up without a prediction. */
-  dropped(reason: DropReason): void;
-  replicaExit(reason: ExitReason): void;
-}
+import { families, type Families } from "./metric-families.ts";
+import {
+  type AnswerTotals,
+  ApplicationHandle,
+  type ApplicationMetrics,
+  type BatchStatistics,
+  type Total,
+  VersionHandle,
+  type VersionMetrics,
+} from "./metric-handles.ts";
+import type { Labels, Taken } from "./metric-series.ts";
 
 /** One version as it stands at a scrape. */
 export interface VersionGauges {
@@ -45,59 +19,6 @@ export interface VersionGauges {
   readonly ready: number;
   readonly starting: number;
   readonly queueLength: number;
-}
-
-const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
-const SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] as const;
-
-/** Every metric that this server counts. */
-export interface Families {
-  readonly queries: Counters;
-  readonly queryDuration: Distributions;
-  readonly cache: Counters;
-  readonly queueWait: Distributions;
-  readonly batchSize: Distributions;
-  readonly batchDuration: Distributions;
-  readonly compute: Distributions;
-  readonly dropped: Counters;
-  readonly refused: Counters;
-  readonly replicaExits: Counters;
-}
-
-function families(registry: Registry): Families {
-  const counter = (name: string, help: string): Counters => new Counters(registry, { name, help });
-  const histogram = (name: string, help: string, bounds: readonly number[] = SECONDS): Distributions =>
-    new Distributions(registry, { name, help, bounds });
-  return {
-    queries: counter(
-      "windjammer_queries_total",
-      "Queries answered, by version, kind of outcome and its reason.",
-    ),
-    queryDuration: histogram("windjammer_query_duration_seconds", "Arrival of a query to its answer."),
-    cache: counter("windjammer_cache_total", "Queries looked up in the prediction cache."),
-    queueWait: histogram("windjammer_queue_wait_seconds", "Time a query waited for a replica."),
-    batchSize: histogram("windjammer_batch_size", "Queries in a batch.", SIZES),
-    batchDuration: histogram("windjammer_batch_duration_seconds", "Dispatch of a batch to its result."),
-    compute: histogram("windjammer_compute_seconds", "The loader's own time for a batch."),
-    dropped: counter("windjammer_dropped_total", "Queries given up without a prediction."),
-    refused: counter("windjammer_refused_total", "Requests refused as a whole, by dialect and reason."),
-    replicaExits: counter("windjammer_replica_exits_total", "Replicas that ended, by reason."),
-  };
-}
-
-/** Of something that happened again and again. */
-export interface Total {
-  readonly count: number;
-  readonly ms: number;
-}
-
-/** Answered batches of one size. */
-interface BatchStatistics {
-  readonly size: number;
-  readonly count: number;
-  /** Dispatch to result, without the loader's own time. */
-  readonly transferMs: number;
-  readonly computeMs: number;
 }
 
 /** What one version did since it was opened. */
@@ -114,159 +35,15 @@ export interface VersionStatistics {
   readonly batches: readonly BatchStatistics[];
 }
 
-/** The outcomes of one application that one version gave, or none. Its series begin with its first query. */
-class OutcomeHandle implements AnswerMetrics {
-  readonly #families: Families;
-  readonly #labels: Labels;
-  readonly #counts = new Map<string, Count>();
-  #duration: Distribution | undefined;
-  #failedMs = 0;
-  cacheHits = 0;
-  cacheMisses = 0;
-
-  constructor(all: Families, labels: Labels) {
-    this.#families = all;
-    this.#labels = labels;
-  }
-
-  get success(): Total {
-    return {
-      count: this.#counts.get("")?.value ?? 0,
-      ms: (this.#duration?.sum ?? 0) * 1000 - this.#failedMs,
-    };
-  }
-
-  /** Queries that got an error or a default output. */
-  get failure(): Total {
-    let count = 0;
-    for (const [reason, one] of this.#counts) if (reason !== "") count += one.value;
-    return { count, ms: this.#failedMs };
-  }
-
-  outcome(kind: OutcomeKind, reason: string, latencyMs: number): void {
-    const { queries, queryDuration } = this.#families;
-    // The reasons of errors are codes in capitals and those of defaults are not: none belongs to two kinds.
-    let count = this.#counts.get(reason);
-    if (count === undefined) {
-      count = queries.of({ ...this.#labels, kind, reason });
-      this.#counts.set(reason, count);
-    }
-    count.value += 1;
-    if (kind !== "ok") this.#failedMs += latencyMs;
-    this.#duration ??= queryDuration.of(this.#labels);
-    this.#duration.observe(latencyMs / 1000);
-  }
-
-  cache(result: CacheResult): void {
-    const { application = "" } = this.#labels;
-    this.#families.cache.of({ application, result }).value += 1;
-    if (result === "miss") this.cacheMisses += 1;
-    else this.cacheHits += 1;
-  }
-}
-
-class ApplicationHandle implements ApplicationMetrics {
-  readonly #families: Families;
-  readonly #application: string;
-  readonly #unanswered: OutcomeHandle;
-  /** By model, then by version. */
-  readonly #answered = new Map<string, Map<string, OutcomeHandle>>();
-
-  constructor(all: Families, application: string) {
-    this.#families = all;
-    this.#application = application;
-    this.#unanswered = new OutcomeHandle(all, { application, model: "", version: "" });
-  }
-
-  outcome(kind: OutcomeKind, reason: string, latencyMs: number): void {
-    this.#unanswered.outcome(kind, reason, latencyMs);
-  }
-
-  by(model: string, version: string): AnswerMetrics {
-    let handles = this.#answered.get(model);
-    if (handles === undefined) {
-      handles = new Map();
-      this.#answered.set(model, handles);
-    }
-    let handle = handles.get(version);
-    if (handle === undefined) {
-      handle = new OutcomeHandle(this.#families, { application: this.#application, model, version });
-      handles.set(version, handle);
-    }
-    return handle;
-  }
-
-  /** What it has of this version, without making it. */
-  find(model: string, version: string): OutcomeHandle | undefined {
-    return this.#answered.get(model)?.get(version);
-  }
-
-  removeVersion(model: string, version: string): void {
-    const handles = this.#answered.get(model);
-    handles?.delete(version);
-    if (handles?.size === 0) this.#answered.delete(model);
-  }
-}
-
-class VersionHandle implements VersionMetrics {
-  readonly #families: Families;
-  readonly #labels: Labels;
-  readonly #wait: Distribution;
-  readonly #size: Distribution;
-  readonly #duration: Distribution;
-  readonly #compute: Distribution;
-  readonly #batches = new Map<number, { count: number; transferMs: number; computeMs: number }>();
-  lastBatchAt = 0;
-
-  constructor(all: Families, labels: Labels) {
-    this.#families = all;
-    this.#labels = labels;
-    this.#wait = all.queueWait.of(labels);
-    this.#size = all.batchSize.of(labels);
-    this.#duration = all.batchDuration.of(labels);
-    this.#compute = all.compute.of(labels);
-  }
-
-  batch(size: number, latencyMs: number, computeMs: number | undefined): void {
-    this.#size.observe(size);
-    this.#duration.observe(latencyMs / 1000);
-    if (computeMs !== undefined) this.#compute.observe(computeMs / 1000);
-  }
-
-  answered(size: number, latencyMs: number, computeMs: number | undefined): void {
-    let batches = this.#batches.get(size);
-    if (batches === undefined) {
-      batches = { count: 0, transferMs: 0, computeMs: 0 };
-      this.#batches.set(size, batches);
-    }
-    batches.count += 1;
-    batches.computeMs += computeMs ?? latencyMs;
-    batches.transferMs += latencyMs - (computeMs ?? latencyMs);
-    this.lastBatchAt = Date.now();
-  }
-
-  get queue(): Total {
-    return { count: this.#wait.count, ms: this.#wait.sum * 1000 };
-  }
-
-  /** By size. */
-  get batches(): readonly BatchStatistics[] {
-    return [...this.#batches]
-      .map(([size, batches]) => Object.assign({ size }, batches))
-      .toSorted((one, other) => one.size - other.size);
-  }
-
-  waited(ms: number): void {
-    this.#wait.observe(ms / 1000);
-  }
-
-  dropped(reason: DropReason): void {
-    this.#families.dropped.of({ ...this.#labels, reason }).value += 1;
-  }
-
-  replicaExit(reason: ExitReason): void {
-    this.#families.replicaExits.of({ ...this.#labels, reason }).value += 1;
-  }
+/** What a process counted since it was last asked, for another one to add to its own. */
+export interface MetricsTaken {
+  readonly series: readonly (readonly [family: keyof Families, taken: readonly Taken[]])[];
+  readonly answers: readonly (AnswerTotals & {
+    readonly application: string;
+    readonly model: string;
+    readonly version: string;
+  })[];
+  readonly batches: readonly (BatchStatistics & { readonly model: string; readonly version: string })[];
 }
 
 /** Counters, histograms and gauges of one server, with those of its process. */
@@ -276,6 +53,7 @@ export class Metrics {
   readonly #applications = new Map<string, ApplicationHandle>();
   readonly #versions = new Map<string, VersionHandle>();
   #readGauges: () => Iterable<VersionGauges> = () => [];
+  #gather: () => Promise<void> = () => Promise.resolve();
 
   constructor() {
     this.#families = families(this.#registry);
@@ -290,6 +68,10 @@ export class Metrics {
 
   /** The application's handle: always the same one until it is removed. */
   application(name: string): ApplicationMetrics {
+    return this.#application(name);
+  }
+
+  #application(name: string): ApplicationHandle {
     let handle = this.#applications.get(name);
     if (handle === undefined) {
       handle = new ApplicationHandle(this.#families, name);
@@ -329,6 +111,11 @@ export class Metrics {
     };
   }
 
+  /** A worker ended by itself. */
+  workerEnded(): void {
+    this.#families.workerEnds.of({}).value += 1;
+  }
+
   /** Forgets an application's series, so that a server that changes for years does not grow. */
   removeApplication(name: string): void {
     this.#applications.delete(name);
@@ -354,9 +141,68 @@ export class Metrics {
     return this.#families;
   }
 
+  /** Who brings in what other processes have counted, before anything is shown. */
+  setSource(gather: () => Promise<void>): void {
+    this.#gather = gather;
+  }
+
+  /** Brings in what other processes have counted; without any there is nothing to do. */
+  gather(): Promise<void> {
+    return this.#gather();
+  }
+
   /** All metrics as Prometheus text. */
-  text(): Promise<string> {
+  async text(): Promise<string> {
+    await this.#gather();
     return this.#registry.metrics();
+  }
+
+  /** What was counted since the last call; all of it starts anew. */
+  take(): MetricsTaken {
+    const series: MetricsTaken["series"][number][] = [];
+    for (const [name, family] of Object.entries(this.#families)) {
+      const taken = family.take();
+      if (taken.length > 0) series.push([name as keyof Families, taken]);
+    }
+    const answers: MetricsTaken["answers"][number][] = [];
+    for (const [application, applications] of this.#applications) {
+      for (const { model, version, handle } of applications.all()) {
+        const totals = handle.take();
+        if (totals.failedMs + totals.cacheHits + totals.cacheMisses > 0)
+          answers.push({ application, model, version, ...totals });
+      }
+    }
+    const batches = [...this.#versions].flatMap(([key, handle]) => {
+      const [model = "", version = ""] = key.split("/");
+      return handle.take().map((one) => Object.assign({ model, version }, one));
+    });
+    return { series, answers, batches };
+  }
+
+  /** Adds what another process has taken; what is of applications and versions that are no more is left out. */
+  add({ series, answers, batches }: MetricsTaken): void {
+    for (const [name, taken] of series)
+      for (const one of taken) if (this.#knows(one.labels)) this.#addSeries(name, one);
+    for (const { application, model, version, ...totals } of answers) {
+      if (this.#knows({ application, model, version }))
+        this.#application(application).of(model, version).add(totals);
+    }
+    for (const { model, version, ...statistics } of batches)
+      this.#versions.get(`${model}/${version}`)?.add(statistics);
+  }
+
+  #addSeries(name: keyof Families, taken: Taken): void {
+    if (name !== "queries") {
+      this.#families[name].add(taken);
+      return;
+    }
+    const { application = "", model = "", version = "", reason = "" } = taken.labels;
+    this.#application(application).of(model, version).know(reason, this.#families.queries.add(taken));
+  }
+
+  #knows({ application = "", model = "", version = "" }: Labels): boolean {
+    const hasApplication = application === "" || this.#applications.has(application);
+    return hasApplication && (model === "" || this.#versions.has(`${model}/${version}`));
   }
 
   #addGauges(): void {

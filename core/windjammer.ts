@@ -12,13 +12,10 @@ import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
 import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
 import { AdminServer } from "./frontend/admin-server.ts";
 import { type ClipperAddresses, ClipperCompat, type ClipperCompatParts } from "./frontend/clipper/compat.ts";
-import { Catalog } from "./frontend/dialects/oip/catalog.ts";
-import type { GrpcServer, GrpcServerParts } from "./frontend/grpc/server.ts";
 import type { StopReply } from "./frontend/schemas.ts";
-import { QueryServer } from "./frontend/server.ts";
 import { createLog, type Log } from "./log.ts";
 import { Metrics, type VersionGauges } from "./metrics.ts";
-import { Predictor } from "./query/predict.ts";
+import { type QueryFront, queryFront, workersOf } from "./query-front.ts";
 import { Router } from "./query/router.ts";
 import { Serving } from "./query/serving.ts";
 import { Registry } from "./registry/registry.ts";
@@ -60,6 +57,8 @@ export interface RunningServer extends AsyncDisposable {
   /** Where it speaks Clipper; undefined: it does not. */
   readonly clipper: ClipperAddresses | undefined;
   readonly stateDir: string;
+  /** Processes that take predictions. */
+  readonly workerCount: number;
   readonly deployments: Deployments;
   /** Takes nothing new, lets running queries finish for `drainTimeoutMs`, then stops everything. Idempotent. */
   close(): Promise<void>;
@@ -122,23 +121,24 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
   const stop = stopperOf(onStop, stateDir);
-  const { deployments, query, admin, compat, urls, listenGrpc } = compose(
+  const { deployments, front, admin, compat, urls } = compose(
     { ...state, config, log, runtime: used, stop },
     started,
   );
   if (onEvent !== undefined) deployments.onEvent(onEvent);
   await deployments.recover();
-  urls.query = await query.listen();
+  urls.query = await front.listen();
   urls.admin = await admin.listen();
   const clipper = await compat?.listen();
-  const grpcAddress = await listenGrpc();
+  const grpcAddress = await front.listenGrpc();
   const { query: queryUrl, admin: adminUrl } = urls;
   log.info({ queryUrl, adminUrl, ...(clipper === undefined ? {} : { clipper }), stateDir }, "server started");
   const running = started.move();
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => (closed ??= running.disposeAsync());
   const addresses = { queryUrl, adminUrl, grpcAddress, clipper };
-  return { ...addresses, stateDir, deployments, close, [Symbol.asyncDispose]: close };
+  const { workers: workerCount } = config;
+  return { ...addresses, stateDir, workerCount, deployments, close, [Symbol.asyncDispose]: close };
 }
 
 function stopperOf(onStop: StartOptions["onStop"], stateDir: string): (() => StopReply) | undefined {
@@ -186,11 +186,9 @@ interface Composition extends OpenState {
 
 interface Composed {
   readonly deployments: Deployments;
-  readonly query: QueryServer;
+  readonly front: QueryFront;
   readonly admin: AdminServer;
   readonly compat: ClipperCompat | undefined;
-  /** Gives the address; undefined: gRPC is off. */
-  readonly listenGrpc: () => Promise<string | undefined>;
   /** Filled in when the ports are known. */
   readonly urls: { query: string; admin: string };
 }
@@ -208,7 +206,14 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   const urls = { query: "", admin: "" };
   const startedAt = new Date().toISOString();
   const version = packageVersion();
-  const info = (): ServerInfo => ({ version, queryUrl: urls.query, runtime: runtime.name, startedAt });
+  const group = workersOf({ config, registry, serving, metrics, deployments, log });
+  const info = (): ServerInfo => ({
+    version,
+    queryUrl: urls.query,
+    runtime: runtime.name,
+    startedAt,
+    workers: group?.statuses() ?? [],
+  });
   const admin = new AdminServer({
     registry,
     bundles,
@@ -223,53 +228,11 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   started.defer(() => admin.close(ADMIN_GRACE_MS));
   const compat = clipperOf({ registry, bundles, deployments, serving, config, log });
   started.defer(() => compat?.close(ADMIN_GRACE_MS));
-  const predictor = new Predictor({ router });
-  const query = new QueryServer({
-    predictor,
-    router,
-    metrics,
-    config,
-    log,
-    adminUrl: () => urls.admin,
-    repository: deployments,
-  });
-  const catalog = new Catalog({
-    router,
-    metrics,
-    serverName: config.serverName,
-    isReady: () => true,
-    repository: deployments,
-  });
-  const grpc = new GrpcListener({ predictor, catalog, config });
+  const front = queryFront({ deployments, config, log, metrics, router, group, urls });
   started.defer(async () => {
-    const graceMs = config.drainTimeoutMs;
-    await Promise.all([query.close(graceMs), grpc.close(graceMs), deployments.close()]);
+    await Promise.all([front.close(config.drainTimeoutMs), deployments.close()]);
   });
-  return { deployments, query, admin, compat, urls, listenGrpc: () => grpc.listen() };
-}
-
-/** Loads gRPC, whose packages are optional, only where it is asked for. */
-class GrpcListener {
-  readonly #parts: Omit<GrpcServerParts, "port">;
-  readonly #port: number | undefined;
-  #server: GrpcServer | undefined;
-
-  constructor(parts: Omit<GrpcServerParts, "port"> & { readonly config: ServerConfig }) {
-    this.#parts = parts;
-    this.#port = parts.config.grpcPort;
-  }
-
-  async listen(): Promise<string | undefined> {
-    const port = this.#port;
-    if (port === undefined) return undefined;
-    const { GrpcServer: Server } = await import("./frontend/grpc/server.ts");
-    this.#server = new Server({ ...this.#parts, port });
-    return this.#server.listen();
-  }
-
-  async close(graceMs: number): Promise<void> {
-    await this.#server?.close(graceMs);
-  }
+  return { deployments, front, admin, compat, urls };
 }
 
 function clipperOf({
@@ -307,7 +270,17 @@ function readConfig(options: ServerOptions): ServerConfig {
     );
   }
   refuseOpenClipper(parsed.data);
+  refuseWorkersWithClipper(parsed.data);
   return parsed.data;
+}
+
+/** @throws InvalidOptionsError */
+function refuseWorkersWithClipper({ clipper, workers }: ServerConfig): void {
+  if (clipper === undefined || workers === 1) return;
+  throw new InvalidOptionsError(
+    `workers is ${workers}, and Clipper's model containers connect to one process, which has to take the predictions itself; leave out workers, or clipper`,
+    { details: { option: "workers" } },
+  );
 }
 
 /** @throws InvalidOptionsError */

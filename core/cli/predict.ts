@@ -4,14 +4,9 @@ import { text as readText } from "node:stream/consumers";
 import { type Command, Option } from "commander";
 import type { JsonValue, Manifest } from "../../containers/protocol.ts";
 import type { Windjammer } from "../client/interface.ts";
-import {
-  InvalidInputError,
-  InvalidOptionsError,
-  isNodeError,
-  ModelFileNotFoundError,
-  NoModelLinkedError,
-} from "../errors.ts";
+import { InvalidInputError, InvalidOptionsError, isNodeError, ModelFileNotFoundError } from "../errors.ts";
 import { oneLine, Output, paint } from "./output.ts";
+import { servedVersion } from "./served.ts";
 import { serverCommand, type ServerFlags, withServer } from "./server.ts";
 import { durationText } from "./units.ts";
 import { parseWhole } from "./values.ts";
@@ -50,7 +45,7 @@ export function predictCommand(): Command {
     .action(async (application: string, source: string | undefined, flags: PredictFlags) => {
       const output = new Output(flags);
       await withServer(flags, async (wj) => {
-        const manifest = await manifestOf(wj, application, flags.version);
+        const { manifest } = await servedVersion(wj, application, flags.version);
         const input = await inputText({ manifest, source, flags, application });
         const begun = performance.now();
         const { reply, isFailed } = await post(wj, application, { input, flags });
@@ -58,22 +53,6 @@ export function predictCommand(): Command {
         if (isFailed) process.exitCode = 1;
       });
     });
-}
-
-/** Of the version that will answer. @throws ApplicationNotFoundError, NoModelLinkedError, VersionNotFoundError */
-async function manifestOf(wj: Windjammer, application: string, version?: string): Promise<Manifest> {
-  // For its error, which knows the applications there are.
-  await wj.application(application);
-  const [links, models] = await Promise.all([wj.links(), wj.models()]);
-  const model = links.find((link) => link.application === application)?.model;
-  const current = models.find(({ name }) => name === model)?.currentVersion;
-  if (model === undefined || current === undefined) {
-    throw new NoModelLinkedError(
-      `application ${application} has no model; windjammer models lists those there are, windjammer link ${application} MODEL links one`,
-      { details: { application } },
-    );
-  }
-  return (await wj.version(model, version ?? current)).manifest;
 }
 
 interface Source {

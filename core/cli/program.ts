@@ -4,10 +4,12 @@ import { errorBody } from "../error-replies.ts";
 import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
+import { benchCommand } from "./bench.ts";
 import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
 import { deployCommand } from "./deploy.ts";
+import { describeCommand } from "./describe.ts";
 import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
@@ -17,6 +19,7 @@ import { rollbackCommand } from "./rollback.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
 import { stopCommand } from "./stop.ts";
+import { topCommand } from "./top.ts";
 
 /** Exit code for a command line that is not understood. */
 const USAGE = 2;
@@ -29,10 +32,10 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand, stopCommand]],
   ["Deploying:", [deployCommand]],
-  ["Predictions:", [predictCommand]],
-  ["What is deployed:", [appsCommand, modelsCommand, versionsCommand]],
+  ["Predictions:", [predictCommand, benchCommand]],
+  ["What is deployed:", [appsCommand, modelsCommand, versionsCommand, describeCommand]],
   ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
-  ["What goes on:", [logsCommand, eventsCommand]],
+  ["What goes on:", [topCommand, logsCommand, eventsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
 ];
 

@@ -41,8 +41,17 @@ interface StartOptions extends Omit<ServerOptions, "clipper">, RuntimeChoices, C
   readonly runtime: RuntimeName;
 }
 
-/** Sizes and times; what is left out keeps the default of `ServerOptions`. */
-const LIMITS: readonly (readonly [flags: string, description: string])[] = [
+/** Numbers; what is left out keeps the default of `ServerOptions`. */
+const NUMBERS: readonly (readonly [
+  flags: string,
+  description: string,
+  parse?: (text: string) => number | string,
+])[] = [
+  [
+    "--workers <count>",
+    "processes that take predictions, or auto: three quarters of the cores (default: 1)",
+    (text) => (text === "auto" ? text : parseWhole(text)),
+  ],
   ["--max-body-bytes <bytes>", "largest body of a prediction (default: 64 MiB)"],
   ["--max-inputs <count>", "most inputs in one prediction (default: 10000)"],
   ["--max-queue-length <count>", "most queries that wait for one version (default: 10000)"],
@@ -103,7 +112,7 @@ export function startCommand(): Command {
       "let --clipper-host be one that other machines reach: whoever reaches these ports may change models",
     )
     .action(start);
-  for (const [flags, description] of LIMITS) command.option(flags, description, parseWhole);
+  for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
   return command;
 }
 
@@ -162,6 +171,7 @@ function banner(server: RunningServer, hasToken: boolean): string {
     "Windjammer is up. Ctrl-C stops it.",
     `  query API       ${server.queryUrl}`,
     `  management API  ${server.adminUrl}${hasToken ? "  (with the token)" : ""}`,
+    ...(server.workerCount > 1 ? [`  workers         ${server.workerCount} processes take predictions`] : []),
     ...(server.grpcAddress === undefined ? [] : [`  gRPC            ${server.grpcAddress}`]),
     ...(clipper === undefined ? [] : [`  Clipper's API   ${clipper.adminUrl}  (no token)`]),
     ...(clipper?.rpcEndpoint === undefined ? [] : [`  its containers  ${clipper.rpcEndpoint}`]),

@@ -42,6 +42,31 @@ export function madeUpInput(manifest: Manifest): MadeUpInput {
   return { value: zeros(first), text: `a made-up input (zeros of shape [${shapeOf(first).join(",")}])` };
 }
 
+/** One of many inputs that the contract takes, each number another one; for load. */
+export function variedInput(manifest: Manifest, number: number): JsonValue {
+  const inputs = madeUpInputs(manifest);
+  return varied(inputs[number % inputs.length]?.value ?? null, { number, isWhole: wholeNumbers(manifest) });
+}
+
+function wholeNumbers({ inputType, contract }: Manifest): boolean {
+  return inputType === "integers" || contract.inputs.some(({ datatype }) => /INT/.test(datatype));
+}
+
+interface Variation {
+  readonly number: number;
+  readonly isWhole: boolean;
+}
+
+/** Zeros become small numbers, the rest stays: texts and flags may mean something. */
+function varied(value: JsonValue, { number, isWhole }: Variation): JsonValue {
+  if (typeof value === "number") return isWhole ? number % 2 : (number % 8) / 8;
+  if (Array.isArray(value)) return value.map((each, at) => varied(each, { number: number + at, isWhole }));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [key, varied(each, { number, isWhole })]),
+  );
+}
+
 function shapeOf(spec: TensorSpec): readonly number[] {
   return spec.shape.map((size) => (size < 0 ? 1 : size));
 }

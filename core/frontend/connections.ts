@@ -35,10 +35,22 @@ export class Connections {
   /** Connections of plain requests on which an answer is due. */
   readonly #plainDue = new Set<Socket>();
   #isClosing = false;
+  #onGone: (() => void)[] = [];
 
   opened(socket: Socket): void {
     this.#open.add(socket);
-    socket.once("close", () => this.#open.delete(socket));
+    socket.once("close", () => {
+      this.#open.delete(socket);
+      if (this.#open.size === 0) for (const resolve of this.#onGone.splice(0)) resolve();
+    });
+  }
+
+  /** Resolves when none is open. */
+  whenGone(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onGone.push(resolve);
+    });
   }
 
   /** Ends those on which no answer is due, and the others as soon as theirs is with the client. */

@@ -40,8 +40,8 @@ export function mountOip(app: Express, parts: OipRouteParts): void {
   app.get("/v2/models", (_request, response) => {
     response.json({ models: catalog.names() });
   });
-  app.get("/v2/models/stats", (_request, response) => {
-    response.json({ model_stats: catalog.statistics() });
+  app.get("/v2/models/stats", async (_request, response) => {
+    response.json({ model_stats: await catalog.statistics() });
   });
   mountModels(app, catalog);
   mountRepository(app, parts);
@@ -66,16 +66,19 @@ export function mountOip(app: Express, parts: OipRouteParts): void {
 type ModelParams = { readonly model: string; readonly version?: string };
 
 function mountModels(app: Express, catalog: Catalog): void {
-  const get = (suffix: string, answer: (params: ModelParams, response: Response) => object): void => {
-    const handle: RequestHandler<ModelParams> = (request, response) => {
-      response.json(answer(request.params, response));
+  const get = (
+    suffix: string,
+    answer: (params: ModelParams, response: Response) => object | Promise<object>,
+  ): void => {
+    const handle: RequestHandler<ModelParams> = async (request, response) => {
+      response.json(await answer(request.params, response));
     };
     app.get(`/v2/models/:model${suffix}`, handle);
     app.get(`/v2/models/:model/versions/:version${suffix}`, handle);
   };
   get("", ({ model, version }) => catalog.model(model, version));
   get("/config", ({ model, version }) => catalog.config(model, version));
-  get("/stats", ({ model, version }) => ({ model_stats: catalog.statistics(model, version) }));
+  get("/stats", async ({ model, version }) => ({ model_stats: await catalog.statistics(model, version) }));
   get("/ready", ({ model, version }, response) => {
     const ready = catalog.isModelReady(model, version);
     // What clients of every implementation take for "not ready".

@@ -111,6 +111,15 @@ export interface ServerInfo {
   readonly queryUrl: string;
   readonly runtime: string;
   readonly startedAt: string;
+  /** Processes that take predictions; empty: the server's own process does. */
+  readonly workers: readonly WorkerStatus[];
+}
+
+/** A process that takes predictions. */
+export interface WorkerStatus {
+  readonly pid: number;
+  readonly state: "starting" | "ready";
+  readonly startedAt: string;
 }
 
 /** What `GET /api/v1/server` gives: the summary, and the limits a client keeps to. */
@@ -123,6 +132,9 @@ export const serverSchema: z.ZodType<ServerReply> = z.strictObject({
   queryUrl: z.url(),
   runtime: z.string(),
   startedAt: time,
+  workers: z
+    .array(z.strictObject({ pid: count, state: z.enum(["starting", "ready"]), startedAt: time }))
+    .readonly(),
   limits: z.strictObject({ maxInputs: count, maxBodyBytes: count }),
 });
 

@@ -1,16 +1,9 @@
 // The query server: takes predictions before node:http or straight from it, and leaves every other path to express, which
 // would cost a prediction 4 to 8 times its CPU.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, Server as NetServer } from "node:net";
+import { Server as NetServer, type Socket } from "node:net";
 import type { ServerConfig } from "../config.ts";
-import {
-  InvalidOptionsError,
-  isNodeError,
-  PortInUseError,
-  ShuttingDownError,
-  toWindjammerError,
-  WindjammerError,
-} from "../errors.ts";
+import { ShuttingDownError, toWindjammerError, WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { PredictCall, Predictor } from "../query/predict.ts";
@@ -26,6 +19,7 @@ import { sagemakerDialect } from "./dialects/sagemaker.ts";
 import { vertexDialect } from "./dialects/vertex.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
 import { Catalog, type Repository } from "./dialects/oip/catalog.ts";
+import { listenForQueries } from "./listening.ts";
 import { PlainRequests } from "./plain-requests.ts";
 import type { QueryRoutes } from "./query-routes.ts";
 import { send, writeBody, writeHead } from "./reply.ts";
@@ -44,14 +38,14 @@ export interface QueryServerParts {
   readonly adminUrl?: () => string | undefined;
   /** Loads and unloads models for clients of the Open Inference Protocol. */
   readonly repository?: Repository;
+  /** Takes every request that is no prediction. Default: this server answers them itself. */
+  readonly elsewhere?: (request: IncomingMessage, response: ServerResponse) => void;
   /** What /health/ready says; default true as long as the server is not closing. */
   readonly isReady?: () => boolean;
 }
 
 /** Node counts the request line in. */
 const MAX_HEADER_BYTES = 16 * 1024;
-/** Bursts of new connections wait in the kernel, not in retries; it caps this itself. */
-const BACKLOG = 4096;
 
 /** One prediction request on its way through the server. */
 interface Incoming {
@@ -96,19 +90,16 @@ export class QueryServer {
   }
 
   /** Starts to listen; resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
-  listen(): Promise<string> {
-    const { config } = this.#parts;
-    const { host, port } = config;
-    return new Promise((resolve, reject) => {
-      const refuse = (error: Error): void => reject(listenError(error, host, port));
-      this.#server.once("error", refuse);
-      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
-        this.#server.off("error", refuse);
-        this.#server.on("error", (error) => this.#parts.log.error({ err: error }, "query server failed"));
-        this.#watches = [this.#connections.watch(config.requestTimeoutMs), this.#plain.watch()];
-        resolve(urlOf(host, this.#server.address() as AddressInfo));
-      });
-    });
+  async listen(): Promise<string> {
+    const { config, log } = this.#parts;
+    const url = await listenForQueries(this.#server, config, log);
+    this.#watches = [this.#connections.watch(config.requestTimeoutMs), this.#plain.watch()];
+    return url;
+  }
+
+  /** Serves a connection that another process accepted. */
+  take(socket: Socket): void {
+    this.#server.emit("connection", socket);
   }
 
   /**
@@ -128,6 +119,8 @@ export class QueryServer {
       NetServer.prototype.close.call(this.#server, () => resolve());
       this.#connections.close();
     });
+    // Of those that another process accepted the listener knows nothing.
+    await this.#connections.whenGone();
     clearTimeout(cut);
     for (const watch of this.#watches) clearInterval(watch);
     // Stops Node's timer that looks for late requests.
@@ -161,6 +154,7 @@ export class QueryServer {
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {
+    dropHost(request);
     const incoming = request.method === "POST" ? this.#match(request, response) : undefined;
     this.#connections.begin(response);
     response.on("close", () => {
@@ -194,6 +188,7 @@ export class QueryServer {
 
   /** A client that asks first is told what is wrong before it sends its body. */
   #handleExpecting(request: IncomingMessage, response: ServerResponse): void {
+    dropHost(request);
     const incoming = this.#match(request, response);
     const refused = checkHeaders(request, this.#parts.config.maxBodyBytes);
     if (incoming === undefined || refused === undefined) {
@@ -254,6 +249,11 @@ export class QueryServer {
   }
 
   async #handleElsewhere(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { elsewhere } = this.#parts;
+    if (elsewhere !== undefined) {
+      elsewhere(request, response);
+      return;
+    }
     try {
       this.#routes ??= this.#loadRoutes();
       const routes = await this.#routes;
@@ -314,12 +314,14 @@ function dialectsOf(
   return vertex === undefined ? all : [vertexDialect(parts, vertex.predictRoute), ...all];
 }
 
-function pathOf(request: IncomingMessage): string {
-  let url = request.url ?? "/";
-  // A client may send a whole URL, as to a proxy, and a server has to understand it (RFC 9112, section 3.2.2).
-  if (!url.startsWith("/")) url = url.replace(SCHEME_AND_HOST, "");
+function pathOf({ url = "/" }: IncomingMessage): string {
   const query = url.indexOf("?");
   return query === -1 ? url : url.slice(0, query);
+}
+
+/** A client may send a whole URL, as to a proxy, and a server has to understand it (RFC 9112, section 3.2.2). */
+function dropHost(request: IncomingMessage): void {
+  if (request.url?.startsWith("/") === false) request.url = request.url.replace(SCHEME_AND_HOST, "") || "/";
 }
 
 const SCHEME_AND_HOST = /^https?:\/\/[^/?]*/i;
@@ -330,25 +332,5 @@ function closingError(): ShuttingDownError {
     {
       retryAfterS: 1,
     },
-  );
-}
-
-function urlOf(host: string, { address, port, family }: AddressInfo): string {
-  if (address === "0.0.0.0" || address === "::") return `http://127.0.0.1:${port}`;
-  return `http://${family === "IPv6" ? `[${address}]` : host}:${port}`;
-}
-
-function listenError(error: Error, host: string, port: number): WindjammerError {
-  const code = isNodeError(error) ? error.code : undefined;
-  const details = { host, port };
-  if (code === "EADDRINUSE") {
-    return new PortInUseError(
-      `port ${port} on ${host} is in use by another process; stop it, or choose another port (0 picks a free one)`,
-      { cause: error, details },
-    );
-  }
-  return new InvalidOptionsError(
-    `cannot listen on ${host} port ${port}: ${error.message}; choose another host or port`,
-    { cause: error, details },
   );
 }

@@ -76,10 +76,12 @@ export interface PredictCall {
 
 export class Predictor {
   readonly #router: Router;
-  #nextId = 1;
+  #nextId: number;
 
-  constructor(parts: { readonly router: Router }) {
+  /** @param parts `firstId`: of the first query; default 1 */
+  constructor(parts: { readonly router: Router; readonly firstId?: number }) {
     this.#router = parts.router;
+    this.#nextId = parts.firstId ?? 1;
   }
 
   /** @throws ApplicationNotFoundError, VersionNotFoundError */

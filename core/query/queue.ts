@@ -1,7 +1,7 @@
 // The queue of one version: cuts batches for free replicas, sends them, hands results back.
 import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerError } from "../errors.ts";
-import type { VersionMetrics } from "../metrics.ts";
-import type { ReplicaPool } from "../replicas/pool.ts";
+import type { VersionMetrics } from "../metric-handles.ts";
+import type { Replicas } from "../replicas/pool.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
@@ -26,7 +26,7 @@ const MAX_ATTEMPTS = 2;
 
 export interface QueueParts {
   readonly version: Version;
-  readonly pool: ReplicaPool;
+  readonly pool: Replicas;
   readonly policy: BatchingPolicy;
   readonly codec: BatchCodec;
   readonly metrics: VersionMetrics;

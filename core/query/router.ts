@@ -8,7 +8,8 @@ import {
   VersionNotFoundError,
   type WindjammerError,
 } from "../errors.ts";
-import type { ApplicationMetrics, Metrics } from "../metrics.ts";
+import type { ApplicationMetrics } from "../metric-handles.ts";
+import type { Metrics } from "../metrics.ts";
 import type { Application, Link, Model, Version } from "../types.ts";
 import { PredictionCache } from "./cache.ts";
 import type { Query } from "./query.ts";
@@ -82,6 +83,8 @@ export interface RouterParts {
   readonly metrics: Metrics;
   /** Says why a version does not run. */
   readonly opening?: Openings;
+  /** Processes that share what an application allows its cache; each has an equal part. Default 1. */
+  readonly cacheParts?: number;
 }
 
 const MAX_LISTED = 10;
@@ -200,12 +203,15 @@ export class Router {
   }
 
   #rebuild(): void {
-    const { registry, metrics } = this.#parts;
+    const { registry, metrics, cacheParts = 1 } = this.#parts;
     const routes = new Map<string, Route>();
     for (const application of registry.applications()) {
       const { name } = application;
       const version = this.#currentVersion(name);
-      const cache = cacheOf(application, version, this.#routes.get(name));
+      const former = this.#routes.get(name);
+      const cache = isSameCache(application, version, former)
+        ? former?.cache
+        : cacheOf(application, version, cacheParts);
       routes.set(name, { application, metrics: metrics.application(name), version, cache });
     }
     for (const name of this.#routes.keys()) if (!routes.has(name)) metrics.removeApplication(name);
@@ -274,22 +280,31 @@ function unavailable(reason: string): VersionState {
   return { state: "UNAVAILABLE", reason: reason === "" ? "unloaded" : reason };
 }
 
-/** The cache goes on as long as neither its settings nor the version's content change; another one starts empty. */
 function cacheOf(
+  { cache }: Application,
+  version: Version | undefined,
+  parts: number,
+): PredictionCache | undefined {
+  if (cache === undefined || version === undefined) return undefined;
+  return new PredictionCache({ ...cache, maxBytes: Math.ceil(cache.maxBytes / parts) });
+}
+
+/** The cache goes on as long as neither its settings nor the version's content change; another one starts empty. */
+function isSameCache(
   application: Application,
   version: Version | undefined,
   former: Route | undefined,
-): PredictionCache | undefined {
-  const { cache } = application;
-  if (cache === undefined || version === undefined) return undefined;
+): boolean {
   const settings = former?.application.cache;
-  const isSame =
-    former?.version?.model === version.model &&
-    former.version.version === version.version &&
-    former.version.bundle === version.bundle &&
-    settings?.maxBytes === cache.maxBytes &&
-    settings.ttlMs === cache.ttlMs;
-  return isSame ? former.cache : new PredictionCache(cache);
+  if (application.cache === undefined || settings === undefined) return application.cache === settings;
+  const { maxBytes, ttlMs } = application.cache;
+  return (
+    isSameContent(version, former?.version) && settings.maxBytes === maxBytes && settings.ttlMs === ttlMs
+  );
+}
+
+function isSameContent(one: Version | undefined, other: Version | undefined): boolean {
+  return one?.model === other?.model && one?.version === other?.version && one?.bundle === other?.bundle;
 }
 
 function shorten(name: string): string {

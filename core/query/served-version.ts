@@ -1,19 +1,26 @@
 // One version that runs: its queue and its replicas, joined.
-import { ShuttingDownError, type WindjammerError } from "../errors.ts";
-import { ReplicaPool } from "../replicas/pool.ts";
+import type { WindjammerError } from "../errors.ts";
+import { type ReachableReplica, ReplicaPool, type Suspicion } from "../replicas/pool.ts";
 import type { ReplicaParts } from "../replicas/slot.ts";
 import type { ReplicaTransport } from "../replicas/transport.ts";
 import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
-import { batchingPolicy } from "./batching/index.ts";
-import type { BatchingPolicy, PolicyState } from "./batching/policy.ts";
-import { BatchCodec } from "./batch-body.ts";
 import type { Query } from "./query.ts";
-import { BatchQueue } from "./queue.ts";
 import { type RecentError, RecentErrors } from "./recent-errors.ts";
+import { type QueueState, VersionQueue } from "./version-queue.ts";
 
 export interface ServedVersionParts extends ReplicaParts {
   readonly maxQueueLength: number;
+  /** Called when a replica became ready, went, or was given up. */
+  readonly onChange?: () => void;
+}
+
+/** What others need to send batches to a version's replicas. */
+export interface SharedReplicas {
+  readonly replicas: readonly ReachableReplica[];
+  /** Replicas on their way. */
+  readonly startingCount: number;
+  readonly trouble: string | undefined;
 }
 
 export class ServedVersion {
@@ -21,27 +28,20 @@ export class ServedVersion {
   readonly bundle: BundleFolder;
   readonly image: string;
   readonly #pool: ReplicaPool;
-  readonly #queue: BatchQueue;
-  readonly #policy: BatchingPolicy;
+  readonly #queue: VersionQueue;
   readonly #errors = new RecentErrors();
-  #isDraining = false;
+  #elsewhere: QueueState | undefined;
 
   constructor(parts: ServedVersionParts) {
-    const { version, metrics } = parts;
-    const { contract } = version.manifest;
+    const { version, metrics, maxQueueLength } = parts;
     this.version = version;
     this.bundle = parts.bundle;
     this.image = parts.image;
-    this.#policy = batchingPolicy(version.settings.batching, contract.isBatched ? contract.maxBatchSize : 1);
-    this.#pool = new ReplicaPool(parts, () => this.#queue.replicasChanged());
-    this.#queue = new BatchQueue({
-      version,
-      pool: this.#pool,
-      policy: this.#policy,
-      codec: new BatchCodec(version.manifest, version.model, version.version),
-      metrics,
-      maxLength: parts.maxQueueLength,
+    this.#pool = new ReplicaPool(parts, () => {
+      this.#queue.replicasChanged();
+      parts.onChange?.();
     });
+    this.#queue = new VersionQueue({ version, replicas: this.#pool, metrics, maxQueueLength });
   }
 
   get readyCount(): number {
@@ -53,20 +53,36 @@ export class ServedVersion {
   }
 
   get queueLength(): number {
-    return this.#queue.length;
+    return this.#queue.length + (this.#elsewhere?.queueLength ?? 0);
   }
 
   /** Settles the query exactly once: with its result, at its deadline, or with what went wrong. */
   enqueue(query: Query): void {
-    if (this.#isDraining) {
-      const { model, version } = this.version;
-      query.settle({
-        kind: "error",
-        error: new ShuttingDownError(`model ${model} version ${version} is being stopped; try again`),
-      });
-      return;
-    }
     this.#queue.enqueue(query);
+  }
+
+  /** For others who send batches to the same replicas. */
+  shared(): SharedReplicas {
+    return {
+      replicas: this.#pool.reachable(),
+      startingCount: this.#pool.startingCount,
+      trouble: this.#pool.trouble,
+    };
+  }
+
+  /** Another one's call to a replica failed. Resolves when the replica was found ready, or is gone. */
+  doubt(replica: string, why: Suspicion): Promise<void> {
+    return this.#pool.doubt(replica, why);
+  }
+
+  /** What others have in their queues of this version; undefined: nobody else has one. */
+  noteElsewhere(state: QueueState | undefined): void {
+    this.#elsewhere = state;
+  }
+
+  /** These replicas have answered others. */
+  noteAnswered(replicas: readonly string[]): void {
+    this.#pool.noteAnswers(replicas);
   }
 
   /** Why a replica went lately, while none has answered since: "replica digits-1-r1 exited with code 1: <last log line>". */
@@ -77,6 +93,11 @@ export class ServedVersion {
   /** A query of it ended in this error. */
   noteError(error: WindjammerError): void {
     this.#errors.note(error);
+  }
+
+  /** Queries of it ended in these errors, elsewhere. */
+  addErrors(errors: readonly RecentError[]): void {
+    this.#errors.add(errors);
   }
 
   /** Errors of its queries, newest first. */
@@ -122,25 +143,15 @@ export class ServedVersion {
     return this.#pool.stats(replica);
   }
 
-  describe(): { readonly queueLength: number; readonly policy: PolicyState } {
-    return { queueLength: this.queueLength, policy: this.#policy.describe() };
+  /** Its queues together; what was learned is that of those who have queries. */
+  describe(): QueueState {
+    const own = this.#queue.state();
+    const { policy } = this.#elsewhere ?? own;
+    return { queueLength: this.queueLength, policy };
   }
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then stops every replica. */
   async drain(graceMs: number): Promise<void> {
-    this.#isDraining = true;
-    const until = performance.now() + graceMs;
-    await within(this.#queue.whenIdle(), graceMs);
-    this.#queue.close();
-    await this.#pool.close(Math.max(0, until - performance.now()));
+    await this.#pool.close(await this.#queue.drain(graceMs));
   }
-}
-
-async function within(work: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const bound = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, bound]);
-  clearTimeout(timer);
 }

@@ -2,8 +2,8 @@
 import { ReplicaNotFoundError, WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import type { LogOptions, ReplicaStats, Runtime } from "../runtimes/runtime.ts";
-import type { BundleFolder, LogLine, ReplicaStatus, Version } from "../types.ts";
+import type { LogOptions, ReplicaStats, Runtime, RunningReplica } from "../runtimes/runtime.ts";
+import type { BundleFolder, LogLine, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
 import { ServedVersion } from "./served-version.ts";
 
 export interface ServingParts {
@@ -13,13 +13,29 @@ export interface ServingParts {
   readonly maxQueueLength: number;
 }
 
+/** Other processes that send batches to the same replicas. */
+export interface ServingFollowers {
+  opened(served: ServedVersion): void;
+  /** A replica became ready, went, or was given up. */
+  changed(served: ServedVersion): void;
+  replicaEnded(running: RunningReplica, exit: ReplicaExit): void;
+  /** Resolves when the others have let go of the version: at the latest after `graceMs`. */
+  closing(served: ServedVersion, graceMs: number): Promise<void>;
+}
+
 export class Serving {
   readonly #parts: ServingParts;
   readonly #served = new Map<string, ServedVersion>();
+  #followers: ServingFollowers | undefined;
   #lastId = 0;
 
   constructor(parts: ServingParts) {
     this.#parts = parts;
+  }
+
+  /** They hear of every version that is opened from now on. */
+  follow(followers: ServingFollowers): void {
+    this.#followers = followers;
   }
 
   /** Names of replicas that run already, of an earlier frontend: none of them is given again. */
@@ -50,8 +66,11 @@ export class Serving {
       log,
       maxQueueLength,
       nextId,
+      onChange: () => this.#followers?.changed(served),
+      onEnd: (running, exit) => this.#followers?.replicaEnded(running, exit),
     });
     this.#served.set(key, served);
+    this.#followers?.opened(served);
     return served;
   }
 
@@ -89,7 +108,9 @@ export class Serving {
     const key = keyOf(model, version);
     const served = this.#served.get(key);
     if (served === undefined) return;
-    await served.drain(graceMs);
+    const until = performance.now() + graceMs;
+    await this.#followers?.closing(served, graceMs);
+    await served.drain(Math.max(0, until - performance.now()));
     if (this.#served.get(key) === served) this.#served.delete(key);
   }
 

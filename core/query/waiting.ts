@@ -6,7 +6,7 @@ import {
   ShuttingDownError,
   type WindjammerError,
 } from "../errors.ts";
-import type { DropReason, VersionMetrics } from "../metrics.ts";
+import type { DropReason, VersionMetrics } from "../metric-handles.ts";
 import type { Version } from "../types.ts";
 import { Lane } from "./lane.ts";
 import type { Pending } from "./pending.ts";

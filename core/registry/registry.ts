@@ -5,6 +5,9 @@ import { applicationOf, deploymentOf, modelOf, versionOf } from "./lookup.ts";
 import * as rules from "./rules.ts";
 import { keyOf, type Change, type MutableState, type State, type Store } from "./store.ts";
 
+/** Hears what was committed. A promise that it returns holds up the end of the write, not what reads see. */
+export type RegistryListener = (changes: readonly Change[]) => unknown;
+
 /**
  * Reads come from memory and cost nothing. A write is checked by its rule, committed as one, and only then seen by
  * reads and told to listeners; writes run one after the other, so nothing changes between a check and its commit.
@@ -13,7 +16,7 @@ export class Registry {
   readonly #store: Store;
   readonly #state: MutableState;
   readonly #linkByApplication: Map<string, Link>;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<RegistryListener>();
   #lastWrite: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
@@ -103,11 +106,28 @@ export class Registry {
 
   /**
    * Calls `listener` after each commit that changed applications, models, versions or links, before the write
-   * resolves. It must not throw. Returns a call that ends it.
+   * resolves. It must not throw or reject. Returns a call that ends it.
    */
-  onChange(listener: () => void): () => void {
+  onChange(listener: RegistryListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** Everything but deployments, as changes that make it from nothing: for a registry that follows this one. */
+  snapshot(): readonly Change[] {
+    const { applications, models, versions, links } = this.#state;
+    return [
+      ...Array.from(applications.values(), (record) => ({ put: "applications", record }) as const),
+      ...Array.from(models.values(), (record) => ({ put: "models", record }) as const),
+      ...Array.from(versions.values(), (record) => ({ put: "versions", record }) as const),
+      ...Array.from(links.values(), (record) => ({ put: "links", record }) as const),
+    ];
+  }
+
+  /** Takes over what the process that has the store committed to it; this one's own store stays as it is. */
+  follow(changes: readonly Change[]): void {
+    for (const change of changes) this.#apply(change);
+    for (const listener of this.#listeners) void listener(changes);
   }
 
   /** Creates or replaces it. @throws InvalidRequestError for the name, or another input type than its model's */
@@ -195,8 +215,9 @@ export class Registry {
       if (changes.length === 0) return;
       await this.#store.commit(changes);
       for (const change of changes) this.#apply(change);
-      if (changes.every((change) => collectionOf(change) === "deployments")) return;
-      for (const listener of this.#listeners) listener();
+      const told = changes.filter((change) => collectionOf(change) !== "deployments");
+      if (told.length === 0) return;
+      await Promise.all(Array.from(this.#listeners, (listener) => listener(told)));
     });
   }
 

@@ -9,6 +9,8 @@ export class Guest {
   readonly running: RunningReplica;
   readonly replica: Replica;
   readonly isComing = false;
+  /** It is reached by this process alone. */
+  readonly route = undefined;
   #state: ReplicaStatus["state"] = "ready";
   #isLeaving = false;
 

@@ -12,6 +12,7 @@ import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
 import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
 import { type Replica, troubleOf } from "./replica.ts";
+import type { ReplicaRoute } from "./route.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
 import { replicaSource, type ReplicaSource } from "./source.ts";
 import type { ReplicaTransport } from "./transport.ts";
@@ -23,7 +24,36 @@ const OWN_EXIT_MS = 500;
 /** Replicas that ended lately, whose logs can still be read. */
 const MAX_ENDED = 8;
 
-export class ReplicaPool {
+/** Why a replica is no good any more. */
+export interface Suspicion {
+  readonly message: string;
+  readonly isHung: boolean;
+}
+
+/** What a queue needs of the replicas of its version. */
+export interface Replicas {
+  readonly readyCount: number;
+  /** Replicas that `take` would still give. */
+  readonly freeCount: number;
+  /** True while a replica is on its way, so that waiting makes sense. */
+  readonly isRecovering: boolean;
+  /** A free replica, or undefined. It comes back by `release` or `suspect`. */
+  take(): Replica | undefined;
+  release(replica: Replica): void;
+  /** A replica answered: whatever the trouble was, it is over. */
+  noteAnswer(): void;
+  /** A replica failed a call. Resolves when it was released or is gone. */
+  suspect(replica: Replica, why: Suspicion): Promise<void>;
+  /** What a query is told while no replica is ready. */
+  noReplica(): NoReplicaError;
+}
+
+/** A replica that is ready, for others who send it batches. */
+export interface ReachableReplica extends ReplicaRoute {
+  readonly id: string;
+}
+
+export class ReplicaPool implements Replicas {
   readonly #parts: ReplicaParts;
   readonly #source: ReplicaSource;
   readonly #onChange: () => void;
@@ -88,26 +118,37 @@ export class ReplicaPool {
    * A replica failed a call. Unless it hangs it is asked whether it is ready: a foreign server may close a connection
    * at will. If it is not, it is replaced.
    */
-  async suspect(
-    replica: Replica,
-    why: { readonly message: string; readonly isHung: boolean },
-  ): Promise<void> {
+  async suspect(replica: Replica, why: Suspicion): Promise<void> {
     if (!why.isHung && (await replica.isReady())) {
       this.release(replica);
       this.#onChange();
-      return;
+    } else {
+      await this.#replace(replica, why);
     }
-    const slot = [...this.#slots].find((candidate) => candidate.holds(replica));
-    if (slot?.state === "ready") slot.withdraw("restarting");
-    if (why.isHung) this.#trouble = `replica ${replica.id} ${why.message}`;
-    this.#parts.log.warn({ replica: replica.id, reason: why.message }, "replacing a replica");
-    // It may be about to exit, and its own end says more than ours.
-    if (!why.isHung) await Promise.race([replica.running.exited, sleep(OWN_EXIT_MS)]);
-    try {
-      await replica.running.stop(0);
-    } catch (error) {
-      this.#parts.log.error({ replica: replica.id, error }, "a replica could not be stopped");
+  }
+
+  /** As `suspect`, of another process's call. Resolves when the replica was found ready, or is gone. */
+  async doubt(id: string, why: Suspicion): Promise<void> {
+    const replica = this.#readyReplica(id);
+    if (replica === undefined || (!why.isHung && (await replica.isReady()))) return;
+    await this.#replace(replica, why);
+  }
+
+  /** These have answered another process: an end after that is no failed start, and the trouble is over. */
+  noteAnswers(ids: readonly string[]): void {
+    for (const id of ids) {
+      const replica = this.#readyReplica(id);
+      if (replica === undefined) continue;
+      replica.hasAnswered = true;
+      this.noteAnswer();
     }
+  }
+
+  /** Those that are ready and can be reached from other processes. */
+  reachable(): readonly ReachableReplica[] {
+    return [...this.#slots].flatMap(({ route, running }) =>
+      route === undefined || running === undefined ? [] : [{ id: running.id, ...route }],
+    );
   }
 
   /** Starts one more replica. @throws ReplicaStartError, ContractMismatchError; nothing is left of it then */
@@ -196,6 +237,26 @@ export class ReplicaPool {
     });
   }
 
+  #readyReplica(id: string): Replica | undefined {
+    const place = [...this.#slots].find(({ running, state }) => running?.id === id && state === "ready");
+    return place?.replica;
+  }
+
+  async #replace(replica: Replica, why: Suspicion): Promise<void> {
+    const place = [...this.#slots].find((candidate) => candidate.holds(replica));
+    if (place?.state === "ready") place.withdraw("restarting");
+    if (why.isHung) this.#trouble = `replica ${replica.id} ${why.message}`;
+    this.#parts.log.warn({ replica: replica.id, reason: why.message }, "replacing a replica");
+    // It may be about to exit, and its own end says more than ours.
+    if (!why.isHung) await Promise.race([replica.running.exited, sleep(OWN_EXIT_MS)]);
+    try {
+      // Where nothing holds it any more, it has ended.
+      if (place?.holds(replica) === true) await place.running?.stop(0);
+    } catch (error) {
+      this.#parts.log.error({ replica: replica.id, error }, "a replica could not be stopped");
+    }
+  }
+
   get #label(): string {
     return `model ${this.#parts.version.model} version ${this.#parts.version.version}`;
   }
@@ -254,6 +315,7 @@ export class ReplicaPool {
 
   #noteEnd(running: RunningReplica, exit: ReplicaExit): void {
     this.#ended.push(running);
+    this.#parts.onEnd?.(running, exit);
     if (this.#ended.length > MAX_ENDED) this.#ended.shift();
     if (exit.reason === "stopped") return;
     this.#parts.metrics.replicaExit(exit.reason);

@@ -2,8 +2,11 @@
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { InferCall, InferDone, ReplicaTransport } from "./transport.ts";
 
+/** What whoever sends batches to a container has to know of it. */
+export type Occupant = Pick<RunningReplica, "id" | "exited" | "tail">;
+
 export class Replica {
-  readonly running: RunningReplica;
+  readonly running: Occupant;
   readonly transport: ReplicaTransport;
   /** Asks it whether it is ready. */
   readonly isReady: () => Promise<boolean>;
@@ -12,7 +15,7 @@ export class Replica {
   #isBusy = false;
   #isGone = false;
 
-  constructor(running: RunningReplica, transport: ReplicaTransport, isReady: () => Promise<boolean>) {
+  constructor(running: Occupant, transport: ReplicaTransport, isReady: () => Promise<boolean>) {
     this.running = running;
     this.transport = transport;
     this.isReady = isReady;
@@ -25,6 +28,11 @@ export class Replica {
   /** Free for a batch. */
   get isFree(): boolean {
     return !this.#isBusy && !this.#isGone;
+  }
+
+  /** A batch is on its way. */
+  get isBusy(): boolean {
+    return this.#isBusy;
   }
 
   /** Calls `done` once; the replica is free again before that, unless it has gone. */
@@ -44,7 +52,7 @@ export class Replica {
 }
 
 /** What happened to a replica, with its last words: "replica digits-1-r1 exited with code 1: out of cheese". */
-export function troubleOf(running: RunningReplica, what: string): string {
+export function troubleOf(running: Occupant, what: string): string {
   return `replica ${running.id} ${withLastWords(running, what)}`;
 }
 
@@ -54,7 +62,7 @@ const LOG_LINES = 5;
 const READY_LINE = /^windjammer: .* is ready on /;
 
 /** `what`, and the last line the container wrote. */
-export function withLastWords(running: RunningReplica, what: string): string {
+export function withLastWords(running: Occupant, what: string): string {
   const last = running.tail(LOG_LINES).findLast(({ text }) => !READY_LINE.test(text));
   return last === undefined ? what : `${what}: ${last.text}`;
 }

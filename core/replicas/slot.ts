@@ -1,12 +1,13 @@
 // One place for a replica of a version: starts its occupant, watches it, starts the next one when it has gone.
 import type { WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { VersionMetrics } from "../metrics.ts";
+import type { VersionMetrics } from "../metric-handles.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
-import { inferSocketOf, overInferSocket } from "./infer-socket.ts";
-import { becomeReady, isReady } from "./readiness.ts";
-import { Replica, troubleOf, withLastWords } from "./replica.ts";
+import { inferSocketOf } from "./infer-socket.ts";
+import { becomeReady } from "./readiness.ts";
+import { type Replica, troubleOf, withLastWords } from "./replica.ts";
+import { replicaAt, type ReplicaRoute } from "./route.ts";
 import type { ReplicaSource } from "./source.ts";
 import { transportTo } from "./transport.ts";
 
@@ -29,6 +30,8 @@ export interface ReplicaParts {
   readonly log: Log;
   /** A name never used before: "digits-1-r3". */
   readonly nextId: () => string;
+  /** Called when a container of the version has ended. */
+  readonly onEnd?: (running: RunningReplica, exit: ReplicaExit) => void;
 }
 
 /** What the pool hears of a slot. */
@@ -51,6 +54,7 @@ export class Slot {
   #id = "";
   #running: RunningReplica | undefined;
   #replica: Replica | undefined;
+  #route: ReplicaRoute | undefined;
   #startedAt: string = new Date().toISOString();
   #restarts = 0;
   #failures = 0;
@@ -73,6 +77,16 @@ export class Slot {
   /** The container that runs here, or ran last. */
   get running(): RunningReplica | undefined {
     return this.#running;
+  }
+
+  /** The replica that is ready here; undefined: none is. */
+  get replica(): Replica | undefined {
+    return this.#state === "ready" ? this.#replica : undefined;
+  }
+
+  /** How the replica that is ready here is reached. */
+  get route(): ReplicaRoute | undefined {
+    return this.#state === "ready" ? this.#route : undefined;
   }
 
   /** True once the place is to be empty. */
@@ -197,11 +211,13 @@ export class Slot {
       this.#listener.ended(running, this.#lastExit);
       throw error;
     }
-    const inferSocket = inferSocketOf(running.address, version.manifest, metadata);
-    this.#replica =
-      inferSocket === undefined
-        ? new Replica(running, transport, () => isReady(transport, version.manifest, version.model))
-        : new Replica(running, overInferSocket(transport, inferSocket), modelThreadHasGone);
+    const { manifest, model } = version;
+    const route = {
+      address: running.address,
+      inferSocket: inferSocketOf(running.address, manifest, metadata),
+    };
+    this.#route = route;
+    this.#replica = replicaAt(running, { route, transport, manifest, model });
     this.#state = "ready";
     this.#listener.ready(this.#replica);
   }
@@ -209,7 +225,8 @@ export class Slot {
   async #supervise(): Promise<void> {
     const { signal } = this.#leaving;
     while (!signal.aborted) {
-      if (this.#replica !== undefined) await this.#untilGone(this.#replica);
+      if (this.#replica !== undefined && this.#running !== undefined)
+        await this.#untilGone(this.#replica, this.#running);
       if (signal.aborted) break;
       if (this.#failures === MAX_FAILURES) {
         this.#parts.log.error({ replica: this.#id, starts: MAX_FAILURES }, "replica keeps failing to start");
@@ -224,19 +241,18 @@ export class Slot {
     this.#state = "stopping";
   }
 
-  async #untilGone(replica: Replica): Promise<void> {
-    const exit = await replica.running.exited;
+  async #untilGone(replica: Replica, running: RunningReplica): Promise<void> {
+    const exit = await running.exited;
     const isWanted = !this.#leaving.signal.aborted;
     this.withdraw(isWanted ? "restarting" : "stopping");
     this.#replica = undefined;
-    this.#lastExit = { ...exit, message: withLastWords(replica.running, exit.message) };
+    this.#lastExit = { ...exit, message: withLastWords(running, exit.message) };
     const wasUseful = replica.hasAnswered || Date.now() - Date.parse(this.#startedAt) > SETTLED_AFTER_MS;
     this.#failures = wasUseful ? 0 : this.#failures + 1;
     await replica.transport.close();
     // Whoever stopped a replica that is still wanted has said why.
-    if (isWanted && exit.reason !== "stopped")
-      this.#listener.trouble(troubleOf(replica.running, exit.message));
-    this.#listener.ended(replica.running, exit);
+    if (isWanted && exit.reason !== "stopped") this.#listener.trouble(troubleOf(running, exit.message));
+    this.#listener.ended(running, exit);
   }
 }
 
@@ -250,9 +266,4 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       resolve();
     }
   });
-}
-
-/** The model's thread never closes its socket: a call that fails there has lost it, whatever the main thread still says. */
-function modelThreadHasGone(): Promise<boolean> {
-  return Promise.resolve(false);
 }

@@ -10,6 +10,7 @@ import type { Table } from "./report.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
 const BODIES = 256;
+const TEXT_LENGTH = 200;
 const VERTEX_ROUTE = "/predict-by-vertex";
 
 /** What the server has to be told to speak all of them. */
@@ -23,44 +24,32 @@ export async function measureDialects(
   connections: readonly number[],
   effort: Effort,
 ): Promise<Table> {
-  await deployFunction(lab.client, {
-    name: "first",
-    version: "1",
-    inputType: "doubles",
-    module: file("models/first.ts"),
-  });
-  const pids = await lab.pidsOf("first");
+  const deploy = async (name: string, inputType: "doubles" | "strings"): Promise<readonly number[]> => {
+    await deployFunction(lab.client, { name, version: "1", inputType, module: file(`models/${name}.ts`) });
+    return lab.pidsOf(name);
+  };
   const rows: Table["rows"][number][] = [];
-  for (const length of [4, 784]) {
-    const dialects = await dialectsOf(lab, length);
+  const measure = async (
+    input: string,
+    dialects: readonly NamedWorkload[],
+    pids: readonly number[],
+  ): Promise<void> => {
     for (const count of connections) {
       const targets = dialects.map(({ workload }) => ({ workload, pids }));
       const samples = await interleaved(targets, count, effort);
-      const [clipper = []] = samples;
-      for (const [index, { name }] of dialects.entries()) {
-        const own = samples[index] ?? [];
-        const over = (key: "cpuUs" | "allCpuUs" | "perSecond"): ReturnType<typeof ratio> =>
-          ratio(
-            own.map((one) => one[key]),
-            clipper.map((one) => one[key]),
-          );
-        rows.push([
-          `${length} numbers`,
-          count,
-          name,
-          figureOf(own, (one) => one.perSecond),
-          over("perSecond"),
-          over("cpuUs"),
-          over("allCpuUs"),
-          figureOf(own, (one) => one.p50Ms).median,
-        ]);
-      }
+      for (const [index, { name }] of dialects.entries())
+        rows.push([input, count, name, ...figures(samples[index] ?? [], samples[0] ?? [])]);
     }
-  }
+  };
+  const first = await deploy("first", "doubles");
+  for (const length of [4, 784]) await measure(`${length} numbers`, await numberDialects(lab, length), first);
+  // Not before: SageMaker and Vertex AI ask the only application there is.
+  const text = await deploy("first-word", "strings");
+  await measure(`${TEXT_LENGTH} characters`, textDialects(lab), text);
   return {
     part: "dialects",
     yardstick:
-      "Yardstick: the Clipper dialect, asked for the same predictions in turn with the others. Not here: generate, which takes text and these inputs are numbers. The gRPC client costs the machine more than the others' ready-made bytes do, so of its rows the CPU counts, not the rate.",
+      "Yardstick: the Clipper dialect, asked for the same predictions in turn with the others. The gRPC client costs the machine more than the others' ready-made bytes do, so of its rows the CPU counts, not the rate.",
     columns: [
       "input",
       "connections",
@@ -73,6 +62,23 @@ export async function measureDialects(
     ],
     rows,
   };
+}
+
+type Sample = Awaited<ReturnType<typeof interleaved>>[number][number];
+
+function figures(own: readonly Sample[], clipper: readonly Sample[]): Table["rows"][number] {
+  const over = (key: "cpuUs" | "allCpuUs" | "perSecond"): ReturnType<typeof ratio> =>
+    ratio(
+      own.map((one) => one[key]),
+      clipper.map((one) => one[key]),
+    );
+  return [
+    figureOf(own, (one) => one.perSecond),
+    over("perSecond"),
+    over("cpuUs"),
+    over("allCpuUs"),
+    figureOf(own, (one) => one.p50Ms).median,
+  ];
 }
 
 interface NamedWorkload {
@@ -88,7 +94,7 @@ function isInferred(index: number, body: string): boolean {
   return body.includes(`"data":["${index}"]`);
 }
 
-async function dialectsOf(lab: Lab, length: number): Promise<readonly NamedWorkload[]> {
+async function numberDialects(lab: Lab, length: number): Promise<readonly NamedWorkload[]> {
   const { url } = lab.client;
   const random = randomNumbers(length);
   const inputs = Array.from({ length: BODIES }, (_, index) => [
@@ -122,3 +128,38 @@ async function dialectsOf(lab: Lab, length: number): Promise<readonly NamedWorkl
     withInstances("Vertex AI", VERTEX_ROUTE),
   ];
 }
+
+/** Texts whose first word is their place in the list, which the function returns. */
+function textDialects({ client: { url } }: Lab): readonly NamedWorkload[] {
+  const texts = Array.from({ length: BODIES }, (_, index) => `${index} `.padEnd(TEXT_LENGTH, "lorem ipsum "));
+  return TEXT_DIALECTS.map(({ name, path, bodyOf, answer }) => {
+    const requests = texts.map((text) => requestBytes(url + path, JSON.stringify(bodyOf(text))));
+    const isRight = (index: number, body: string): boolean =>
+      body.includes(answer.replace("#", String(index)));
+    return { name, workload: { url, requests, isRight } };
+  });
+}
+
+interface TextDialect {
+  readonly name: string;
+  readonly path: string;
+  readonly bodyOf: (text: string) => object;
+  /** Part of the right answer; # stands for the number. */
+  readonly answer: string;
+}
+
+const TEXT_DIALECTS: readonly TextDialect[] = [
+  { name: "Clipper", path: "/first-word/predict", bodyOf: (input) => ({ input }), answer: '"output":"#"' },
+  {
+    name: "OIP, JSON",
+    path: "/v2/models/first-word/infer",
+    bodyOf: (text) => ({ inputs: [{ name: "input", datatype: "BYTES", shape: [1], data: [text] }] }),
+    answer: String.raw`"data":["\"#\""]`,
+  },
+  ...["generate", "generate_stream"].map((name) => ({
+    name,
+    path: `/v2/models/first-word/${name}`,
+    bodyOf: (text: string) => ({ text_input: text }),
+    answer: '"text_output":"#"',
+  })),
+];

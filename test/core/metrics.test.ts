@@ -120,4 +120,69 @@ describe("metrics", () => {
     expect(await two.text()).not.toContain("digits");
     expect(one.contentType).toContain("version=0.0.4");
   });
+
+  test("of another process add up with these, in every form they are shown in", async () => {
+    const [own, other] = [new Metrics(), new Metrics()];
+    for (const [count, metrics] of [own, other].entries()) {
+      const application = metrics.application("digits");
+      application.outcome("error", "INVALID_JSON", 1);
+      const answers = application.by("digits", "1");
+      answers.outcome("ok", "", 3);
+      answers.outcome("default", "deadline", 100 * (count + 1));
+      answers.cache(count === 0 ? "hit" : "miss");
+      const version = metrics.version("digits", "1");
+      version.waited(4);
+      version.batch(2, 10, 8);
+      version.answered(2, 10, 8);
+      version.dropped("deadline");
+    }
+    // Only the other one knows of these: the first of their kind here.
+    other.application("digits").by("digits", "1").outcome("error", "MODEL_ERROR", 7);
+    other.version("digits", "1").answered(5, 20, undefined);
+    other.application("gone").by("gone", "1").outcome("ok", "", 1);
+    other.version("gone", "1").batch(1, 1, 1);
+    // As it comes over a channel.
+    own.add(structuredClone(other.take()));
+    const text = await own.text();
+    for (const line of [
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="ok",reason=""} 2',
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="default",reason="deadline"} 2',
+      'windjammer_queries_total{application="digits",model="digits",version="1",kind="error",reason="MODEL_ERROR"} 1',
+      'windjammer_queries_total{application="digits",model="",version="",kind="error",reason="INVALID_JSON"} 2',
+      'windjammer_query_duration_seconds_bucket{application="digits",model="digits",version="1",le="0.005"} 2',
+      'windjammer_cache_total{application="digits",result="miss"} 1',
+      'windjammer_batch_size_sum{model="digits",version="1"} 4',
+      'windjammer_dropped_total{model="digits",version="1",reason="deadline"} 2',
+    ])
+      expect(text).toContain(line);
+    expect(text).not.toContain("gone");
+    const { lastBatchAt, ...statistics } = own.statistics("digits", "1");
+    expect(lastBatchAt).toBeGreaterThan(0);
+    expect(statistics).toEqual({
+      success: { count: 2, ms: expect.closeTo(6) },
+      failure: { count: 3, ms: expect.closeTo(307) },
+      queue: { count: 2, ms: expect.closeTo(8) },
+      cacheHits: 1,
+      cacheMisses: 1,
+      batches: [
+        { size: 2, count: 2, transferMs: 4, computeMs: 16 },
+        { size: 5, count: 1, transferMs: 0, computeMs: 20 },
+      ],
+    });
+    // Taken once, and counted on from there by the handles that were there before.
+    expect(other.take()).toEqual({ series: [], answers: [], batches: [] });
+    other.application("digits").by("digits", "1").outcome("ok", "", 3);
+    own.add(other.take());
+    expect(own.statistics("digits", "1").success.count).toBe(3);
+  });
+
+  test("that are gathered from elsewhere are there before anything is shown", async () => {
+    const [own, other] = [new Metrics(), new Metrics()];
+    own.version("digits", "1");
+    other.version("digits", "1").dropped("shed");
+    own.setSource(async () => own.add(other.take()));
+    expect(await own.text()).toContain(
+      'windjammer_dropped_total{model="digits",version="1",reason="shed"} 1',
+    );
+  });
 });

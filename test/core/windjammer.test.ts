@@ -1,5 +1,6 @@
 // The composition root: what it may close when a start fails, and what a server leaves behind.
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { expect, it, vi } from "vitest";
 import { InvalidOptionsError } from "../../core/errors.ts";
 import { startServer } from "../../core/windjammer.ts";
@@ -22,4 +23,19 @@ it("removes its temporary state folder on close", async () => {
   expect(existsSync(server.stateDir)).toBe(true);
   await server.close();
   expect(existsSync(server.stateDir)).toBe(false);
+});
+
+it.each([
+  [{ workers: 0 }, "workers: expected number to be >=1, got 0"],
+  [{ workers: 1.5 }, "workers: expected"],
+  [{ workers: 2, clipper: true }, "Clipper's model containers connect to one process"],
+])("refuses workers that cannot be: %j", async (options, message) => {
+  const runtime = new ScriptedRuntime(({ inputs }) => ({ outputs: inputs }));
+  await expect(startServer({ runtime, port: 0, adminPort: 0, ...options })).rejects.toThrow(message);
+});
+
+it("takes three quarters of the cores for workers where it may choose, and one is this process", async () => {
+  const runtime = new ScriptedRuntime(({ inputs }) => ({ outputs: inputs }));
+  await using server = await startServer({ runtime, port: 0, adminPort: 0, workers: "auto" });
+  expect(server.workerCount).toBe(Math.max(1, Math.floor((availableParallelism() * 3) / 4)));
 });

@@ -1,12 +1,16 @@
 // A short fuzz run of every dialect, with seeds that stay: `npm run fuzz` goes on from here.
 import { expect, test } from "vitest";
 import { clipperTarget } from "../fuzz/clipper.ts";
+import { grpcTarget } from "../fuzz/grpc.ts";
+import { hostsTarget } from "../fuzz/hosts.ts";
 import { oipTarget } from "../fuzz/oip.ts";
 import { fuzz, type FuzzTarget } from "../fuzz/runner.ts";
 
 const TARGETS: readonly (readonly [string, () => Promise<FuzzTarget>])[] = [
   ["clipper", clipperTarget],
   ["oip", oipTarget],
+  ["hosts", hostsTarget],
+  ["grpc", grpcTarget],
 ];
 
 test.each(TARGETS)("6,000 requests of any kind leave %s as it was", async (_, open) => {

@@ -165,7 +165,7 @@ class ClipperTarget implements FuzzTarget {
   }
 
   /** Any frames at all, of a container that nobody knows. */
-  async #strangeMessage(random: Random): Promise<void> {
+  async #strangeMessage(random: Random): Promise<undefined> {
     const frames = Array.from({ length: random.int(7) }, () =>
       random.chance(0.4)
         ? Buffer.from([random.int(4), 0, 0, 0])

@@ -1,21 +1,24 @@
 // `npm run fuzz`: fuzzes every dialect, or those that are named, and prints what came back. Fails when something is wrong.
 import { parseArgs } from "node:util";
 import { clipperTarget } from "./clipper.ts";
-import { grpcTarget, oipTarget } from "./oip.ts";
+import { grpcTarget } from "./grpc.ts";
+import { hostsTarget } from "./hosts.ts";
+import { oipTarget } from "./oip.ts";
 import { fuzz, type FuzzTarget } from "./runner.ts";
 
 /** By name; a dialect adds its own line. */
 const TARGETS: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   clipper: clipperTarget,
   oip: oipTarget,
+  hosts: hostsTarget,
   grpc: grpcTarget,
 };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    requests: { type: "string", default: "70000" },
-    seconds: { type: "string", default: "150" },
+    requests: { type: "string", default: "55000" },
+    seconds: { type: "string", default: "600" },
     seed: { type: "string", default: String(Date.now() % 2 ** 31) },
   },
 });

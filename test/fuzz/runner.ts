@@ -20,8 +20,8 @@ export type FuzzCase =
     }
   /** Bytes as they are, in pieces; the connection is then closed from this side. */
   | { readonly kind: "raw"; readonly url: string; readonly pieces: readonly Buffer[] }
-  /** Something else; throws when it went wrong. */
-  | { readonly kind: "call"; readonly run: () => Promise<void> };
+  /** Something else; gives the status to report, throws when it went wrong. */
+  | { readonly kind: "call"; readonly run: () => Promise<number | undefined> };
 
 export interface FuzzReply {
   /** Undefined: the connection was closed without a reply, which only raw requests may see. */
@@ -175,8 +175,7 @@ class Run {
 }
 
 async function call({ run }: Extract<FuzzCase, { kind: "call" }>): Promise<FuzzReply> {
-  await run();
-  return { status: undefined, headers: {}, body: Buffer.alloc(0) };
+  return { status: await run(), headers: {}, body: Buffer.alloc(0) };
 }
 
 /** Of the first answer; 100 is none. */

@@ -82,6 +82,7 @@ export async function startAdmin(options: TestAdminOptions = {}): Promise<TestAd
     queryUrl: options.queryUrl ?? "http://127.0.0.1:1337",
     runtime: runtime.name,
     startedAt: new Date().toISOString(),
+    workers: [],
   });
   const server = new AdminServer({ registry, bundles, deployments, serving, metrics, config, log, info });
   let count = 0;

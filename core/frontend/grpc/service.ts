@@ -31,7 +31,9 @@ export function inferenceService(library: Grpc, parts: ServiceParts): grpc.Untyp
     ServerMetadata: unary(() => catalog.server()),
     ModelMetadata: unary((message) => catalog.model(...named(message))),
     ModelConfig: unary((message) => ({ config: catalog.config(...named(message)) })),
-    ModelStatistics: unary((message) => ({ model_stats: catalog.statistics(...named(message)) })),
+    ModelStatistics: unary(async (message) => ({
+      model_stats: await catalog.statistics(...named(message)),
+    })),
     RepositoryIndex: unary((message) => {
       refuseRepository(message["repository_name"]);
       return { models: catalog.index(message["ready"] === true) };

@@ -67,7 +67,7 @@ async function responseTo(
   answer: () => Promise<object>,
 ): Promise<object> {
   try {
-    return { error_message: "", infer_response: await answer() };
+    return { infer_response: await answer() };
   } catch (error) {
     return { error_message: grpcError(library, error).details, infer_response: { id, model_name: name } };
   }

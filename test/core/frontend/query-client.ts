@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import type { ClipperConfig } from "../../../core/config.ts";
 import { createLog } from "../../../core/log.ts";
+import type { Repository } from "../../../core/frontend/dialects/oip/catalog.ts";
 import { QueryServer } from "../../../core/frontend/server.ts";
 import type { Fakes } from "../query/fakes.ts";
 
@@ -36,9 +37,13 @@ export interface TestServerOptions {
   readonly requestTimeoutMs?: number;
   readonly clipper?: ClipperConfig;
   readonly vertex?: { readonly predictRoute: string; readonly healthRoute: string };
+  readonly repository?: Repository;
 }
 
-export async function startTestServer(parts: Fakes, options: TestServerOptions = {}): Promise<TestServer> {
+export async function startTestServer(
+  parts: Fakes,
+  { repository, ...options }: TestServerOptions = {},
+): Promise<TestServer> {
   const server = new QueryServer({
     predictor: parts.predictor,
     router: parts.router,
@@ -53,6 +58,7 @@ export async function startTestServer(parts: Fakes, options: TestServerOptions =
       ...options,
     },
     adminUrl: () => "http://127.0.0.1:1338",
+    ...(repository === undefined ? {} : { repository }),
   });
   const url = await server.listen();
   const port = Number(new URL(url).port);

@@ -105,4 +105,24 @@ describe("the router", () => {
     await registry.putApplication(application);
     expect(() => router.resolve("digits")).toThrow("no application");
   });
+
+  test("gives each of several processes its part of what a cache may hold", async () => {
+    const { registry, metrics } = await setUp();
+    const published = version(manifest, "1");
+    const served = new FakeServed(published);
+    const cache = { maxBytes: 64 * 1024, ttlMs: 60_000 };
+    await registry.publish({ version: published, application: { ...application, cache }, retire: true });
+    const kept = (cacheParts: number): number => {
+      const router = new Router({ registry, serving: { find: () => served }, metrics, cacheParts });
+      const ofOne = router.resolve("digits").cache;
+      for (let value = 0; value < 1000; value++) {
+        const data = new Uint8Array(Float64Array.of(value).buffer);
+        const row = { tensors: [{ shape: [1], data }], key: "" };
+        const times = { arrivedAt: 0, deadlineAt: Infinity };
+        ofOne?.submit({ row, ...times, isAbandoned: false, settle: () => undefined }, served);
+      }
+      return ofOne?.size ?? 0;
+    };
+    expect(kept(4) / kept(1)).toBeCloseTo(0.25, 1);
+  });
 });

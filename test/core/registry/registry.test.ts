@@ -413,6 +413,17 @@ describe("replicas", () => {
 });
 
 describe("writes", () => {
+  test("end when whoever listens has done what it does with them", async () => {
+    const heard = Promise.withResolvers<void>();
+    registry.onChange(() => heard.promise);
+    let isEnded = false;
+    const write = publishDigits().then(() => (isEnded = true));
+    await expect.poll(() => registry.findModel("digits")?.currentVersion).toBe("1");
+    expect(isEnded).toBe(false);
+    heard.resolve();
+    await write;
+  });
+
   test("that fail to commit change nothing in memory and tell nobody", async () => {
     await publishDigits();
     let calls = 0;
@@ -560,4 +571,25 @@ test("all of it is there after a restart", async () => {
   expect(durable.linkOf("digits")?.model).toBe("digits");
   expect(durable.deployment("d1").state).toBe("running");
   expect(await durable.events("d1")).toEqual([anEvent(1)]);
+});
+
+test("a registry that follows another one has the same records, change by change", async () => {
+  await publishDigits();
+  await using follower = await Registry.open(new MemoryStore());
+  const changes: number[] = [];
+  follower.onChange((some) => changes.push(some.length));
+  follower.follow(registry.snapshot());
+  registry.onChange((some) => follower.follow(structuredClone(some)));
+  const same = (): void => {
+    for (const of of ["applications", "models", "versions", "links"] as const)
+      expect(follower[of]()).toEqual(registry[of]());
+  };
+  same();
+  await registry.publish({ version: aVersion("digits", "2"), retire: true });
+  same();
+  expect(follower.model("digits").currentVersion).toBe("2");
+  await registry.deleteApplication("digits");
+  same();
+  expect(follower.linkOf("digits")).toBeUndefined();
+  expect(changes.length).toBe(3);
 });

@@ -2,7 +2,8 @@
 import { platformOf, tensorMetadata, type TensorMetadata } from "../../../../containers/metadata.ts";
 import type { Manifest, TensorSpec } from "../../../../containers/protocol.ts";
 import { InvalidRequestError, NoModelLinkedError, ReplicaStartError } from "../../../errors.ts";
-import type { Metrics, Total } from "../../../metrics.ts";
+import type { Total } from "../../../metric-handles.ts";
+import type { Metrics } from "../../../metrics.ts";
 import type { Router, Target } from "../../../query/router.ts";
 import type { Version } from "../../../types.ts";
 import { packageVersion } from "../../../version.ts";
@@ -186,7 +187,8 @@ export class Catalog {
   }
 
   /** Of one version, the current one by default; of every version that runs without a name. @throws as `model` */
-  statistics(name?: string, version?: string): readonly ModelStatistics[] {
+  async statistics(name?: string, version?: string): Promise<readonly ModelStatistics[]> {
+    await this.#parts.metrics.gather();
     if (name !== undefined && name !== "") return [this.#statistics(name, this.#find(name, version).version)];
     const { router } = this.#parts;
     return this.names().flatMap((each) => {

@@ -1,0 +1,87 @@
+// The queue of a version with its batching policy, from the first query to the last.
+import { ShuttingDownError } from "../errors.ts";
+import type { VersionMetrics } from "../metric-handles.ts";
+import type { Replicas } from "../replicas/pool.ts";
+import type { Version } from "../types.ts";
+import { batchingPolicy } from "./batching/index.ts";
+import type { BatchingPolicy, PolicyState } from "./batching/policy.ts";
+import { BatchCodec } from "./batch-body.ts";
+import type { Query } from "./query.ts";
+import { BatchQueue } from "./queue.ts";
+
+export interface VersionQueueParts {
+  readonly version: Version;
+  /** Those that take its batches. */
+  readonly replicas: Replicas;
+  readonly metrics: VersionMetrics;
+  readonly maxQueueLength: number;
+}
+
+/** What a queue holds, and what its policy has learned. */
+export interface QueueState {
+  readonly queueLength: number;
+  readonly policy: PolicyState;
+}
+
+export class VersionQueue {
+  readonly #version: Version;
+  readonly #policy: BatchingPolicy;
+  readonly #queue: BatchQueue;
+  #isDraining = false;
+
+  constructor({ version, replicas, metrics, maxQueueLength }: VersionQueueParts) {
+    const { contract } = version.manifest;
+    this.#version = version;
+    this.#policy = batchingPolicy(version.settings.batching, contract.isBatched ? contract.maxBatchSize : 1);
+    this.#queue = new BatchQueue({
+      version,
+      pool: replicas,
+      policy: this.#policy,
+      codec: new BatchCodec(version.manifest, version.model, version.version),
+      metrics,
+      maxLength: maxQueueLength,
+    });
+  }
+
+  get length(): number {
+    return this.#queue.length;
+  }
+
+  /** Settles the query exactly once: with its result, at its deadline, or with what went wrong. */
+  enqueue(query: Query): void {
+    if (!this.#isDraining) {
+      this.#queue.enqueue(query);
+      return;
+    }
+    const { model, version } = this.#version;
+    const message = `model ${model} version ${version} is being stopped; try again`;
+    query.settle({ kind: "error", error: new ShuttingDownError(message) });
+  }
+
+  /** A replica became ready, or went. */
+  replicasChanged(): void {
+    this.#queue.replicasChanged();
+  }
+
+  state(): QueueState {
+    return { queueLength: this.length, policy: this.#policy.describe() };
+  }
+
+  /** Takes nothing more, lets what is here finish for `graceMs`, then gives it up. Resolves with the ms that are left. */
+  async drain(graceMs: number): Promise<number> {
+    this.#isDraining = true;
+    const until = performance.now() + graceMs;
+    await within(this.#queue.whenIdle(), graceMs);
+    this.#queue.close();
+    return Math.max(0, until - performance.now());
+  }
+}
+
+async function within(work: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const bound = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, bound]);
+  clearTimeout(timer);
+}

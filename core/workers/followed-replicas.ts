@@ -1,0 +1,198 @@
+// The replicas of one version as a worker sees them: the server's own process starts, watches and replaces them.
+import { NoReplicaError } from "../errors.ts";
+import type { SharedReplicas } from "../query/served-version.ts";
+import type { ReachableReplica, Replicas, Suspicion } from "../replicas/pool.ts";
+import type { Occupant, Replica } from "../replicas/replica.ts";
+import { replicaAt } from "../replicas/route.ts";
+import { transportTo } from "../replicas/transport.ts";
+import type { LogLine, ReplicaExit, Version } from "../types.ts";
+
+export interface FollowedReplicasParts {
+  readonly version: Version;
+  /** Number of the worker: each turns to another replica first, so that they do not wait for each other's batches. */
+  readonly turn: number;
+  /** Tells the server's own process of a replica that failed a call. */
+  readonly doubt: (replica: Replica, why: Suspicion) => void;
+  /** A replica became ready, went, or was given up. */
+  readonly onChange: () => void;
+}
+
+/** One replica, from when it is first told of until its end is. */
+interface Followed {
+  readonly replica: Replica;
+  readonly reachable: ReachableReplica;
+  readonly occupant: FollowedOccupant;
+  /** It is ready, as far as the server's own process knows. */
+  isListed: boolean;
+  /** A call failed here, and it is being looked at. */
+  isDoubted: boolean;
+}
+
+export class FollowedReplicas implements Replicas {
+  readonly #parts: FollowedReplicasParts;
+  readonly #followed = new Map<string, Followed>();
+  readonly #answered = new Set<string>();
+  readonly #free = new Set<Replica>();
+  #startingCount = 0;
+  #trouble: string | undefined;
+
+  constructor(parts: FollowedReplicasParts) {
+    this.#parts = parts;
+  }
+
+  get readyCount(): number {
+    let count = 0;
+    for (const followed of this.#followed.values()) if (isUsable(followed)) count++;
+    return count;
+  }
+
+  get freeCount(): number {
+    let count = 0;
+    for (const replica of this.#free) if (replica.isFree) count++;
+    return count;
+  }
+
+  /** Also while one is looked at: it comes back, or another one in its place. */
+  get isRecovering(): boolean {
+    if (this.#startingCount > 0) return true;
+    for (const { isListed, isDoubted } of this.#followed.values()) if (isListed && isDoubted) return true;
+    return false;
+  }
+
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  take(): Replica | undefined {
+    const all = [...this.#followed.values()];
+    for (let index = 0; index < all.length; index++) {
+      const replica = all[(this.#parts.turn + index) % all.length]?.replica;
+      if (replica?.isFree === true && this.#free.delete(replica)) return replica;
+    }
+    return undefined;
+  }
+
+  release(replica: Replica): void {
+    if (replica.hasAnswered) this.#answered.add(replica.id);
+    if (replica.isFree) this.#free.add(replica);
+    else this.#closeWhereOver(replica);
+  }
+
+  noteAnswer(): void {
+    this.#trouble = undefined;
+  }
+
+  /** It gets no batch until the server's own process has looked at it. */
+  suspect(replica: Replica, why: Suspicion): Promise<void> {
+    const followed = this.#followed.get(replica.id);
+    replica.retire();
+    if (followed?.replica === replica && isUsable(followed)) {
+      followed.isDoubted = true;
+      this.#parts.doubt(replica, why);
+      this.#parts.onChange();
+    }
+    this.#closeWhereOver(replica);
+    return Promise.resolve();
+  }
+
+  noReplica(): NoReplicaError {
+    const { model, version } = this.#parts.version;
+    const why = this.#trouble ?? "none runs; scale it up, or deploy it again";
+    return new NoReplicaError(`no replica of model ${model} version ${version} is ready: ${why}`, {
+      details: { model, version },
+    });
+  }
+
+  /** The replicas as they are now. One that is not among them any more gets no batch; what it has it may finish. */
+  update({ replicas, startingCount, trouble }: SharedReplicas): void {
+    this.#startingCount = startingCount;
+    this.#trouble = trouble;
+    const ids = new Set(replicas.map(({ id }) => id));
+    for (const [id, followed] of this.#followed) {
+      if (ids.has(id)) continue;
+      followed.isListed = false;
+      followed.replica.retire();
+    }
+    for (const reachable of replicas) if (!this.#followed.has(reachable.id)) this.#join(reachable);
+    this.#parts.onChange();
+  }
+
+  /** The server's own process has looked at a replica that was doubted here: where it is still listed, it serves on. */
+  looked(id: string): void {
+    const followed = this.#followed.get(id);
+    if (followed?.isDoubted !== true || !followed.isListed) return;
+    this.#free.delete(followed.replica);
+    void followed.replica.transport.close();
+    this.#join(followed.reachable);
+    this.#parts.onChange();
+  }
+
+  ended(id: string, exit: ReplicaExit, tail: readonly LogLine[]): void {
+    const followed = this.#followed.get(id);
+    if (followed === undefined) return;
+    this.#followed.delete(id);
+    this.#free.delete(followed.replica);
+    followed.replica.retire();
+    followed.occupant.end(exit, tail);
+    this.#closeWhereOver(followed.replica);
+    this.#parts.onChange();
+  }
+
+  /** Replicas that answered since the last call. */
+  takeAnswered(): readonly string[] {
+    const answered = [...this.#answered];
+    this.#answered.clear();
+    return answered;
+  }
+
+  close(): void {
+    for (const { replica } of this.#followed.values()) {
+      replica.retire();
+      void replica.transport.close();
+    }
+    this.#followed.clear();
+  }
+
+  #join(reachable: ReachableReplica): void {
+    const { version } = this.#parts;
+    const occupant = new FollowedOccupant(reachable.id);
+    const transport = transportTo(reachable.address);
+    const { manifest, model } = version;
+    const replica = replicaAt(occupant, { route: reachable, transport, manifest, model });
+    this.#followed.set(reachable.id, { replica, reachable, occupant, isListed: true, isDoubted: false });
+    this.#free.add(replica);
+  }
+
+  /** Its last answer may still be on its way when its end is told. */
+  #closeWhereOver(replica: Replica): void {
+    if (!replica.isBusy && !this.#followed.has(replica.id)) void replica.transport.close();
+  }
+}
+
+function isUsable({ isListed, isDoubted }: Followed): boolean {
+  return isListed && !isDoubted;
+}
+
+/** What is known of a container that another process watches. */
+class FollowedOccupant implements Occupant {
+  readonly id: string;
+  readonly #exited: PromiseWithResolvers<ReplicaExit> = Promise.withResolvers();
+  #tail: readonly LogLine[] = [];
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  get exited(): Promise<ReplicaExit> {
+    return this.#exited.promise;
+  }
+
+  tail(lines: number): readonly LogLine[] {
+    return this.#tail.slice(-lines);
+  }
+
+  end(exit: ReplicaExit, tail: readonly LogLine[]): void {
+    this.#tail = tail;
+    this.#exited.resolve(exit);
+  }
+}

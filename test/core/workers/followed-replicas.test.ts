@@ -1,0 +1,106 @@
+// What a worker makes of the replicas that the server's own process tells it of.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
+import type { Suspicion } from "../../../core/replicas/pool.ts";
+import type { Replica } from "../../../core/replicas/replica.ts";
+import { FollowedReplicas } from "../../../core/workers/followed-replicas.ts";
+import { valueManifest, version } from "../query/fakes.ts";
+
+const LOST: Suspicion = { message: "lost its connection", isHung: false };
+
+function followed(turn = 0): { replicas: FollowedReplicas; doubts: string[]; changes: () => number } {
+  const doubts: string[] = [];
+  let changes = 0;
+  const replicas = new FollowedReplicas({
+    version: version(valueManifest("json")),
+    turn,
+    doubt: ({ id }, why) => void doubts.push(`${id} ${why.message}`),
+    onChange: () => void (changes += 1),
+  });
+  onTestFinished(() => replicas.close());
+  return { replicas, doubts, changes: () => changes };
+}
+
+function reachable(...ids: readonly string[]): Parameters<FollowedReplicas["update"]>[0] {
+  const replicas = ids.map((id) => ({
+    id,
+    address: { socketPath: `/nonexistent/${id}` },
+    inferSocket: undefined,
+  }));
+  return { replicas, startingCount: 0, trouble: undefined };
+}
+
+function taken(replicas: FollowedReplicas): Replica {
+  const replica = replicas.take();
+  if (replica === undefined) throw new Error("no replica is free");
+  return replica;
+}
+
+test("each worker turns to another replica first, and hands none out twice", () => {
+  const first = followed(0).replicas;
+  const second = followed(1).replicas;
+  for (const replicas of [first, second]) replicas.update(reachable("r1", "r2"));
+  expect([taken(first).id, taken(first).id, first.take()]).toEqual(["r1", "r2", undefined]);
+  expect(taken(second).id).toBe("r2");
+});
+
+test("a replica that is listed no more gets no batch, and a new one does", () => {
+  const { replicas } = followed();
+  replicas.update(reachable("r1"));
+  replicas.update(reachable("r2"));
+  expect(replicas.readyCount).toBe(1);
+  expect([taken(replicas).id, replicas.take()]).toEqual(["r2", undefined]);
+});
+
+test("a doubted replica is out until the server has looked at it, and comes back where it is still listed", async () => {
+  const { replicas, doubts } = followed();
+  replicas.update(reachable("r1"));
+  const replica = taken(replicas);
+  await replicas.suspect(replica, LOST);
+  expect(doubts).toEqual(["r1 lost its connection"]);
+  expect([replicas.readyCount, replicas.isRecovering, replicas.take()]).toEqual([0, true, undefined]);
+  // Told of it twice, the server would look twice.
+  await replicas.suspect(replica, LOST);
+  expect(doubts).toHaveLength(1);
+  replicas.looked("r1");
+  expect([replicas.readyCount, replicas.isRecovering, taken(replicas).id]).toEqual([1, false, "r1"]);
+});
+
+test("a doubted replica that is replaced stays out, and its end is told to those who ask", async () => {
+  const { replicas } = followed();
+  replicas.update(reachable("r1"));
+  const replica = taken(replicas);
+  await replicas.suspect(replica, LOST);
+  replicas.update({ ...reachable(), startingCount: 1, trouble: "replica r1 exited with code 3" });
+  replicas.looked("r1");
+  expect([replicas.readyCount, replicas.isRecovering]).toEqual([0, true]);
+  expect(replicas.noReplica().message).toContain("replica r1 exited with code 3");
+  const line = { at: "", stream: "stderr", text: "out of cheese" } as const;
+  replicas.ended("r1", { reason: "exited", exitCode: 3, message: "exited with code 3" }, [line]);
+  expect(await replica.running.exited).toMatchObject({ exitCode: 3 });
+  expect(replica.running.tail(5)).toEqual([line]);
+});
+
+test("an answer that is still on its way when the replica's end is told comes through", async () => {
+  const answer = Promise.withResolvers<void>();
+  const server = createServer((_, response) => {
+    void answer.promise.then(() => response.end("{}"));
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as AddressInfo;
+  const { replicas } = followed();
+  const address = { host: "127.0.0.1", port };
+  const shared = { replicas: [{ id: "r1", address, inferSocket: undefined }], startingCount: 0 };
+  replicas.update({ ...shared, trouble: undefined });
+  const replica = taken(replicas);
+  const asked = Promise.withResolvers<number | undefined>();
+  const call = { path: "/", body: Buffer.from("{}"), headerLength: undefined, deadlineMs: 60_000 };
+  replica.send(call, (_, reply) => asked.resolve(reply?.statusCode));
+  replicas.ended("r1", { reason: "stopped", message: "was stopped" }, []);
+  answer.resolve();
+  expect(await asked.promise).toBe(200);
+  replicas.release(replica);
+  expect(replicas.take()).toBeUndefined();
+});
