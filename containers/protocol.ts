@@ -89,6 +89,8 @@ export type JsonObject = { readonly [key: string]: JsonValue };
 interface ForeignServer {
   /** Its name for the model, if other than ours. */
   readonly modelName?: string;
+  /** Its version of the model, on its paths. Default: none, the one that it serves by itself. */
+  readonly modelVersion?: string;
   /** How tensors travel. Default: in binary if the server announces that extension, else as JSON. */
   readonly tensors?: "binary" | "json";
 }
@@ -205,10 +207,27 @@ export const PATHS = {
   /** Lists of models, which some servers have. */
   models: "/v2/models",
   repositoryIndex: "/v2/repository/index",
-  model: (name: string): string => `/v2/models/${encodeURIComponent(name)}`,
-  modelReady: (name: string): string => `/v2/models/${encodeURIComponent(name)}/ready`,
-  infer: (name: string): string => `/v2/models/${encodeURIComponent(name)}/infer`,
+  model: (name: string, version?: string): string => modelPath(name, version),
+  modelReady: (name: string, version?: string): string => `${modelPath(name, version)}/ready`,
+  infer: (name: string, version?: string): string => `${modelPath(name, version)}/infer`,
 } as const;
+
+function modelPath(name: string, version?: string): string {
+  const path = `/v2/models/${encodeURIComponent(name)}`;
+  return version === undefined ? path : `${path}/versions/${encodeURIComponent(version)}`;
+}
+
+/** What a server calls a model. */
+export interface ModelAtServer {
+  readonly name: string;
+  readonly version: string | undefined;
+}
+
+/** @param model our name for it */
+export function modelAtServer(container: ContainerSource | undefined, model: string): ModelAtServer {
+  if (!isForeign(container)) return { name: model, version: undefined };
+  return { name: container.modelName ?? model, version: container.modelVersion };
+}
 
 /** Model metadata `parameters`: name of the socket, beside the container's own, on which the model's thread takes infer calls. */
 export const INFER_SOCKET = "infer_socket";

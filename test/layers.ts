@@ -86,6 +86,7 @@ export const LAYERS: readonly LayerRule[] = [
   },
   { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
   { from: "core/check/", may: ["core/", ...WIRE] },
+  { from: "core/conformance/", may: ["core/", ...WIRE] },
   { from: "core/cli/", may: ["core/", ...WIRE, "deployers/index.ts"] },
   { from: "core/query-front.ts", may: ["core/", ...WIRE] },
   { from: "core/windjammer.ts", may: ["core/", ...WIRE] },

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PATHS, type ContainerSource, type Manifest } from "../../containers/protocol.ts";
+import { modelAtServer, PATHS, type ContainerSource, type Manifest } from "../../containers/protocol.ts";
 import { DECLARED_CONTRACT, hasContract, manifest } from "../deploy/deployer.ts";
 import { checkRuns } from "../deploy/container-kind.ts";
 import { describeServer } from "../replicas/foreign.ts";
@@ -128,7 +128,8 @@ class Attempt {
     const options = { manifest: content, timeoutMs, signal };
     const name = (await becomeReadyByAnyName(running, transport, options)) ?? model;
     const tookMs = Math.round(performance.now() - startedAt);
-    const { contract = given, tensors } = await describeServer(transport, name);
+    const at = { ...modelAtServer(this.#target.source, model), name };
+    const { contract = given, tensors } = await describeServer(transport, at);
     const known = given ?? contract;
     const subject: Subject = {
       running,
@@ -137,7 +138,7 @@ class Attempt {
       manifest: { ...content, ...(known === undefined ? {} : { contract: known }) },
       contract: known,
       isBinary: tensors === "binary",
-      path: PATHS.infer(name),
+      path: PATHS.infer(at.name, at.version),
       isElsewhere: !needsRuntime(content),
       calls,
     };

@@ -14,6 +14,7 @@ interface Options {
   readonly folder: string;
   readonly model: string;
   readonly modelName?: string;
+  readonly modelVersion?: string;
   readonly port?: string;
   readonly readyTimeout: string;
   readonly calls: string;
@@ -30,6 +31,7 @@ export function checkContainerCommand(): Command {
     .option("--folder <path>", "folder that a command is started in", ".")
     .option("--model <name>", "what the container is told that its model is called", "model")
     .option("--model-name <name>", "its own name for the model, if that is another one")
+    .option("--model-version <version>", "its own version of the model, if it has several")
     .option("--port <number>", "port that an image listens on, if it goes by no environment variable")
     .option("--ready-timeout <ms>", "how long it may take to become ready", "60000")
     .option("--calls <number>", "calls of the memory check", "1000")
@@ -50,8 +52,11 @@ export function checkContainerCommand(): Command {
 }
 
 async function targetOf(target: string, options: Options): Promise<CheckTarget> {
-  const { modelName, port } = options;
-  const foreign = modelName === undefined ? {} : { modelName };
+  const { modelName, modelVersion, port } = options;
+  const foreign = {
+    ...(modelName === undefined ? {} : { modelName }),
+    ...(modelVersion === undefined ? {} : { modelVersion }),
+  };
   const reached = { ...foreign, ...(port === undefined ? {} : { port: whole("port", port) }) };
   const kind = await kindOf(target, options.as);
   const folder = resolve(kind === "folder" ? target : options.folder);

@@ -1,5 +1,11 @@
 // The first start of a model container that is not ours: what it speaks, and the contract where the bundle has none.
-import { isForeign, type Contract, type ForeignSource, type Manifest } from "../../containers/protocol.ts";
+import {
+  isForeign,
+  modelAtServer,
+  type Contract,
+  type ForeignSource,
+  type Manifest,
+} from "../../containers/protocol.ts";
 import { ContractMismatchError, UnsupportedModelError } from "../errors.ts";
 import type { Serving } from "../query/serving.ts";
 import { describeServer, type Description } from "../replicas/foreign.ts";
@@ -53,7 +59,8 @@ export async function describeVersion(
   try {
     const options = { manifest, timeoutMs: settings.readyTimeoutMs, signal };
     const modelName = await becomeReadyByAnyName(running, transport, options);
-    const { notes, ...found } = await askServer(describeServer(transport, modelName ?? model), running);
+    const at = modelAtServer({ ...container, ...(modelName === undefined ? {} : { modelName }) }, model);
+    const { notes, ...found } = await askServer(describeServer(transport, at), running);
     const contract = hasContract(manifest) ? manifest.contract : declared(found.contract, manifest, running);
     const tensors = container.tensors ?? found.tensors;
     checkInputType(manifest, contract, running);

@@ -100,6 +100,7 @@ export const contractSchema: z.ZodType<Contract> = z.strictObject({
 
 const foreignServer = {
   modelName: z.string().min(1).max(MAX_NAME_LENGTH).exactOptional(),
+  modelVersion: z.string().min(1).max(MAX_NAME_LENGTH).exactOptional(),
   tensors: z.enum(["binary", "json"]).exactOptional(),
 };
 const imagePort = { port: z.int().min(1).max(65_535).exactOptional() };

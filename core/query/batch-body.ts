@@ -2,6 +2,7 @@
 import {
   ERROR_TENSOR,
   isForeign,
+  modelAtServer,
   PATHS,
   type Contract,
   type ContentType,
@@ -85,7 +86,8 @@ export class BatchCodec {
     this.#isExact = contract.outputs.some(({ datatype }) => datatype === "INT64" || datatype === "UINT64");
     this.#hasRaggedInput = contract.inputs.some((input) => input.isRagged === true);
     this.#label = `model ${model} version ${version}`;
-    this.path = PATHS.infer(foreign?.modelName ?? model);
+    const at = modelAtServer(container, model);
+    this.path = PATHS.infer(at.name, at.version);
   }
 
   /** One request for `rows`, which share a key. */

@@ -2,6 +2,7 @@
 import {
   DATATYPE_BYTES,
   PATHS,
+  type ModelAtServer,
   type Contract,
   type Datatype,
   type TensorSpec,
@@ -42,7 +43,9 @@ export interface Readiness {
   readonly isReady: boolean;
   /** Why it is not ready: "GET /v2/health/ready answers 401: no token". */
   readonly why?: string;
-  /** It is ready itself and has other models only: these. */
+  /** It will not become ready: the server is, and does not have this. */
+  readonly isFinal?: true;
+  /** It has other models only: these. */
   readonly others?: readonly string[];
 }
 
@@ -50,24 +53,37 @@ export interface Readiness {
  * A server may be ready and this model not (a repository of many), or know readiness by one of the two paths only. The
  * status decides; a body that says `"ready": false` is believed, too.
  */
-export async function foreignReadiness(transport: ReplicaTransport, model: string): Promise<Readiness> {
+export async function foreignReadiness(
+  transport: ReplicaTransport,
+  model: ModelAtServer,
+): Promise<Readiness> {
   const server = await ask(transport, PATHS.ready);
   if (server instanceof Error || (!isWithout(server) && !saysReady(server)))
     return { isReady: false, why: shown(PATHS.ready, server) };
-  const path = PATHS.modelReady(model);
+  const path = PATHS.modelReady(model.name, model.version);
   const own = await ask(transport, path);
   if (own instanceof Error) return { isReady: false, why: shown(path, own) };
   if (saysReady(own)) return { isReady: true };
-  if (own.statusCode === 400 || own.statusCode === 404) {
-    const others = await otherModels(transport, model);
-    if (others.length > 0) {
-      const why = `it has no model ${model}, but ${others.join(", ")}; give its name for the model by modelName`;
-      return { isReady: false, why, others };
-    }
-  }
+  const why = await whyItNeverWill(transport, model, own);
+  if (why !== undefined) return { isReady: false, isFinal: true, ...why };
   return isWithout(own) && saysReady(server)
     ? { isReady: true }
     : { isReady: false, why: shown(path, isWithout(own) ? server : own) };
+}
+
+/** What a server that is ready, and not with this model, does not have; undefined: the model may come. */
+async function whyItNeverWill(
+  transport: ReplicaTransport,
+  model: ModelAtServer,
+  { statusCode }: Reply,
+): Promise<Pick<Readiness, "why" | "others"> | undefined> {
+  const others = statusCode === 400 || statusCode === 404 ? await otherModels(transport, model.name) : [];
+  if (others.length > 0) {
+    const why = `it has no model ${model.name}, but ${others.join(", ")}; give its name for the model by modelName`;
+    return { why, others };
+  }
+  const why = await whyNoVersion(transport, model);
+  return why === undefined ? undefined : { why };
 }
 
 async function ask(transport: ReplicaTransport, path: string): Promise<Reply | Error> {
@@ -95,6 +111,25 @@ function adviceOn(error: Error): string {
   return isUntrusted
     ? "; name the file of its certificate's authority in NODE_EXTRA_CA_CERTS where windjammer runs"
     : "";
+}
+
+/** Why a server that has the model does not have this version of it; undefined when it may have. */
+async function whyNoVersion(
+  transport: ReplicaTransport,
+  { name, version }: ModelAtServer,
+): Promise<string | undefined> {
+  if (version === undefined) return undefined;
+  const path = PATHS.model(name, version);
+  const [own, model] = [await ask(transport, path), await ask(transport, PATHS.model(name))];
+  if (own instanceof Error || own.statusCode === 200) return undefined;
+  if (model instanceof Error || model.statusCode !== 200) return undefined;
+  const listed = objectOf(model.text)["versions"];
+  const versions: readonly unknown[] = Array.isArray(listed) ? listed : [];
+  // It may still be loaded.
+  if (versions.includes(version)) return undefined;
+  return versions.length > 0
+    ? `it has no version ${version} of model ${name}, but ${versions.slice(0, MAX_SHOWN_MODELS).join(", ")}; name one of them by modelVersion`
+    : `it knows no versions of model ${name} (${shown(path, own)}); leave modelVersion out`;
 }
 
 /** Models of a server that does not know this one; none when it does, or does not say. */
@@ -185,18 +220,21 @@ export interface Description {
 /**
  * Asks a server that is ready. A model is batched when all its tensors begin with a free dimension; Triton says by its
  * `max_batch_size` whether they may differ from row to row, and how many rows it takes.
- * @param model the server's name for it
  * @throws Error saying what is wrong with its metadata
  */
-export async function describeServer(transport: ReplicaTransport, model: string): Promise<Description> {
+export async function describeServer(
+  transport: ReplicaTransport,
+  model: ModelAtServer,
+): Promise<Description> {
+  const path = PATHS.model(model.name, model.version);
   const server = await transport.get(PATHS.server, DESCRIBE_TIMEOUT_MS);
   const { extensions } = server.statusCode === 200 ? objectOf(server.text) : {};
   const tensors = Array.isArray(extensions) && extensions.includes(BINARY) ? "binary" : "json";
-  const reply = await transport.get(PATHS.model(model), DESCRIBE_TIMEOUT_MS);
+  const reply = await transport.get(path, DESCRIBE_TIMEOUT_MS);
   const declared = declaredTensors(reply);
   if (declared === undefined || declared.inputs.length === 0 || declared.outputs.length === 0)
     return { contract: undefined, tensors, notes: [] };
-  const config = await transport.get(`${PATHS.model(model)}/config`, DESCRIBE_TIMEOUT_MS);
+  const config = await transport.get(`${path}/config`, DESCRIBE_TIMEOUT_MS);
   const maxBatchSize = config.statusCode === 200 ? objectOf(config.text)["max_batch_size"] : undefined;
   return { ...batchesOf(declared, maxBatchSize), tensors };
 }

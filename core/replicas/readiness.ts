@@ -1,5 +1,11 @@
 // Whether a started container serves: waits until it is ready, and holds its metadata against the contract.
-import { isForeign, PATHS, type Manifest, type TensorSpec } from "../../containers/protocol.ts";
+import {
+  isForeign,
+  modelAtServer,
+  PATHS,
+  type Manifest,
+  type TensorSpec,
+} from "../../containers/protocol.ts";
 import { ContractMismatchError, ReplicaStartError } from "../errors.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { ReplicaExit } from "../types.ts";
@@ -32,14 +38,20 @@ export async function becomeReady(
   let exit: ReplicaExit | undefined;
   const exited = running.exited.then((value) => (exit = value));
   for (let pause = FIRST_PROBE_MS; ; pause = Math.min(SLOWEST_PROBE_MS, pause * 1.5)) {
-    const { isReady: isUp, why = "", others } = await readinessOf(transport, manifest, running.model);
+    const {
+      isReady: isUp,
+      why = "",
+      isFinal,
+      others,
+    } = await readinessOf(transport, manifest, running.model);
     const metadata = isUp ? await metadataOf(transport, modelPath(manifest, running.model)) : undefined;
     if (metadata !== undefined) {
       compareContract(running, manifest, metadata);
       return metadata.text;
     }
     options.signal.throwIfAborted();
-    if (others !== undefined) throw startError(running, `cannot serve: ${why}`, { models: others });
+    if (isFinal === true)
+      throw startError(running, `cannot serve: ${why}`, others === undefined ? {} : { models: others });
     if (exit === undefined && Date.now() + pause < deadline) await Promise.race([exited, sleep(pause)]);
     if (exit !== undefined) throw startError(running, `${exit.message} before it was ready`);
     if (Date.now() + pause >= deadline)
@@ -92,7 +104,7 @@ async function readinessOf(
   { container }: Pick<Manifest, "container">,
   model: string,
 ): Promise<Readiness> {
-  if (isForeign(container)) return foreignReadiness(transport, container.modelName ?? model);
+  if (isForeign(container)) return foreignReadiness(transport, modelAtServer(container, model));
   try {
     return { isReady: (await transport.get(PATHS.ready, PROBE_TIMEOUT_MS)).statusCode === 200 };
   } catch {
@@ -102,7 +114,8 @@ async function readinessOf(
 
 /** Path of the model on its server. */
 function modelPath({ container }: Pick<Manifest, "container">, model: string): string {
-  return PATHS.model(isForeign(container) ? (container.modelName ?? model) : model);
+  const { name, version } = modelAtServer(container, model);
+  return PATHS.model(name, version);
 }
 
 interface Metadata {

@@ -87,8 +87,8 @@ function notFound(
   if (versions.length > 0) {
     const newest = versions.slice(-5).toReversed();
     return new PackageNotFoundError(
-      `Python package ${requirement} does not exist in this version for this Python and machine (there are ${newest.join(", ")}): ` +
-        "correct requirements.txt",
+      `Python package ${requirement} has no wheel of this version for this Python and machine (there are ${newest.join(", ")}): ` +
+        "correct requirements.txt, or name the package in buildFromSource",
       { details: { ...more, versions: newest } },
     );
   }

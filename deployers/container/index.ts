@@ -50,6 +50,8 @@ export interface ContainerModelOptions extends PackageOptions {
    * WINDJAMMER_MODEL_NAME; of a server that does not know that name and has one model only, that one.
    */
   readonly modelName?: string | undefined;
+  /** The server's version of the model, as on its paths: "2". Default: none, the one that it serves by itself. */
+  readonly modelVersion?: string | undefined;
   /** TCP port that an image listens on whatever its environment says. Default: it follows WINDJAMMER_SOCKET or PORT. */
   readonly port?: number | undefined;
   /** How tensors travel. Default: in binary where the server announces that extension, else as JSON. */
@@ -84,6 +86,7 @@ export const container: Deployer<ContainerModelOptions> = {
       .optional(),
     inputType: z.enum([...INPUT_TYPE_NAMES, "tensor"], `expected "tensor", ${SHOWN_INPUT_TYPES}`).optional(),
     modelName: z.string().min(1).optional(),
+    modelVersion: z.string().min(1).optional(),
     port: z.int().min(1).max(65_535).optional(),
     tensors: z.enum(["binary", "json"]).optional(),
     maxBatchSize: z.int().min(1).max(100_000).optional(),
@@ -154,9 +157,10 @@ async function sourceOf(
   folder: string,
   report: BundleReport,
 ): Promise<ContainerSource> {
-  const { image, dockerfile, command, url, port, modelName, tensors } = options;
+  const { image, dockerfile, command, url, port, modelName, modelVersion, tensors } = options;
   const foreign = {
     ...(modelName === undefined ? {} : { modelName }),
+    ...(modelVersion === undefined ? {} : { modelVersion }),
     ...(tensors === undefined ? {} : { tensors }),
   };
   const reached = { ...foreign, ...(port === undefined ? {} : { port }) };

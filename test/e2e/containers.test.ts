@@ -5,12 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTemplate, type TemplateName } from "../../core/cli/init.ts";
 import { deployContainer, ReplicaStartError, windjammer, type Windjammer } from "../../deployers/index.ts";
-import { testDeployments } from "../conformance/deployer.ts";
 import { hasProgram } from "../helpers/programs.ts";
 import { tempFolder } from "../helpers/temp.ts";
-import { installCsv } from "../helpers/third-party.ts";
-
-testDeployments(await installCsv());
 
 const ROOT = join(import.meta.dirname, "../..");
 const page = await readFile(join(ROOT, "containers/README.md"), "utf8");

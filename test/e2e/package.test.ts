@@ -1,6 +1,6 @@
 // The package as a stranger gets it: packed, installed into an empty project, used from there.
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readdir, rm, symlink, writeFile, mkdir } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile, mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
@@ -8,6 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const run = promisify(execFile);
 const root = new URL("../..", import.meta.url).pathname;
+/** A deployer of somebody else's: nearest neighbours in a CSV file. */
+const outsider = join(root, "test/fixtures/windjammer-deployer-csv");
 const env = {
   ...process.env,
   PATH: `${join(root, "node_modules/.bin")}${delimiter}${process.env["PATH"] ?? ""}`,
@@ -18,8 +20,10 @@ beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), "wj-package-"));
   await writeFile(join(project, "package.json"), '{ "name": "stranger", "private": true, "type": "module" }');
   await run("npm", ["pack", "--silent", "--pack-destination", project], { cwd: root, env });
-  const tarball = (await readdir(project)).find((name) => name.endsWith(".tgz"));
-  await run("npm", ["install", "--no-audit", "--no-fund", `./${tarball}`], { cwd: project, env });
+  await run("npm", ["pack", "--silent", "--pack-destination", project], { cwd: outsider, env });
+  const tarballs = (await readdir(project)).filter((name) => name.endsWith(".tgz"));
+  const install = ["install", "--no-audit", "--no-fund", ...tarballs.map((name) => `./${name}`)];
+  await run("npm", install, { cwd: project, env });
   await cp(join(root, "examples/digits"), join(project, "digits"), { recursive: true });
 }, 180_000);
 
@@ -129,6 +133,43 @@ describe("the installed package", () => {
     await expect(
       run(join(root, "node_modules/.bin/tsc"), options, { cwd: project, env }),
     ).resolves.toMatchObject({ stdout: "" });
+  });
+
+  it("lets an outsider's deployer, installed beside it, pass the conformance suite under his own test runner", async () => {
+    await cp(join(outsider, "index.test.js"), join(project, "csv.test.js"));
+    const { stdout } = await run("node", ["--test", "--test-reporter=tap", "csv.test.js"], {
+      cwd: project,
+      env,
+    });
+    const passed = Number(/^# pass (\d+)$/m.exec(stdout)?.[1]);
+    expect(passed).toBe(15);
+    expect(stdout).toMatch(/^# fail 0$/m);
+  });
+
+  it("does what deployers/README.md says: a deployer, its use, and its test", async () => {
+    const page = await readFile(join(root, "deployers/README.md"), "utf8");
+    const [deployer = "", use = "", test = ""] = [...page.matchAll(/^```ts\n(.*?)^```/gms)].map(
+      ([, code = ""]) => code,
+    );
+    await writeFile(join(project, "table.ts"), deployer);
+    const printed = [...use.matchAll(/\/\/ prints (.*)$/gm)].map(([, text]) => `${text}\n`).join("");
+    const elsewhere = use.replace("windjammer()", "windjammer({ port: 0, adminPort: 0 })");
+    expect(await runScript("use-table.ts", elsewhere)).toBe(printed);
+    await writeFile(join(project, "table.test.ts"), test);
+    const { stdout } = await run("node", ["--test", "--test-reporter=tap", "table.test.ts"], {
+      cwd: project,
+      env,
+    });
+    expect(stdout).toMatch(/^# pass 14$/m);
+    expect(stdout).toMatch(/^# fail 0$/m);
+  });
+
+  it("has no other way in for that deployer than what it exports", async () => {
+    const source = await readFile(join(outsider, "index.js"), "utf8");
+    const from = [...source.matchAll(/from "([^"]+)"/g)].map(([, name = ""]) => name);
+    expect(from.filter((name) => !name.startsWith("node:"))).toEqual(["windjammer", "zod"]);
+    const inner = runScript("inner.ts", 'import "windjammer/dist/core/deploy/bundle.js";');
+    await expect(inner).rejects.toThrow("ERR_PACKAGE_PATH_NOT_EXPORTED");
   });
 
   it("passes publint", async () => {

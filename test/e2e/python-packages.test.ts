@@ -21,6 +21,7 @@ const PACKAGES: readonly MadePackage[] = [
   { name: "alpha", version: "1.0" },
   { name: "alpha", version: "1.1" },
   { name: "beta", version: "2.0+local", requires: ["alpha==1.1"] },
+  { name: "alpha", version: "3.0", isSource: true },
   { name: "heavy", version: "1.0", ballast: 80 * 2 ** 20 },
 ];
 
@@ -62,12 +63,17 @@ async function opened(python?: string, cacheDir = join(folder, "cache")): Promis
 
 let bundles = 0;
 
-async function bundleOf(requirements: string, wheels: readonly MadePackage[] = []): Promise<BundleFolder> {
+async function bundleOf(
+  requirements: string,
+  wheels: readonly MadePackage[] = [],
+  fromSource: readonly string[] = [],
+): Promise<BundleFolder> {
   bundles += 1;
   const root = join(folder, `bundle-${bundles}`);
   const files = join(root, "files");
   await mkdir(files, { recursive: true });
-  const manifest = pythonFunction();
+  const allowScripts = Object.fromEntries(fromSource.map((name) => [name, true]));
+  const manifest = { ...pythonFunction(), allowScripts };
   await writeFile(join(files, "manifest.json"), JSON.stringify(manifest));
   await writeFile(
     join(files, "predict.py"),
@@ -180,6 +186,17 @@ describe.skipIf(!canInstall)("requirements (skipped without Python 3.9, venv and
     expect((await prepare(runtime, await bundleOf("alpha==7.0", wheels))).alpha).toBe("7.0");
   });
 
+  it("that come as source run no code of their own, unless buildFromSource names them", async () => {
+    const error = await failure("alpha==3.0");
+    expect(error).toBeInstanceOf(PackageNotFoundError);
+    expect(error.message).toContain("alpha==3.0 has no wheel of this version for this Python and machine");
+    expect(error.message).toContain("name the package in buildFromSource");
+    const built = await prepare(await opened(), await bundleOf("alpha==3.0", [], ["alpha"]));
+    expect(built.alpha).toBe("3.0");
+    expect(built.reports.join("\n")).toContain("Building wheel");
+    expect(await environments()).toHaveLength(1);
+  });
+
   it("with hashes are held to them", async () => {
     const hash = index.hashes["alpha-1.0-py3-none-any.whl"];
     const runtime = await opened();
@@ -193,7 +210,7 @@ describe.skipIf(!canInstall)("requirements (skipped without Python 3.9, venv and
     const error = await failure("alpha==9.9");
     expect(error).toBeInstanceOf(PackageNotFoundError);
     expect(error.message).toContain(
-      "alpha==9.9 does not exist in this version for this Python and machine (there are 1.1, 1.0)",
+      "alpha==9.9 has no wheel of this version for this Python and machine (there are 1.1, 1.0)",
     );
   });
 

@@ -62,11 +62,11 @@ export interface DockerOptions extends ContainerOptions {
    */
   readonly pythonBaseImage?: string | undefined;
   /**
-   * When the base image is fetched: "missing" where the engine has none of this name, "always" at every deployment and
-   * start of the server. An image built on another base is built anew. Default "missing".
+   * When base images, and images that are deployed themselves, are fetched: "missing" where the engine has none of this
+   * name, "always" at every deployment and start of the server. An image built on another base is built anew. Default "missing".
    */
   readonly pull?: "missing" | "always" | undefined;
-  /** Login for pulling the base image. Default: none. */
+  /** Login for pulling them. Default: none. */
   readonly pullLogin?: RegistryLogin | undefined;
   /** Builder of the engine: "auto" takes the classic one, and BuildKit for an `npmrc` or where there is no other. Default "auto". */
   readonly builder?: "auto" | "classic" | "buildkit" | undefined;

@@ -261,6 +261,16 @@ describe("windjammer check-container", () => {
     expect(report.checks.map(({ name }) => name)).toEqual(NAMES);
   });
 
+  it("asks for a version of the server's own by --model-version", async () => {
+    const path = "/v2/models/m/versions/2";
+    const answers = { [`GET ${path}`]: json({ name: "m", ...VECTORS }), [`GET ${path}/ready`]: json({}) };
+    const server = await foreignServer({ answers });
+    const { stdout } = await cli(server.url, "--model-name", "m", "--model-version", "2", "--calls", "5");
+    expect(stdout).toContain("ready in time");
+    expect(server.asked).toContain(`POST ${path}/infer`);
+    expect(server.asked.filter((each) => each.endsWith("/m/infer"))).toEqual([]);
+  });
+
   it("takes a path that leads nowhere for no image", async () => {
     const { stderr, code } = await cli("./nowhere");
     expect(stderr).toContain("no file or folder here, and no name of an image");

@@ -249,6 +249,28 @@ describe("Triton", () => {
     expect(await app.predict([1, 2])).toEqual([]);
   });
 
+  it.each([
+    ["the model", "GET /v2/models/m/ready"],
+    ["the server", "GET /v2/health/ready"],
+  ])("says by 400 that %s is still loading, and is waited for", async (_, path) => {
+    let asked = 0;
+    const loading = (): ReturnType<typeof json> => {
+      asked++;
+      return asked < 3
+        ? json({ error: "Request for unknown model: 'm' is not found" }, 400)
+        : { status: 200 };
+    };
+    const index = json([{ name: "m", version: "1", state: "LOADING" }]);
+    const isModel = path.includes("models");
+    const metadata = (): ReturnType<typeof json> =>
+      isModel && asked < 3 ? json({ error: "?" }, 400) : json({ name: "m", ...VECTORS });
+    const server = await foreignServer({
+      answers: { [path]: loading, "POST /v2/repository/index": index, "GET /v2/models/m": metadata },
+    });
+    expect(await (await deploy(server.url)).predict([1, 2])).toEqual([1, 2]);
+    expect(asked).toBeGreaterThanOrEqual(3);
+  });
+
   it("that is full sheds with 503: the query is tried once more", async () => {
     let calls = 0;
     const server = await foreignServer({
@@ -289,6 +311,36 @@ describe("MLServer, KServe and TorchServe", () => {
     const failed = app.predict([1, 2]);
     await expect(failed).rejects.toThrow(ModelError);
     await expect(failed).rejects.toThrow(`failed with status 422: ${reason}`);
+  });
+
+  it("write what is not finite as null (KServe)", async () => {
+    const body = '{"outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[null,2.5]}]}';
+    const app = await deploy((await foreignServer({ infer: () => ({ status: 200, body }) })).url);
+    expect(await app.predict([1, 2])).toEqual([null, 2.5]);
+  });
+
+  it("name codecs of their own as content types, which change nothing here (MLServer)", async () => {
+    const numbers = {
+      name: "y",
+      datatype: "FP32",
+      shape: [1, 2],
+      parameters: { content_type: "np" },
+      data: [1, 2],
+    };
+    const plain = await deploy((await foreignServer({ infer: () => json({ outputs: [numbers] }) })).url);
+    expect(await plain.predict([1, 2])).toEqual([1, 2]);
+    const text = {
+      name: "y",
+      datatype: "BYTES",
+      shape: [1],
+      parameters: { content_type: "hg_json" },
+      data: ["ü"],
+    };
+    const script = {
+      ...echoing("BYTES", [-1]),
+      infer: () => json({ outputs: [text], parameters: { content_type: "hg_json" } }),
+    };
+    expect(await (await deploy((await foreignServer(script)).url)).predict("a")).toBe("ü");
   });
 
   it("have many models: one that is not ready yet is waited for, though the server is", async () => {
