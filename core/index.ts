@@ -7,6 +7,7 @@ export {
   type StartOptions,
   type WindjammerOptions,
 } from "./windjammer.ts";
+export { buildImage } from "./client/build.ts";
 export type {
   ApplicationHandle,
   ConnectOptions,
@@ -42,7 +43,7 @@ export type {
   Manifest,
   TensorSpec,
 } from "../containers/protocol.ts";
-export type { LogLevel } from "./log.ts";
+export type { LogFormat, LogLevel } from "./log.ts";
 export { nearest } from "./nearest.ts";
 export { isExactVersion, isImageName, isPackageName } from "./package-names.ts";
 export {
@@ -52,6 +53,7 @@ export {
   type Requirement,
 } from "./python-requirements.ts";
 export type {
+  BuiltImage,
   PrepareOptions,
   ReplicaSpec,
   ReplicaStats,

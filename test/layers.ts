@@ -25,7 +25,7 @@ const NODE_MODELS = ["input-types", "location", "lockfile", "module-bundle", "pa
   (name) => `deployers/${name}.ts`,
 );
 /** What drivers of model containers share. */
-const RUNTIMES = ["runtime", "lines", "log-file", "replica-log", "npm-errors", "pip-errors"].map(
+const RUNTIMES = ["runtime", "life", "lines", "log-file", "replica-log", "npm-errors", "pip-errors"].map(
   (name) => `core/runtimes/${name}.ts`,
 );
 /** What deployers of models of tensors share. */
@@ -84,7 +84,10 @@ export const LAYERS: readonly LayerRule[] = [
       "core/runtimes/runtime.ts",
     ],
   },
-  { from: "core/client/", may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts"] },
+  {
+    from: "core/client/",
+    may: [...LEAVES, ...WIRE, "core/deploy/", "core/frontend/schemas.ts", "core/runtimes/runtime.ts"],
+  },
   { from: "core/check/", may: ["core/", ...WIRE] },
   { from: "core/conformance/", may: ["core/", ...WIRE] },
   { from: "core/cli/", may: ["core/", ...WIRE, "deployers/index.ts"] },

@@ -6,10 +6,13 @@ import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
 import { benchCommand } from "./bench.ts";
 import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
+import { buildCommand } from "./build.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { completionCommand } from "./completion.ts";
 import { deployCommand } from "./deploy.ts";
 import { describeCommand } from "./describe.ts";
+import { doctorCommand } from "./doctor.ts";
 import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
@@ -31,7 +34,7 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand, stopCommand]],
-  ["Deploying:", [deployCommand]],
+  ["Deploying:", [deployCommand, buildCommand]],
   ["Predictions:", [predictCommand, benchCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand, describeCommand]],
   ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
@@ -94,6 +97,10 @@ export function createProgram(isJson: boolean): Command {
     // Commands made apart do not inherit how this one ends and prints.
     for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
   }
+  // It completes the others, too.
+  program.commandsGroup("This machine:");
+  for (const command of [doctorCommand(), completionCommand(() => program)])
+    program.addCommand(command.copyInheritedSettings(program));
   return program;
 }
 

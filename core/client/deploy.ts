@@ -2,7 +2,7 @@
 import { tmpdir } from "node:os";
 import type { Manifest } from "../../containers/protocol.ts";
 import { packFolder } from "../deploy/bundle.ts";
-import type { Deployer } from "../deploy/deployer.ts";
+import type { BundleReport, Deployer } from "../deploy/deployer.ts";
 import { errorFromBody } from "../error-replies.ts";
 import {
   BundleNotFoundError,
@@ -73,13 +73,13 @@ async function send({ connection, api }: DeployTarget, made: Parcel): Promise<De
   });
 }
 
-/** What is said before the deployment has a number: events of its first step, with sequence 0. */
-function clientEvents(onEvent: OnEvent): (message: string, details?: DeploymentEvent["details"]) => void {
+/** What is said where no deployment has a number: events with sequence 0. */
+export function clientEvents(onEvent: OnEvent, step: DeploymentEvent["step"] = "receive"): BundleReport {
   return (message, details) => {
     onEvent?.({
       sequence: 0,
       at: new Date().toISOString(),
-      step: "receive",
+      step,
       level: "info",
       message,
       ...(details === undefined ? {} : { details }),

@@ -31,6 +31,17 @@ export function checkRuns(runtime: Pick<Runtime, "name" | "abilities">, manifest
   );
 }
 
+/** @throws UnsupportedModelError when there is nothing to build an image of, or the runtime makes none of this kind */
+export function checkHasImage(runtime: Pick<Runtime, "name" | "abilities">, manifest: Manifest): void {
+  checkRuns(runtime, manifest);
+  if (needsRuntime(manifest)) return;
+  const kind = containerKind(manifest);
+  throw new UnsupportedModelError(
+    `no image can be built of this model: its container is ${NEEDS[kind]} (kind ${kind}); deploy it as it is`,
+    { details: { kind } },
+  );
+}
+
 /** Its containers come by themselves: nothing of it is prepared, started, tried or stopped here. */
 export function connectsByItself(manifest: Pick<Manifest, "container">): boolean {
   return containerKind(manifest) === "clipper-rpc";

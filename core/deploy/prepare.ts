@@ -13,32 +13,45 @@ export interface PrepareWithin extends PrepareOptions {
 export async function prepareWithin(
   runtime: Pick<Runtime, "abilities" | "prepare">,
   { version, bundle }: { readonly version: Version; readonly bundle: BundleFolder },
-  { report, signal, timeoutMs }: PrepareWithin,
+  limits: PrepareWithin,
 ): Promise<string> {
   if (!needsRuntime(bundle.manifest)) return "elsewhere";
+  const { model, version: name } = version;
+  const isImage = runtime.abilities.isolation === "container";
+  const prepare = (options: PrepareOptions): Promise<string> => runtime.prepare(bundle, options);
+  return withinLimit(prepare, { model, version: name, isImage }, limits);
+}
+
+/** @throws PackageInstallError or ImageBuildError at the limit; what `prepare` throws */
+export async function withinLimit<T>(
+  prepare: (options: PrepareOptions) => Promise<T>,
+  {
+    model,
+    version,
+    isImage,
+  }: { readonly model: string; readonly version: string; readonly isImage: boolean },
+  { report, signal, timeoutMs }: PrepareWithin,
+): Promise<T> {
   const limit = new AbortController();
-  const [Failure, instead] =
-    runtime.abilities.isolation === "container"
-      ? [ImageBuildError, "build its image beforehand on this engine"]
-      : [PackageInstallError, "install its packages beforehand where windjammer runs"];
+  const [Failure, instead] = isImage
+    ? [ImageBuildError, "build its image beforehand on this engine"]
+    : [PackageInstallError, "install its packages beforehand where windjammer runs"];
   let last = "";
   const timer = setTimeout(() => {
     limit.abort(
       new Failure(
-        `preparing model ${version.model} version ${version.version} took longer than ${timeoutMs} ms${reached(last)}; give it more time (prepareTimeoutMs), or ${instead}`,
-        { details: { model: version.model, version: version.version, prepareTimeoutMs: timeoutMs } },
+        `preparing model ${model} version ${version} took longer than ${timeoutMs} ms${reached(last)}; give it more time (prepareTimeoutMs), or ${instead}`,
+        { details: { model, version, prepareTimeoutMs: timeoutMs } },
       ),
     );
   }, timeoutMs);
   const either = AbortSignal.any([signal, limit.signal]);
-  const names = { model: version.model, version: version.version };
   try {
     const remember: typeof report = (message, details) => {
       last = message.trim();
       report(message, details);
     };
-    const options = { ...names, report: remember, signal: either };
-    return await unlessAborted(runtime.prepare(bundle, options), either);
+    return await unlessAborted(prepare({ model, version, report: remember, signal: either }), either);
   } finally {
     clearTimeout(timer);
   }

@@ -1,7 +1,8 @@
 // A container engine behind Docker's API. The only file that knows dockerode.
 import type { Readable } from "node:stream";
 import Docker from "dockerode";
-import { DiskFullError, EngineRefusedError, EngineUnreachableError, isNodeError } from "../errors.ts";
+import { EngineRefusedError } from "../errors.ts";
+import { engineError } from "./engine-errors.ts";
 import { findEngine, type EngineAddress } from "./engine-address.ts";
 import { fileOfArchive, jsonLines, type EngineMessage } from "./engine-messages.ts";
 
@@ -26,6 +27,10 @@ export interface BuildRequest {
   readonly networkMode: string | undefined;
   readonly labels: Labels;
   readonly builder: "classic" | "buildkit";
+  /** Asks the registries for the images that it is built on, though the engine has them. */
+  readonly isPulling: boolean;
+  /** For images of registries that it is built on, by their address; of the classic builder only. */
+  readonly logins: Readonly<Record<string, RegistryLogin>>;
 }
 
 export interface RegistryLogin {
@@ -52,6 +57,8 @@ export interface ContainerState {
   readonly isRunning: boolean;
   readonly exitCode: number;
   readonly wasOutOfMemory: boolean;
+  /** By the engine's own health check. */
+  readonly isUnhealthy: boolean;
   readonly startedAt: string;
   /** Output of the last health check by the engine. */
   readonly lastHealthCheck: string | undefined;
@@ -68,13 +75,20 @@ export interface EngineEvent {
 /** Body of POST /containers/create. */
 export type ContainerRequest = Docker.ContainerCreateOptions;
 
+/** An engine that says nothing for so long, where it has little to do, is as good as gone. */
+const SILENCE_MS = 60_000;
+
 export class Engine {
   readonly address: EngineAddress;
+  /** For calls that stream, or go on for long. */
+  readonly #streams: Docker;
+  /** For calls that are answered at once by an engine that is well. */
   readonly #docker: Docker;
 
-  private constructor(address: EngineAddress) {
+  private constructor(address: EngineAddress, silenceMs: number) {
     this.address = address;
-    this.#docker = new Docker(dockerodeOptions(address));
+    this.#streams = new Docker(dockerodeOptions(address));
+    this.#docker = new Docker({ ...dockerodeOptions(address), timeout: silenceMs });
   }
 
   /** @throws EngineUnreachableError, EngineRefusedError, InvalidOptionsError for an address not understood */
@@ -82,9 +96,12 @@ export class Engine {
     return Engine.at(await findEngine(host));
   }
 
-  /** @throws EngineUnreachableError, EngineRefusedError */
-  static async at(address: EngineAddress): Promise<Engine> {
-    const engine = new Engine(address);
+  /**
+   * @param silenceMs of the engine after which a call fails that it should have answered at once; default 60,000
+   * @throws EngineUnreachableError, EngineRefusedError
+   */
+  static async at(address: EngineAddress, silenceMs: number = SILENCE_MS): Promise<Engine> {
+    const engine = new Engine(address, silenceMs);
     await engine.ping();
     return engine;
   }
@@ -120,13 +137,17 @@ export class Engine {
       abortSignal: signal,
       ...(request.networkMode === undefined ? {} : { networkmode: request.networkMode }),
       labels: { ...request.labels },
+      ...(request.isPulling ? { pull: true } : {}),
+      ...(Object.keys(request.logins).length === 0
+        ? {}
+        : { registryconfig: request.logins as Docker.RegistryConfig }),
       ...(request.builder === "buildkit" ? { version: "2" as const } : {}),
     };
     const sent = Promise.withResolvers<never>();
     sent.promise.catch(() => {});
     context.once("error", (error) => sent.reject(error));
     try {
-      const building = this.#call("build an image", () => this.#docker.buildImage(context, options));
+      const building = this.#call("build an image", () => this.#streams.buildImage(context, options));
       const stream = await Promise.race([building, sent.promise]);
       yield* jsonLines(stream as Readable, signal);
     } finally {
@@ -141,7 +162,7 @@ export class Engine {
     signal: AbortSignal,
   ): AsyncIterable<EngineMessage> {
     const options = { abortSignal: signal, ...(login === undefined ? {} : { authconfig: login }) };
-    const stream = await this.#call(`pull ${image}`, () => this.#docker.pull(image, options));
+    const stream = await this.#call(`pull ${image}`, () => this.#streams.pull(image, options));
     yield* jsonLines(stream as Readable, signal);
   }
 
@@ -153,7 +174,7 @@ export class Engine {
     // Without any login at all the engine refuses to push, also where none is needed.
     const authconfig = { username: "", password: "", serveraddress: "", ...login };
     const stream = await this.#call(`push ${tag}`, () =>
-      this.#docker.getImage(tag).push({ authconfig, abortSignal: signal }),
+      this.#streams.getImage(tag).push({ authconfig, abortSignal: signal }),
     );
     yield* jsonLines(stream as Readable, signal);
   }
@@ -192,7 +213,7 @@ export class Engine {
     const container = await this.create("", { Image: image });
     try {
       const archive = await this.#found(`read ${path} in image ${image}`, () =>
-        this.#docker.getContainer(container).getArchive({ path }),
+        this.#streams.getContainer(container).getArchive({ path }),
       );
       return archive === undefined ? undefined : await fileOfArchive(archive as Readable);
     } finally {
@@ -266,7 +287,7 @@ export class Engine {
     options: { readonly tail: number; readonly sinceS: number },
   ): Promise<Readable> {
     const stream = await this.#call(`read the log of container ${id}`, () =>
-      this.#docker.getContainer(id).logs({
+      this.#streams.getContainer(id).logs({
         follow: true,
         stdout: true,
         stderr: true,
@@ -293,7 +314,7 @@ export class Engine {
   /** What happens to containers with these labels. Listens once it has resolved; ends or throws with the engine. */
   async events(labels: Labels, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
     const stream = await this.#call("listen to events", () =>
-      this.#docker.getEvents({
+      this.#streams.getEvents({
         filters: JSON.stringify({ type: ["container"], label: labelFilter(labels) }),
         abortSignal: signal,
       }),
@@ -327,39 +348,6 @@ async function* containerEvents(stream: Readable, signal: AbortSignal): AsyncIte
   }
 }
 
-function engineError(error: unknown, what: string, shown: string): Error {
-  const { statusCode, message } = error as { statusCode?: number; message?: string };
-  const text = message ?? String(error);
-  if (/no space left on device/i.test(text)) {
-    return new DiskFullError(
-      `the container engine has no space left: ${text}; docker system df shows what takes it`,
-      { cause: error },
-    );
-  }
-  if (statusCode !== undefined) {
-    const reason = /server error - ([^]*)$|reason: ([^]*)$/.exec(text)?.[0] ?? text;
-    return new EngineRefusedError(
-      `the container engine refused to ${what} (${statusCode}): ${reason.trim()}`,
-      {
-        cause: error,
-        details: { statusCode },
-      },
-    );
-  }
-  if (!isNodeError(error)) return error instanceof Error ? error : new Error(text);
-  const advice =
-    error.code === "EACCES"
-      ? "this user may not use it: add the user to the group docker, or use a rootless engine"
-      : "start it, or say where it is with DOCKER_HOST, a Docker context or the option host";
-  return new EngineUnreachableError(
-    `the container engine at ${shown} does not answer (${error.code}): ${advice}`,
-    {
-      cause: error,
-      details: { engine: shown },
-    },
-  );
-}
-
 function stateOf(found: Docker.ContainerInspectInfo): ContainerState {
   const ports: Record<string, number> = {};
   for (const [port, bindings] of Object.entries(found.NetworkSettings.Ports ?? {})) {
@@ -372,6 +360,7 @@ function stateOf(found: Docker.ContainerInspectInfo): ContainerState {
     isRunning: found.State.Running,
     exitCode: found.State.ExitCode,
     wasOutOfMemory: found.State.OOMKilled,
+    isUnhealthy: found.State.Health?.Status === "unhealthy",
     startedAt: found.State.StartedAt,
     lastHealthCheck: found.State.Health?.Log?.at(-1)?.Output.trim(),
     ports,
@@ -382,12 +371,19 @@ function labelFilter(labels: LabelFilter): string[] {
   return Object.entries(labels).map(([name, value]) => (value === undefined ? name : `${name}=${value}`));
 }
 
+/** All of an address is said: what is left out, dockerode would take from DOCKER_HOST and DOCKER_CERT_PATH. */
 function dockerodeOptions(address: EngineAddress): Docker.DockerOptions {
-  if (address.kind === "socket") return { socketPath: address.path };
+  const none = {
+    socketPath: undefined,
+    host: undefined,
+    port: undefined,
+    username: undefined,
+    pathPrefix: "/",
+  };
+  const plain = { ...none, ca: undefined, cert: undefined, key: undefined, protocol: "http" as const };
+  if (address.kind === "socket") return { ...plain, socketPath: address.path };
   const { host, port } = address;
-  if (address.kind === "ssh") {
-    const user = address.user === undefined ? {} : { username: address.user };
-    return { protocol: "ssh", host, port, ...user };
-  }
-  return { protocol: address.tls === undefined ? "http" : "https", host, port, ...address.tls };
+  if (address.kind === "ssh") return { ...plain, protocol: "ssh", host, port, username: address.user };
+  const protocol = address.tls === undefined ? "http" : "https";
+  return { ...plain, protocol, host, port, ...address.tls };
 }

@@ -76,6 +76,14 @@ export interface RunningReplica {
   stop(graceMs: number): Promise<void>;
 }
 
+/** The image of a bundle. */
+export interface BuiltImage {
+  /** Its name on the engine: "windjammer/digits:1-0123456789ab". A deployment of the same bundle finds it there. */
+  readonly image: string;
+  /** Its name in the registry that it was pushed to, and its digest there; undefined: it was pushed nowhere. */
+  readonly pushed?: { readonly image: string; readonly digest: string };
+}
+
 /** What the server gives its runtime. */
 export interface RuntimeContext {
   /**
@@ -101,6 +109,8 @@ export interface Runtime {
   open(context: RuntimeContext): Promise<void>;
   /** Readies a bundle to run and returns the name to start it by. Idempotent. */
   prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string>;
+  /** Makes the image of a bundle and starts nothing; only of runtimes that have images. Idempotent. */
+  build?(bundle: BundleFolder, options: PrepareOptions): Promise<BuiltImage>;
   /** Starts one container and returns at once; it exits or becomes ready on its own. */
   start(spec: ReplicaSpec): Promise<RunningReplica>;
   /** Replicas of this frontend that run now, also those an earlier frontend of the same state folder started. */

@@ -14,6 +14,8 @@ export interface DockerBench extends AsyncDisposable {
   readonly runtime: Runtime;
   /** All that was reported while preparing. */
   readonly reports: string[];
+  /** What went with each of them. */
+  readonly details: Parameters<PrepareOptions["report"]>[1][];
   bundle(source: string, fields?: Partial<Manifest>): Promise<BundleFolder>;
   prepare(bundle: BundleFolder, options?: Partial<PrepareOptions>): Promise<string>;
   /** A replica that is ready. */
@@ -30,8 +32,13 @@ export async function dockerBench(options: DockerOptions = {}, owner = "bench"):
     throw error;
   }
   const reports: string[] = [];
+  const details: DockerBench["details"] = [];
+  const bundles: BundleFolder[] = [];
   const silent: PrepareOptions = {
-    report: (message) => reports.push(message),
+    report: (message, more) => {
+      reports.push(message);
+      details.push(more);
+    },
     signal: new AbortController().signal,
   };
   let count = 0;
@@ -39,8 +46,12 @@ export async function dockerBench(options: DockerOptions = {}, owner = "bench"):
     folder,
     runtime,
     reports,
+    details,
     bundle: (source, fields = {}) => writeFunctionBundle(join(folder, `b${++count}`), source, fields),
-    prepare: (bundle, more = {}) => runtime.prepare(bundle, { ...silent, model: "bench", ...more }),
+    prepare: (bundle, more = {}) => {
+      bundles.push(bundle);
+      return runtime.prepare(bundle, { ...silent, model: "bench", ...more });
+    },
     async start(source, spec = {}) {
       const bundle = await bench.bundle(source);
       const image = await bench.prepare(bundle);
@@ -57,6 +68,9 @@ export async function dockerBench(options: DockerOptions = {}, owner = "bench"):
       return replica;
     },
     async [Symbol.asyncDispose]() {
+      await Promise.all((await runtime.list()).map((replica) => replica.stop(0)));
+      // An engine that the test has taken away is tidied up at the end of the suite.
+      for (const { hash } of bundles) await runtime.forget?.(hash).catch(() => {});
       await runtime.close();
       await rm(folder, { recursive: true, force: true });
     },

@@ -1,10 +1,9 @@
 // Images that are not ours: a Dockerfile of the user's, an image that exists, one that knows a port only.
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkContainer } from "../../core/check/check-container.ts";
 import { reportText } from "../../core/check/report.ts";
-import { writeTemplate } from "../../core/cli/init.ts";
 import {
   deployContainer,
   ImageBuildError,
@@ -13,18 +12,8 @@ import {
   type Windjammer,
 } from "../../deployers/index.ts";
 import { Engine } from "../../core/runtimes/engine.ts";
-import { tempFolder } from "../helpers/temp.ts";
 import { BASE_IMAGE, hasEngine, testDocker } from "./engine.ts";
-
-/** The Node template, on the image of the tests. */
-async function template(entry = "server.mjs"): Promise<string> {
-  const folder = join(await tempFolder(), "server");
-  await writeTemplate("node", folder);
-  const recipe = await readFile(join(folder, "Dockerfile"), "utf8");
-  const onOurs = recipe.replace(/^FROM .*/m, `FROM ${BASE_IMAGE}`).replace("server.mjs", entry);
-  await writeFile(join(folder, "Dockerfile"), onOurs);
-  return folder;
-}
+import { template } from "./foreign-template.ts";
 
 describe.skipIf(!hasEngine)("a container that is not ours, on Docker", () => {
   let wj: Windjammer;

@@ -3,13 +3,13 @@ import { sourceDeployer, answering } from "../helpers/bundles.ts";
 import { connect, startServer } from "windjammer";
 import { docker } from "windjammer/runtimes/docker";
 
-const [stateDir = "", baseImage = ""] = process.argv.slice(2);
+const [stateDir = "", baseImage = "", host] = process.argv.slice(2);
 const server = await startServer({
   port: 0,
   adminPort: 0,
   stateDir,
   cacheDir: `${stateDir}-cache`,
-  runtime: docker({ baseImage }),
+  runtime: docker({ baseImage, host }),
 });
 await using wj = await connect(server.adminUrl);
 if ((await wj.models()).length === 0) {
@@ -21,4 +21,5 @@ if ((await wj.models()).length === 0) {
   });
 }
 console.log(JSON.stringify({ queryUrl: server.queryUrl, adminUrl: server.adminUrl }));
-process.once("SIGTERM", () => void server.close().then(() => process.exit(0)));
+// Ends by itself then: nothing of the server is left that would keep it.
+process.once("SIGTERM", () => void server.close());

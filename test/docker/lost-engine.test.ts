@@ -23,14 +23,17 @@ class Line implements AsyncDisposable {
     this.path = path;
   }
 
-  async join(): Promise<void> {
+  /** @param isSilent nothing gets through */
+  async join({ isSilent = false }: { readonly isSilent?: boolean } = {}): Promise<void> {
     const keep = (socket: Socket): Socket => {
       this.#sockets.add(socket);
       return socket.on("error", () => {}).on("close", () => this.#sockets.delete(socket));
     };
     this.#server = createServer((near) => {
+      keep(near);
+      if (isSilent) return;
       const far = keep(connect(ENGINE));
-      keep(near).pipe(far).pipe(near);
+      near.pipe(far).pipe(near);
     }).listen(this.path);
     await once(this.#server, "listening");
   }
@@ -68,6 +71,31 @@ describe.skipIf(!hasEngine)("an engine that is lost", () => {
     expect(await infer(replica, [[1]])).toEqual(["here"]);
     await replica.stop(1_000);
     expect(await bench.runtime.list()).toEqual([]);
+  });
+
+  it("that judged a replica unhealthy while nobody listened is heard of it later", async () => {
+    await using line = new Line(join(await tempFolder(), "engine.sock"));
+    await line.join();
+    const healthCheck = { intervalMs: 500, timeoutMs: 1_000, retries: 1, startPeriodMs: 500 };
+    await using bench = await dockerBench({ host: `unix://${line.path}`, healthCheck });
+    const replica = await bench.start(
+      `export const predict = () => { process.kill(process.pid, "SIGSTOP"); return []; };`,
+    );
+    await line.cut();
+    const answer = infer(replica, [[1]]).catch((error: unknown) => error);
+    const engine = await Engine.connect(undefined);
+    const isUnhealthy = async (): Promise<unknown> => (await engine.inspect(replica.handle))?.isUnhealthy;
+    await expect.poll(isUnhealthy, { timeout: 30_000 }).toBe(true);
+    await line.join();
+    expect((await replica.exited).message).toMatch(/^failed its health checks/);
+    expect(await answer).toBeInstanceOf(Error);
+  });
+
+  it("that takes calls and never answers them counts as lost", async () => {
+    await using silent = new Line(join(await tempFolder(), "silent.sock"));
+    await silent.join({ isSilent: true });
+    const address = { kind: "socket", path: silent.path, shown: `unix://${silent.path}` } as const;
+    await expect(Engine.at(address, 100)).rejects.toThrow(EngineUnreachableError);
   });
 
   it("is named with what to do when a runtime opens", async () => {

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { EngineUnreachableError, InvalidOptionsError } from "../../core/errors.ts";
 import { findEngine } from "../../core/runtimes/engine-address.ts";
 import { Engine } from "../../core/runtimes/engine.ts";
@@ -54,6 +54,14 @@ describe.skipIf(!hasEngine)("a docker runtime", () => {
     await using bench = await dockerBench();
     const context = { runDir: join(bench.folder, "other"), cacheDir: bench.folder, owner: "other" };
     await expect(bench.runtime.open(context)).rejects.toThrow(InvalidOptionsError);
+  });
+
+  it("uses the engine that the option names, whatever DOCKER_HOST and its certificates say", async () => {
+    vi.stubEnv("DOCKER_HOST", "tcp://127.0.0.1:1");
+    vi.stubEnv("DOCKER_TLS_VERIFY", "1");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const engine = await Engine.connect("unix:///var/run/docker.sock");
+    expect((await engine.info()).version).toMatch(/^\d+\./);
   });
 
   it("uses an engine over TLS, with the certificates of a folder, and no other way", async () => {

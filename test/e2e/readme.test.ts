@@ -77,7 +77,11 @@ function expectPrinted(output: string, source: string, pattern: RegExp): void {
 }
 
 const needsServer = ({ language, text }: Block): boolean => language === "sh" || text.includes("connect(");
-const scripts = blocks.filter((block) => block.language === "ts" && !needsServer(block));
+/** Those of Docker are run by test/docker/readme.test.ts, where there is an engine. */
+const needsEngine = ({ text }: Block): boolean => text.includes("windjammer/runtimes/docker");
+const scripts = blocks.filter(
+  (block) => block.language === "ts" && !needsServer(block) && !needsEngine(block),
+);
 
 it.each(scripts.map((block) => [block.line, block] as const))("the script at line %i runs", (_line, block) =>
   runScript(block),

@@ -6,6 +6,9 @@ import { placeOf, shortened, type BuildOutcome } from "./build-log.ts";
 
 const TAIL_LINES = 20;
 
+/** How engines say that a registry does not let them in. */
+export const NO_LOGIN: RegExp = /unauthorized|authentication required|no basic auth credentials|denied/i;
+
 /** What a message of engines means, and what helps. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [
@@ -24,10 +27,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     /apt-get.*not found|E: Unable to locate package/i,
     "the base image has no such Debian package, or no apt at all: correct aptPackages or baseImage",
   ],
-  [
-    /unauthorized|authentication required|denied/i,
-    "the registry wants a login: correct user and password of the option push, or of pullLogin",
-  ],
+  [NO_LOGIN, "the registry wants a login: correct user and password of the option push, or of pullLogin"],
 ];
 
 /** @param what "building the image", "pushing windjammer/digits:1" */

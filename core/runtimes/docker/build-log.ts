@@ -4,10 +4,10 @@ import { LineSplitter } from "../lines.ts";
 import type { EngineMessage } from "../engine.ts";
 import type { Report } from "../runtime.ts";
 import { readTrace, TRACE_ID, type Vertex } from "./buildkit-trace.ts";
+import { TransferProgress } from "./transfer-progress.ts";
 
 /** Lines of the running step that are kept for an error. */
 const KEPT_LINES = 100;
-const PERCENT_STEP = 10;
 
 /** One step of a Dockerfile: BuildKit counts those of each stage apart, the classic builder all. */
 export interface BuildStep {
@@ -35,7 +35,7 @@ export class BuildLog {
   readonly #report: Report;
   readonly #subject: string;
   readonly #splitter = new LineSplitter();
-  readonly #layers = new Map<string, { readonly current: number; readonly total: number }>();
+  readonly #transfer = new TransferProgress();
   /** BuildKit's running steps, by digest: several at once. */
   readonly #running = new Map<string, RunningStep>();
   #step: BuildStep | undefined;
@@ -43,7 +43,6 @@ export class BuildLog {
   #lines: string[] = [];
   #error: string | undefined;
   #cachedSteps = 0;
-  #percent = 0;
   #digest: string | undefined;
 
   /** @param subject what is pulled or pushed when no step says so */
@@ -144,24 +143,11 @@ export class BuildLog {
     });
   }
 
-  /** Percent over all layers that are known so far, in steps of ten. */
-  #status({ id, status = "", progressDetail }: EngineMessage): void {
+  #status(message: EngineMessage): void {
     this.#announce(false);
-    const { current, total } = progressDetail ?? {};
-    if (id === undefined || current === undefined || total === undefined || total <= 0) return;
-    // Unpacking repeats what downloading has counted.
-    if (!/^(?:Downloading|Pushing)/.test(status)) return;
-    this.#layers.set(id, { current: Math.min(current, total), total });
-    let done = 0;
-    let all = 0;
-    for (const layer of this.#layers.values()) {
-      done += layer.current;
-      all += layer.total;
-    }
-    const percent = Math.floor((100 * done) / all / PERCENT_STEP) * PERCENT_STEP;
-    if (percent <= this.#percent) return;
-    this.#percent = percent;
-    const verb = status.startsWith("Pushing") ? "pushing" : "pulling";
+    const percent = this.#transfer.take(message);
+    if (percent === undefined) return;
+    const verb = message.status?.startsWith("Push") === true ? "pushing" : "pulling";
     this.#report(`${verb} ${this.#subject}: ${percent} %`, { percent });
   }
 }

@@ -29,6 +29,8 @@ export interface ContainerParts {
   readonly log: ReplicaLog;
   /** Tidies up after the end, before `exited` settles. */
   readonly release: () => Promise<void>;
+  /** Aborted when the runtime has closed: an engine that does not answer is asked no more. */
+  readonly closed: AbortSignal;
 }
 
 export class ContainerReplica implements RunningReplica {
@@ -94,7 +96,8 @@ export class ContainerReplica implements RunningReplica {
 
   /** The engine's health check failed once too often: it is ended, so that another one takes its place. */
   async noteUnhealthy(): Promise<void> {
-    if (this.#isOver || this.#isStopping) return;
+    if (this.#isOver || this.#isStopping || this.#unhealthy !== undefined) return;
+    this.#unhealthy = "";
     const state = await this.#parts.engine.inspect(this.handle).catch(() => undefined);
     this.#unhealthy = state?.lastHealthCheck ?? "";
     await this.#kill("SIGKILL");
@@ -106,6 +109,7 @@ export class ContainerReplica implements RunningReplica {
     try {
       const state = await this.#parts.engine.inspect(this.handle);
       if (state?.isRunning !== true) this.#hasEnded.resolve();
+      else if (state.isUnhealthy) void this.noteUnhealthy();
     } catch {
       // Whoever has lost the engine asks again when it is back.
     }
@@ -121,12 +125,13 @@ export class ContainerReplica implements RunningReplica {
   }
 
   async #kill(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
-    while (!this.#isOver) {
+    const { engine, closed } = this.#parts;
+    while (!this.#isOver && !closed.aborted) {
       try {
-        await this.#parts.engine.kill(this.handle, signal);
+        await engine.kill(this.handle, signal);
         return await this.check();
       } catch {
-        await delay(RETRY_MS);
+        await delay(RETRY_MS, undefined, { signal: closed }).catch(() => {});
       }
     }
   }
@@ -154,10 +159,10 @@ export class ContainerReplica implements RunningReplica {
 
   /** The stream ends with the container, or with the engine; only in the latter case it is opened again. */
   async #readLog(): Promise<void> {
-    const reader = new LogReader(this.#parts.log);
-    while (!this.#isOver) {
+    const { engine, container, log, closed } = this.#parts;
+    const reader = new LogReader(log);
+    while (!this.#isOver && !closed.aborted) {
       try {
-        const { engine, container } = this.#parts;
         const stream = await engine.followLogs(container, { tail: PAST_LINES, sinceS: reader.sinceS });
         for await (const chunk of stream) await reader.push(chunk as Buffer);
       } catch {

@@ -2,18 +2,14 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import {
-  EngineRefusedError,
-  InvalidOptionsError,
-  ReplicaStartError,
-  ShuttingDownError,
-  WindjammerError,
-} from "../../errors.ts";
+import { EngineRefusedError, InvalidOptionsError, ReplicaStartError } from "../../errors.ts";
 import type { BundleFolder, ReplicaAddress } from "../../types.ts";
 import { Engine, type ContainerState, type EngineInfo } from "../engine.ts";
+import { RuntimeLife } from "../life.ts";
 import { LogFile } from "../log-file.ts";
 import { ReplicaLog } from "../replica-log.ts";
 import type {
+  BuiltImage,
   PrepareOptions,
   ReplicaSpec,
   RunningReplica,
@@ -31,8 +27,6 @@ import { DEFAULT_PORT, memoryLimitMb, portOf, replicaRequest, type Transport } f
 import { sharesSockets } from "./sharing.ts";
 import { watchContainers } from "./watch.ts";
 
-/** Replicas that have gone and whose log files are kept. */
-const KEPT_LOGS = 50;
 const KILL_GRACE_MS = 5_000;
 /** An engine that does not answer must not keep a frontend from ending. */
 const LOST_ENGINE_MS = 10_000;
@@ -54,15 +48,10 @@ export class DockerRuntime implements Runtime {
   readonly #options: DockerOptions;
   /** By container id. */
   readonly #running = new Map<string, ContainerReplica>();
-  readonly #pending = new Set<Promise<unknown>>();
-  readonly #oldLogs: ReplicaLog[] = [];
+  readonly #life = new RuntimeLife<Opened>("docker");
   #isSharing: Promise<boolean> | undefined;
   /** The engine turned out to share no sockets. */
   #isOnPorts = false;
-  /** By the one server that it may have in its life. */
-  #isTaken = false;
-  #opened: Opened | undefined;
-  #closed: Promise<void> | undefined;
 
   constructor(options: DockerOptions) {
     this.#options = options;
@@ -81,22 +70,15 @@ export class DockerRuntime implements Runtime {
     };
   }
 
-  async open(context: RuntimeContext): Promise<void> {
-    if (this.#isTaken) {
-      throw new InvalidOptionsError("this runtime is used by another server; make a new one", {
-        details: { option: "runtime" },
-      });
-    }
-    this.#isTaken = true;
-    try {
-      await this.#begin(context);
-    } catch (error) {
-      this.#isTaken = false;
-      throw error;
-    }
+  open(context: RuntimeContext): Promise<void> {
+    return this.#life.open(async () => {
+      const { opened, live } = await this.#begin(context);
+      for (const state of live) this.#adopt(state, opened);
+      return opened;
+    });
   }
 
-  async #begin(context: RuntimeContext): Promise<void> {
+  async #begin(context: RuntimeContext): Promise<{ opened: Opened; live: readonly ContainerState[] }> {
     const engine = await Engine.connect(this.#options.host);
     const info = await engine.info();
     const left = await engine.containers(ownerLabels(context.owner));
@@ -114,14 +96,13 @@ export class DockerRuntime implements Runtime {
     const lockfiles = new Lockfiles(join(context.keepDir ?? context.cacheDir, "lockfiles"));
     const images = new Images(engine, this.#options, lockfiles);
     const building = new AbortController();
-    this.#opened = { engine, info, context, user, folders, images, building, watch, watching };
-    for (const state of live) this.#adopt(state, this.#opened);
+    return { opened: { engine, info, context, user, folders, images, building, watch, watching }, live };
   }
 
   prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
-    return this.#tracked(async (opened) => {
+    return this.#life.track(async (opened) => {
       const signal = AbortSignal.any([options.signal, opened.building.signal]);
-      const image = await opened.images.prepare(bundle, { ...options, signal });
+      const { image } = await opened.images.prepare(bundle, { ...options, signal });
       const { transport = "auto" } = this.#options;
       const port = portOf(bundle);
       if (port !== undefined)
@@ -134,8 +115,15 @@ export class DockerRuntime implements Runtime {
     });
   }
 
+  build(bundle: BundleFolder, options: PrepareOptions): Promise<BuiltImage> {
+    return this.#life.track(({ images, building }) => {
+      const signal = AbortSignal.any([options.signal, building.signal]);
+      return images.prepare(bundle, { ...options, signal });
+    });
+  }
+
   start(spec: ReplicaSpec): Promise<RunningReplica> {
-    return this.#tracked(async (opened) => {
+    return this.#life.track(async (opened) => {
       try {
         return await this.#start(spec, opened);
       } catch (error) {
@@ -144,7 +132,12 @@ export class DockerRuntime implements Runtime {
         const { model, version } = spec;
         const { signal } = opened.building;
         const startedAt = performance.now();
-        const image = await opened.images.prepare(spec.bundle, { report: () => {}, signal, model, version });
+        const { image } = await opened.images.prepare(spec.bundle, {
+          report: () => {},
+          signal,
+          model,
+          version,
+        });
         const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
         const note = `windjammer: image ${spec.image} was not on the engine any more; built anew in ${seconds} s`;
         return this.#start({ ...spec, image }, opened, note);
@@ -157,20 +150,15 @@ export class DockerRuntime implements Runtime {
   }
 
   async forget(bundle: string): Promise<void> {
-    await this.#open().images.forget(bundle);
+    await this.#life.opened.images.forget(bundle);
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  #open(): Opened {
-    if (this.#closed !== undefined)
-      throw new ShuttingDownError("the docker runtime is closing; start nothing new");
-    if (this.#opened === undefined)
-      throw new WindjammerError("the docker runtime is not open; call open() first");
-    return this.#opened;
+    return this.#life.close({
+      // Builds end at once; the watch goes on until the last replica has gone.
+      abort: ({ building }, why) => building.abort(why),
+      end: (opened) => this.#end(opened),
+    });
   }
 
   /** @param note first line of the replica's log */
@@ -234,7 +222,7 @@ export class DockerRuntime implements Runtime {
   }
 
   #watch(
-    { engine, folders }: Opened,
+    { engine, folders, watch }: Opened,
     { spec, container, folder, port, startedAt, note }: Started,
   ): ContainerReplica {
     const log = new ReplicaLog(new LogFile(folders.logPath(spec.id)));
@@ -249,9 +237,10 @@ export class DockerRuntime implements Runtime {
       address: this.#addressOf(folder, port),
       startedAt,
       log,
+      closed: watch.signal,
       release: async () => {
         this.#running.delete(container);
-        await this.#keepLog(log);
+        await this.#life.keepLog(log);
         if (folder !== undefined) await folders.release(folder).catch(() => {});
       },
     });
@@ -312,30 +301,16 @@ export class DockerRuntime implements Runtime {
     return this.#isSharing;
   }
 
-  async #keepLog(log: ReplicaLog): Promise<void> {
-    this.#oldLogs.push(log);
-    if (this.#oldLogs.length > KEPT_LOGS) await this.#oldLogs.shift()?.removeFile();
-  }
-
-  async #tracked<T>(work: (opened: Opened) => Promise<T>): Promise<T> {
-    const running = work(this.#open());
-    this.#pending.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#pending.delete(running);
-    }
-  }
-
-  async #close(): Promise<void> {
-    if (this.#opened === undefined) return;
-    const { folders, building, watch, watching } = this.#opened;
+  async #end({ folders, watch, watching }: Opened): Promise<void> {
     const { killGraceMs = KILL_GRACE_MS } = this.#options;
-    // Builds end at once; the watch goes on until the last replica has gone.
-    building.abort(new ShuttingDownError("the docker runtime is closing"));
-    await Promise.allSettled(this.#pending);
     const stopped = Promise.all(Array.from(this.#running.values(), (replica) => replica.stop(killGraceMs)));
-    await Promise.race([stopped, delay(killGraceMs + LOST_ENGINE_MS, undefined, { ref: false })]);
+    const patience = new AbortController();
+    await Promise.race([
+      stopped,
+      delay(killGraceMs + LOST_ENGINE_MS, undefined, { signal: patience.signal }).catch(() => {}),
+    ]);
+    patience.abort();
+    // Also ends what still asks an engine that has gone.
     watch.abort();
     await watching;
     await folders.remove();

@@ -59,14 +59,22 @@ async function buildWith(
   },
   { report, signal }: Progress,
 ): Promise<BuildOutcome> {
-  const { buildArgs = {}, buildNetwork } = options;
+  const { buildArgs = {}, buildNetwork, pullLogin } = options;
   // The classic builder warns of arguments that it does not know.
   const epoch: Record<string, string> = request.builder === "buildkit" ? { SOURCE_DATE_EPOCH: "0" } : {};
   const log = new BuildLog(report, plan.baseImage ?? plan.tag);
   const context = contextStream(plan.texts, plan.files);
   const messages = engine.build(
     context,
-    { tag: plan.tag, buildArgs: { ...epoch, ...buildArgs }, networkMode: buildNetwork, ...request },
+    {
+      tag: plan.tag,
+      buildArgs: { ...epoch, ...buildArgs },
+      networkMode: buildNetwork,
+      // What another Dockerfile names as its base, only the builder knows.
+      isPulling: plan.baseImage === undefined && options.pull === "always",
+      logins: pullLogin?.serveraddress === undefined ? {} : { [pullLogin.serveraddress]: pullLogin },
+      ...request,
+    },
     signal,
   );
   for await (const message of messages) log.take(message);

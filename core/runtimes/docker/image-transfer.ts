@@ -1,9 +1,9 @@
 // Images between the engine and registries: pulls of base images, pushes of what was built, tried again where that helps.
 import { setTimeout as delay } from "node:timers/promises";
 import { DiskFullError, EngineUnreachableError, ImageBuildError } from "../../errors.ts";
-import type { Engine, EngineMessage } from "../engine.ts";
-import type { PrepareOptions } from "../runtime.ts";
-import { buildError } from "./build-errors.ts";
+import type { Engine, EngineMessage, RegistryLogin } from "../engine.ts";
+import type { BuiltImage, PrepareOptions } from "../runtime.ts";
+import { buildError, NO_LOGIN } from "./build-errors.ts";
 import { BuildLog, type BuildOutcome } from "./build-log.ts";
 import type { DockerOptions, PushOptions } from "./index.ts";
 
@@ -13,7 +13,7 @@ const DEFAULT_TRIES = 3;
 type Progress = Pick<PrepareOptions, "report" | "signal">;
 
 /**
- * Id of a base image, which is pulled where the engine has none, or where `pull` is "always".
+ * Id of a base image, which is pulled where the engine has none unless `pull` is "never", or where it is "always".
  * @param hasImage an image that was built on it is there: a registry that cannot be reached then changes nothing
  * @returns undefined when it is nowhere, and `hasImage`
  * @throws ImageBuildError, DiskFullError, EngineUnreachableError
@@ -25,10 +25,16 @@ export async function findBaseImage(
 ): Promise<string | undefined> {
   const { pull = "missing", pullLogin } = options;
   const known = (await engine.findImage(baseImage))?.id;
-  if (pull === "missing" && (known !== undefined || hasImage)) return known;
+  if (pull !== "always" && (known !== undefined || hasImage)) return known;
+  if (pull === "never") {
+    throw new ImageBuildError(
+      `image ${baseImage} is not on this engine, and pull: "never" lets none be fetched; load it there (docker load, docker pull), or choose pull: "missing"`,
+      { details: { image: baseImage, logTail: [] } },
+    );
+  }
   try {
     await transfer(`pulling ${baseImage}`, { tries: DEFAULT_TRIES, ...progress }, (signal) =>
-      engine.pull(baseImage, pullLogin, signal),
+      engine.pull(baseImage, loginFor(baseImage, pullLogin), signal),
     );
   } catch (error) {
     if (!hasImage || progress.signal.aborted) throw error;
@@ -37,12 +43,18 @@ export async function findBaseImage(
   return (await engine.findImage(baseImage))?.id;
 }
 
+/** A login that names its registry is shown to no other. */
+function loginFor(image: string, login: RegistryLogin | undefined): RegistryLogin | undefined {
+  const registry = login?.serveraddress?.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  return registry === undefined || image.startsWith(`${registry}/`) ? login : undefined;
+}
+
 /** Gives an image its name in the registry and pushes it there. @throws ImageBuildError, EngineUnreachableError */
 export async function pushImage(
   engine: Engine,
   { tag, push }: { readonly tag: string; readonly push: PushOptions },
   progress: Progress,
-): Promise<void> {
+): Promise<NonNullable<BuiltImage["pushed"]>> {
   const { repository, tries = DEFAULT_TRIES, ...login } = push;
   const [name = "", version = ""] = tag.split(":");
   const target = `${repository}/${name.slice(name.indexOf("/") + 1)}`;
@@ -52,6 +64,7 @@ export async function pushImage(
     engine.push(image, login, signal),
   );
   progress.report(`pushed ${image}`, { image, digest });
+  return { image, digest };
 }
 
 /** @param what "pushing registry.example.org/models/digits:1" */
@@ -83,7 +96,8 @@ async function transfer(
 
 /** Tried again, it would fail again. */
 function isFinal({ message }: Error): boolean {
-  return /manifest.*(?:unknown|not found)|unauthorized|denied|does not exist|invalid reference/i.test(
-    message,
+  return (
+    NO_LOGIN.test(message) ||
+    /manifest.*(?:unknown|not found)|does not exist|invalid reference/i.test(message)
   );
 }

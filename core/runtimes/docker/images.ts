@@ -1,7 +1,7 @@
 // Images of bundles: named by what is in them, built when the engine has none, pushed, removed again.
 import type { BundleFolder } from "../../types.ts";
 import type { Engine, ImageState } from "../engine.ts";
-import type { PrepareOptions } from "../runtime.ts";
+import type { BuiltImage, PrepareOptions } from "../runtime.ts";
 import { buildImage } from "./image-build.ts";
 import { isForeignImage, planForeignImage } from "./foreign-image.ts";
 import { planImage, type ImagePlan } from "./image-plan.ts";
@@ -27,10 +27,10 @@ export class Images {
   }
 
   /**
-   * Name of the bundle's image, which the engine has then.
+   * The bundle's image, which the engine has then, and the registry that it is pushed to.
    * @throws ImageBuildError, PackageNotFoundError, PackageInstallError, DiskFullError, EngineUnreachableError
    */
-  async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
+  async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<BuiltImage> {
     const { model, version } = options;
     const keptLockfile = await this.#lockfiles.find(bundle.hash);
     const names = {
@@ -56,8 +56,8 @@ export class Images {
     await ready;
     // Also one that was there: the push after its build may have failed. A registry that has it answers at once.
     const { push } = this.#options;
-    if (push !== undefined) await pushImage(this.#engine, { tag: plan.tag, push }, options);
-    return plan.tag;
+    if (push === undefined) return { image: plan.tag };
+    return { image: plan.tag, pushed: await pushImage(this.#engine, { tag: plan.tag, push }, options) };
   }
 
   /** Removes the images of a bundle that nothing runs any more, and what was only made to build them. */

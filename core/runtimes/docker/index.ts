@@ -62,11 +62,12 @@ export interface DockerOptions extends ContainerOptions {
    */
   readonly pythonBaseImage?: string | undefined;
   /**
-   * When base images, and images that are deployed themselves, are fetched: "missing" where the engine has none of this
-   * name, "always" at every deployment and start of the server. An image built on another base is built anew. Default "missing".
+   * When the image that a version is built on, or consists of, is fetched from its registry: "missing" where the engine
+   * has none of this name, "always" at every deployment and start of the server, "never". An image built on another base
+   * is built anew. Default "missing".
    */
-  readonly pull?: "missing" | "always" | undefined;
-  /** Login for pulling them. Default: none. */
+  readonly pull?: "missing" | "always" | "never" | undefined;
+  /** Login for these pulls; with `serveraddress` ("registry.example.org:5000") only for images whose name begins so. Default: none. */
   readonly pullLogin?: RegistryLogin | undefined;
   /** Builder of the engine: "auto" takes the classic one, and BuildKit for an `npmrc` or where there is no other. Default "auto". */
   readonly builder?: "auto" | "classic" | "buildkit" | undefined;

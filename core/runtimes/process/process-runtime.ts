@@ -2,12 +2,10 @@
 import { join } from "node:path";
 import {
   DiskFullError,
-  InvalidOptionsError,
   ReplicaStartError,
-  ShuttingDownError,
   StateDirError,
   toWindjammerError,
-  WindjammerError,
+  type WindjammerError,
 } from "../../errors.ts";
 import type { BundleFolder } from "../../types.ts";
 import type {
@@ -18,6 +16,7 @@ import type {
   RuntimeAbilities,
   RuntimeContext,
 } from "../runtime.ts";
+import { RuntimeLife } from "../life.ts";
 import { ChildReplica } from "./child.ts";
 import { guardProgram } from "./guard.ts";
 import { containerCommand, pythonEntry, type Command } from "./launch.ts";
@@ -32,8 +31,6 @@ import { preparedPython, preparePython } from "./python-packages.ts";
 import { ReplicaLog } from "../replica-log.ts";
 import { RunDir, type ReplicaFolder } from "./run-dir.ts";
 
-/** Replicas that have gone and whose log files are kept: a version that crashes again and again starts many. */
-const KEPT_LOGS = 50;
 const DEFAULT_PYTHON = "python3";
 /** A start that has to install packages first may take longer by this. */
 const MEND_TIMEOUT_MS = 60_000;
@@ -66,59 +63,48 @@ export class ProcessRuntime implements Runtime {
   };
   readonly #settings: ProcessRuntimeSettings;
   readonly #running = new Set<ChildReplica>();
-  readonly #pending = new Set<Promise<unknown>>();
-  readonly #oldLogs: ReplicaLog[] = [];
+  readonly #life = new RuntimeLife<Opened>("process");
   /** Given to programs, by their folders. */
   readonly #ports = new Map<string, number>();
-  /** By the one server that it may have in its life. */
-  #isTaken = false;
-  #opened: Opened | undefined;
-  #closed: Promise<void> | undefined;
 
   constructor(settings: ProcessRuntimeSettings) {
     this.#settings = settings;
   }
 
-  async open(context: RuntimeContext): Promise<void> {
-    if (this.#isTaken) {
-      throw new InvalidOptionsError("this runtime is used by another server; make a new one", {
-        details: { option: "runtime" },
-      });
-    }
-    this.#isTaken = true;
-    try {
-      const cache = new PackageCache(join(context.cacheDir, "packages"));
-      await cache.open();
-      const pythonCache = new PythonCache(join(context.cacheDir, "python"));
-      await pythonCache.open();
-      const runDir = await RunDir.open(context.runDir);
-      this.#opened = { runDir, cache, pythonCache, closing: new AbortController() };
-    } catch (error) {
-      this.#isTaken = false;
-      throw folderError(error, context);
-    }
+  open(context: RuntimeContext): Promise<void> {
+    return this.#life.open(async () => {
+      try {
+        const cache = new PackageCache(join(context.cacheDir, "packages"));
+        await cache.open();
+        const pythonCache = new PythonCache(join(context.cacheDir, "python"));
+        await pythonCache.open();
+        const runDir = await RunDir.open(context.runDir);
+        return { runDir, cache, pythonCache, closing: new AbortController() };
+      } catch (error) {
+        throw folderError(error, context);
+      }
+    });
   }
 
-  async prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
-    const { cache, pythonCache, closing } = this.#open();
-    const signal = AbortSignal.any([options.signal, closing.signal]);
-    const { packagesFrom, python = DEFAULT_PYTHON } = this.#settings;
-    const preparing = isPython(bundle)
-      ? preparePython(bundle, { python, cache: pythonCache }, { ...options, signal })
-      : preparePackages(bundle, { installedIn: packagesFrom, cache }, { ...options, signal });
-    try {
-      return `process:${await this.#tracked(preparing)}`;
-    } catch (error) {
-      if (signal.aborted) throw error;
-      throw toWindjammerError(error);
-    }
+  prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
+    return this.#life.track(async ({ cache, pythonCache, closing }) => {
+      const signal = AbortSignal.any([options.signal, closing.signal]);
+      const { packagesFrom, python = DEFAULT_PYTHON } = this.#settings;
+      const preparing = isPython(bundle)
+        ? preparePython(bundle, { python, cache: pythonCache }, { ...options, signal })
+        : preparePackages(bundle, { installedIn: packagesFrom, cache }, { ...options, signal });
+      try {
+        return `process:${await preparing}`;
+      } catch (error) {
+        if (signal.aborted) throw error;
+        throw toWindjammerError(error);
+      }
+    });
   }
 
   async start(spec: ReplicaSpec): Promise<RunningReplica> {
-    const { runDir } = this.#open();
     await this.#mendPackages(spec);
-    this.#open();
-    return this.#tracked(this.#start(spec, runDir));
+    return this.#life.track(({ runDir }) => this.#start(spec, runDir));
   }
 
   async #commandOf(spec: ReplicaSpec, folder: ReplicaFolder): Promise<Command> {
@@ -157,16 +143,13 @@ export class ProcessRuntime implements Runtime {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  #open(): Opened {
-    if (this.#closed !== undefined)
-      throw new ShuttingDownError("the process runtime is closing; start nothing new");
-    if (this.#opened === undefined)
-      throw new WindjammerError("the process runtime is not open; call open() first");
-    return this.#opened;
+    return this.#life.close({
+      abort: ({ closing }, why) => closing.abort(why),
+      end: async ({ runDir }) => {
+        await Promise.all([...this.#running].map((replica) => replica.stop(this.#settings.killGraceMs)));
+        await runDir.remove();
+      },
+    });
   }
 
   async #start(spec: ReplicaSpec, runDir: RunDir): Promise<ChildReplica> {
@@ -176,7 +159,7 @@ export class ProcessRuntime implements Runtime {
     const release = async (): Promise<void> => {
       if (replica !== undefined) this.#running.delete(replica);
       this.#ports.delete(folder.name);
-      await this.#keepLog(log);
+      await this.#life.keepLog(log);
       await runDir.release(folder).catch(() => {});
     };
     try {
@@ -202,29 +185,6 @@ export class ProcessRuntime implements Runtime {
     if (identity === undefined) return;
     await runDir.record(folder, { replica: replica.id, pid: replica.pid, identity }).catch(() => {});
     if (!this.#running.has(replica)) await runDir.release(folder).catch(() => {});
-  }
-
-  async #keepLog(log: ReplicaLog): Promise<void> {
-    this.#oldLogs.push(log);
-    if (this.#oldLogs.length > KEPT_LOGS) await this.#oldLogs.shift()?.removeFile();
-  }
-
-  async #tracked<T>(work: Promise<T>): Promise<T> {
-    this.#pending.add(work);
-    try {
-      return await work;
-    } finally {
-      this.#pending.delete(work);
-    }
-  }
-
-  async #close(): Promise<void> {
-    if (this.#opened === undefined) return;
-    const { runDir, closing } = this.#opened;
-    closing.abort(new ShuttingDownError("the process runtime is closing"));
-    await Promise.allSettled(this.#pending);
-    await Promise.all([...this.#running].map((replica) => replica.stop(this.#settings.killGraceMs)));
-    await runDir.remove();
   }
 }
 

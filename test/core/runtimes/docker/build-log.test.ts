@@ -55,6 +55,19 @@ it("reports pulls and pushes in steps of ten percent over all layers", () => {
   ]);
 });
 
+it("counts layers whose size is not known yet as large as the others, and those that are there not at all", () => {
+  const { reports } = read([
+    { id: "a", status: "Pulling fs layer" },
+    { id: "b", status: "Pulling fs layer" },
+    { id: "c", status: "Already exists" },
+    pull("a", 100),
+    { id: "a", status: "Download complete" },
+    { id: "b", status: "Download complete" },
+    { id: "a", status: "Extracting", progressDetail: { current: 1, total: 100 } },
+  ]);
+  expect(reports.map(([message]) => message)).toEqual(["pulling node:24: 50 %", "pulling node:24: 100 %"]);
+});
+
 it("names the step of a failure, its last lines, and what to try", () => {
   const missing = failed(
     "npm error code E404\nnpm error 404 'nothing@1.0.0' is not in this registry.\n",
