@@ -55,6 +55,8 @@ function clipperLabels(options: LabelOptions): Readonly<Record<string, string>> 
     "ai.clipper.query_frontend.query.port": String(options.port),
     "ai.clipper.query_frontend.rpc.port": String(options.rpcPort),
     "ai.clipper.management.port": String(options.adminPort),
+    // There is none, and the library reads it all the same.
+    "ai.clipper.redis.port": "0",
     // It says "reload" there when its containers change, and our query API takes it.
     "ai.clipper.metric.port": String(options.port),
     "ai.clipper.metric.config": options.metricConfig ?? "",
