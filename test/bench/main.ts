@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { measureBatching } from "./batching.ts";
 import { DIALECTS_LAB, measureDialects } from "./dialects.ts";
 import { ALL_POLICIES, measureGoodput } from "./goodput.ts";
+import { measureImages } from "./images.ts";
 import { measureIsolation } from "./isolation.ts";
 import { type Effort, type Lab, type LabOptions, startLab, startPlain } from "./lab.ts";
 import { measureModels } from "./model-bound.ts";
@@ -17,13 +18,13 @@ import { secondsOf, soak } from "./soak.ts";
 
 const HELP = `npm run bench -- [options]
   --quick              less of everything, under a minute
-  --parts a,b          of path, dialects, model, batching, goodput, applications, replicas, start, isolation (which needs Docker);
-                       default: all but isolation; with --quick: path, goodput
+  --parts a,b          of path, dialects, model, batching, goodput, applications, replicas, start, isolation and images (which need
+                       Docker); default: all but these two; with --quick: path, goodput
   --connections 1,64   of the part path
   --seconds 2          a sample
   --repeats 7          samples of each, interleaved
   --peer name=url      any other server in the table of the part path: takes {"input": [784 numbers]} by POST
-  --base-image image   of the part isolation
+  --base-image image   of the parts isolation and images
   --soak 10m           nothing but load for so long
   --json file          writes all figures as JSON, too`;
 
@@ -77,7 +78,10 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
   replicas: () => inLab((lab) => measureReplicas(lab, quick ? [1, 4] : [1, 4, 16, 64], effort)),
   start: () => measureStart([0, 1000], effort.repeats),
   isolation: () => measureIsolation(flags["base-image"], effort),
+  images: () => measureImages(flags["base-image"]),
 };
+
+const NEED_DOCKER: ReadonlySet<string> = new Set(["isolation", "images"]);
 
 async function inLab(measure: (lab: Lab) => Promise<Table>, options?: LabOptions): Promise<Table> {
   await using lab = await startLab(options);
@@ -89,7 +93,7 @@ function soakFor(seconds: number): Promise<Table> {
 }
 
 async function main(): Promise<void> {
-  const byDefault = quick ? ["path", "goodput"] : Object.keys(PARTS).filter((part) => part !== "isolation");
+  const byDefault = quick ? ["path", "goodput"] : Object.keys(PARTS).filter((part) => !NEED_DOCKER.has(part));
   const names = flags.parts?.split(",") ?? byDefault;
   const folder = await mkdtemp(join(tmpdir(), "windjammer-bench-models-"));
   try {
