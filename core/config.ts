@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { defaultCacheDir, processEnvironment } from "./environment.ts";
 import { InvalidOptionsError } from "./errors.ts";
-import type { LogLevel } from "./log.ts";
+import type { LogFormat, LogLevel } from "./log.ts";
 
 /** What `windjammer()` and `windjammer start` take, besides the runtime. */
 export interface ServerOptions {
@@ -54,6 +54,8 @@ export interface ServerOptions {
   readonly clipper?: boolean | ClipperOptions | undefined;
   /** Default "silent" when embedded; `windjammer start` sets "info". */
   readonly logLevel?: LogLevel | undefined;
+  /** Lines for people or for programs, on standard error. Default "json". */
+  readonly logFormat?: LogFormat | undefined;
 }
 
 /** Where a server speaks Clipper. */
@@ -144,6 +146,7 @@ export const serverOptionsSchema: z.ZodType<ServerConfig, ServerOptions> = z.str
     .optional()
     .transform((options) => (options === undefined ? undefined : clipperOptions.parse(options))),
   logLevel: z.enum(["debug", "info", "warn", "error", "silent"]).default("silent"),
+  logFormat: z.enum(["text", "json"]).default("json"),
 });
 
 /** Deepest nesting of arrays and objects accepted in JSON from outside. */

@@ -43,7 +43,7 @@ export type {
   Manifest,
   TensorSpec,
 } from "../containers/protocol.ts";
-export type { LogLevel } from "./log.ts";
+export type { LogFormat, LogLevel } from "./log.ts";
 export { nearest } from "./nearest.ts";
 export { isExactVersion, isImageName, isPackageName } from "./package-names.ts";
 export {

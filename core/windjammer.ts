@@ -107,7 +107,7 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Wind
 export async function startServer(options: StartOptions = {}): Promise<RunningServer> {
   const { runtime, onEvent, onStop, ...rest } = options;
   const config = readConfig(rest);
-  const log = createLog(config.logLevel);
+  const log = createLog(config.logLevel, config.logFormat);
   await using started = new AsyncDisposableStack();
   const stateDir = config.stateDir === undefined ? temporaryFolder(started) : resolve(config.stateDir);
   const state = await openState(stateDir, config, started);

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { defaultStateDir } from "../environment.ts";
 import { isNodeError } from "../errors.ts";
+import { Output } from "./output.ts";
 import { parsePort } from "./values.ts";
 
 interface LabelOptions {
@@ -12,6 +13,7 @@ interface LabelOptions {
   readonly adminPort: number;
   readonly rpcPort: number;
   readonly metricConfig?: string;
+  readonly json?: true;
 }
 
 /** What the library expects in its Prometheus configuration: it adds its containers there. */
@@ -28,6 +30,7 @@ export function clipperLabelsCommand(): Command {
       "--metric-config <file>",
       "file in which the library keeps its Prometheus configuration, made if it is not there (default: in the state folder)",
     )
+    .option("--json", "print them as a JSON object")
     .action(printLabels);
 }
 
@@ -35,10 +38,12 @@ async function printLabels(options: LabelOptions): Promise<void> {
   const { metricConfig = join(defaultStateDir(), "clipper-metrics.yml") } = options;
   const file = resolve(metricConfig);
   await makeConfig(file, options.metricConfig === undefined);
-  const lines = Object.entries(clipperLabels({ ...options, metricConfig: file })).map(
-    ([name, value]) => `--label ${name}=${value}`,
+  const labels = clipperLabels({ ...options, metricConfig: file });
+  new Output(options).result(labels, () =>
+    Object.entries(labels)
+      .map(([name, value]) => `--label ${name}=${value}`)
+      .join("\n"),
   );
-  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 /** The library reads ports from all containers of its cluster; this one is all of them. */
@@ -50,6 +55,8 @@ function clipperLabels(options: LabelOptions): Readonly<Record<string, string>> 
     "ai.clipper.query_frontend.query.port": String(options.port),
     "ai.clipper.query_frontend.rpc.port": String(options.rpcPort),
     "ai.clipper.management.port": String(options.adminPort),
+    // There is none, and the library reads it all the same.
+    "ai.clipper.redis.port": "0",
     // It says "reload" there when its containers change, and our query API takes it.
     "ai.clipper.metric.port": String(options.port),
     "ai.clipper.metric.config": options.metricConfig ?? "",

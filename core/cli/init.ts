@@ -4,6 +4,7 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { Argument, Command, Option } from "commander";
 import { InvalidOptionsError } from "../errors.ts";
+import { Output } from "./output.ts";
 
 /** Parts of each template, below containers/templates/: folders, or single files. */
 const TEMPLATES = {
@@ -21,6 +22,11 @@ const COMMANDS: Readonly<Record<TemplateName, readonly string[]>> = {
   express: ["node", "server.mjs"],
 };
 
+interface InitFlags {
+  readonly template: TemplateName;
+  readonly json?: true;
+}
+
 export function initCommand(): Command {
   const templates = Object.keys(TEMPLATES);
   return new Command("init")
@@ -28,7 +34,8 @@ export function initCommand(): Command {
     .addArgument(new Argument("<what>", "what to start").choices(["container"]))
     .argument("[folder]", "a folder that is empty or not there yet", "model")
     .addOption(new Option("--template <name>", "language of the server").choices(templates).default("node"))
-    .action(async (_: string, folder: string, { template }: { readonly template: TemplateName }) => {
+    .option("--json", "print JSON")
+    .action(async (_: string, folder: string, { template, json }: InitFlags) => {
       const files = await writeTemplate(template, folder);
       const command = COMMANDS[template];
       const lines = [
@@ -39,7 +46,7 @@ export function initCommand(): Command {
         `  (cd ${folder} && npx windjammer check-container "${command.join(" ")}")`,
         `  await deployContainer(wj, { name: "model", version: "1", command: ${JSON.stringify(command)}, folder: "${folder}" });`,
       ];
-      process.stdout.write(`${lines.join("\n")}\n`);
+      new Output({ json }).result({ folder: resolve(folder), files, command }, () => lines.join("\n"));
     });
 }
 

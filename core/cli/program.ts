@@ -9,8 +9,10 @@ import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./chang
 import { buildCommand } from "./build.ts";
 import { checkContainerCommand } from "./check-container.ts";
 import { clipperLabelsCommand } from "./clipper-labels.ts";
+import { completionCommand } from "./completion.ts";
 import { deployCommand } from "./deploy.ts";
 import { describeCommand } from "./describe.ts";
+import { doctorCommand } from "./doctor.ts";
 import { eventsCommand } from "./events.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
@@ -95,6 +97,10 @@ export function createProgram(isJson: boolean): Command {
     // Commands made apart do not inherit how this one ends and prints.
     for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
   }
+  // It completes the others, too.
+  program.commandsGroup("This machine:");
+  for (const command of [doctorCommand(), completionCommand(() => program)])
+    program.addCommand(command.copyInheritedSettings(program));
   return program;
 }
 

@@ -83,9 +83,15 @@ export function startCommand(): Command {
     .option("--grpc-reflection", "let gRPC clients ask for the services")
     .option("--server-name <name>", "name told to clients of the Open Inference Protocol", "windjammer")
     .addOption(
-      new Option("--log-level <level>", "what is logged to standard error, as JSON lines")
+      new Option("--log-level <level>", "what is logged to standard error")
         .choices(["debug", "info", "warn", "error", "silent"])
         .default("info"),
+    )
+    .addOption(
+      new Option(
+        "--log-format <format>",
+        "text for people, json a line (default: text on a terminal, else json)",
+      ).choices(["text", "json"]),
     )
     .addOption(
       new Option("--runtime <runtime>", "what runs the model containers")
@@ -96,6 +102,14 @@ export function startCommand(): Command {
       "--base-image <image>",
       "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
     )
+    .action(start);
+  addClipperFlags(command);
+  for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
+  return command;
+}
+
+function addClipperFlags(command: Command): void {
+  command
     .option(
       "--clipper-compat",
       "speak Clipper, too: its management API, its model containers, its shape of errors; without a token",
@@ -110,10 +124,7 @@ export function startCommand(): Command {
     .option(
       "--clipper-allow-unauthenticated",
       "let --clipper-host be one that other machines reach: whoever reaches these ports may change models",
-    )
-    .action(start);
-  for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
-  return command;
+    );
 }
 
 async function start(options: StartOptions): Promise<void> {
@@ -139,9 +150,18 @@ async function start(options: StartOptions): Promise<void> {
   const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
   const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
+  const logFormat = process.stderr.isTTY ? "text" : "json";
   const told = Promise.withResolvers<void>();
   const onStop = told.resolve;
-  const server = await startServer({ ...vertexFromEnvironment(), ...rest, clipper, token, runtime, onStop });
+  const server = await startServer({
+    ...vertexFromEnvironment(),
+    logFormat,
+    ...rest,
+    clipper,
+    token,
+    runtime,
+    onStop,
+  });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server, told.promise);
 }

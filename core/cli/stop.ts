@@ -29,7 +29,7 @@ export function stopCommand(): Command {
   return serverCommand("stop", "end a server: queries that run may finish, then everything stops")
     .option(
       "--state-dir [folder]",
-      "the server that uses this folder (default: the folder that start uses), in place of one at a URL",
+      "end the process that holds this folder (default: the one that start uses) by SIGTERM, in place of a server at a URL",
     )
     .option("--timeout-ms <ms>", "how long to wait until it has gone", parseWhole, 60_000)
     .action(async (flags: StopFlags) => {
@@ -73,7 +73,14 @@ async function signal(folder: string | true): Promise<Stopping> {
     throw new ServerUnreachableError(`state folder ${stateDir}: ${why}`, { details: { stateDir } });
   }
   const { pid } = holder;
-  process.kill(pid, "SIGTERM");
+  try {
+    process.kill(pid, "SIGTERM");
+  } catch (error) {
+    throw new StateDirInUseError(
+      `state folder ${stateDir} is held by process ${pid}, which cannot be told to end (${(error as Error).message}); end it as the user that started it`,
+      { cause: error, details: { stateDir, pid } },
+    );
+  }
   return { server: stateDir, stateDir, pid, isGone: async () => stateDirHolder(stateDir)?.pid !== pid };
 }
 

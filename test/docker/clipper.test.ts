@@ -67,12 +67,12 @@ describe.skipIf(!hasEngine)("a frontend in a container that speaks Clipper", () 
     const [query, admin, rpc] = await freePorts(3);
     const cluster = `test-${process.pid}`;
     const config = join(folder, "prometheus.yml");
-    const ports = ["--port", `${query}`, "--admin-port", `${admin}`, "--rpc-port", `${rpc}`];
+    const published = ["--port", `${query}`, "--admin-port", `${admin}`, "--rpc-port", `${rpc}`];
     const created = await engine("POST", "/containers/create", {
       Image: BASE_IMAGE,
       Cmd: COMMAND,
       Env: ["HOME=/tmp"],
-      Labels: await labels(["--cluster", cluster, ...ports, "--metric-config", config]),
+      Labels: await labels(["--cluster", cluster, ...published, "--metric-config", config]),
       ExposedPorts: { "1337/tcp": {}, "1339/tcp": {}, "7000/tcp": {} },
       HostConfig: {
         Binds: [`${root}:/app:ro`],
@@ -93,6 +93,9 @@ describe.skipIf(!hasEngine)("a frontend in a container that speaks Clipper", () 
     const adminUrl = url("ai.clipper.management.port");
     const queryUrl = url("ai.clipper.query_frontend.query.port");
     expect(await readFile(all["ai.clipper.metric.config"] ?? "", "utf8")).toBe("scrape_configs: []\n");
+    // It stops at the first one of these that is not there.
+    const ports = ["redis", "management", "query_frontend.query", "query_frontend.rpc", "metric"];
+    for (const port of ports) expect(all[`ai.clipper.${port}.port`]).toMatch(/^\d+$/);
     expect(all).toHaveProperty(["ai.clipper.query_frontend.label"], "");
 
     const ping = async (): Promise<string> =>

@@ -64,6 +64,19 @@ export async function findInterpreter(python: string, signal: AbortSignal): Prom
   };
 }
 
+/** Whether it can make virtual environments, which models with packages need: Debian packs that apart. */
+export async function hasVenv(executable: string, signal: AbortSignal): Promise<boolean> {
+  const { exitCode } = await runTool({
+    file: executable,
+    args: ["-I", "-c", "import venv, ensurepip"],
+    folder: "/",
+    environment: processEnvironment(INHERITED_VARIABLES),
+    signal,
+    onLine: () => {},
+  });
+  return exitCode === 0;
+}
+
 function unusable(what: string, cause?: unknown): UnsupportedModelError {
   return new UnsupportedModelError(
     `the model runs in Python, and ${what}; install Python 3.9 or newer where windjammer runs, ` +

@@ -75,6 +75,7 @@ describe("windjammer clipper-labels", () => {
       "--label ai.clipper.query_frontend.query.port=80",
       "--label ai.clipper.query_frontend.rpc.port=70",
       "--label ai.clipper.management.port=1339",
+      "--label ai.clipper.redis.port=0",
       "--label ai.clipper.metric.port=80",
       `--label ai.clipper.metric.config=${file}`,
     ]);

@@ -118,7 +118,7 @@ describe("windjammer top", () => {
 
   test("gives a line of JSON an interval until Ctrl-C", async () => {
     const run = startCli(["top", "--json", "--interval-ms", "100"], { env });
-    await expect.poll(() => run.stdout().split("\n").length, { timeout: 15_000 }).toBeGreaterThan(3);
+    await expect.poll(() => run.stdout().split("\n").length, { timeout: 40_000 }).toBeGreaterThan(3);
     run.child.kill("SIGINT");
     expect(await run.exited).toBe(130);
     for (const line of run.stdout().trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("versions");
@@ -130,7 +130,7 @@ describe("windjammer top", () => {
 import os, pty, select, signal, sys, time
 pid, fd = pty.fork()
 if pid == 0: os.execvp(sys.argv[1], sys.argv[1:])
-seen, until = b"", time.time() + 20
+seen, until = b"", time.time() + 40
 while seen.count(b"MODEL") < 2 and time.time() < until:
     if select.select([fd], [], [], 1)[0]: seen += os.read(fd, 65536)
 os.write(fd, b"\\x03")

@@ -1,8 +1,10 @@
 // What all commands that talk to a server share: how they find it, their errors, exit codes, colours and JSON.
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deployFunction, windjammer, type Windjammer } from "windjammer";
 import { createProgram } from "../../../core/cli/program.ts";
 import { cli, cliJson, startCli } from "../../helpers/cli.ts";
+import { tempFolder } from "../../helpers/temp.ts";
 
 const TOKEN = "a-token-for-the-command-line";
 let wj: Windjammer;
@@ -106,12 +108,26 @@ describe("a command", () => {
     for (const command of createProgram(false).commands) {
       expect(command.description()).not.toBe("");
       for (const option of command.options) expect(option.description).not.toBe("");
+      const flags = command.options.map(({ long }) => long);
+      if (command.name() !== "start")
+        expect([command.name(), flags]).toEqual([command.name(), expect.arrayContaining(["--json"])]);
     }
     const { code, stdout } = await cli(["help", "versions"]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/Usage: windjammer versions \[options\] <model>/);
     expect(stdout).toContain("(default: WINDJAMMER_URL, or");
   });
+});
+
+test("commands that write files say in JSON what they made", async () => {
+  const folder = await tempFolder();
+  expect(await cliJson(["init", "container", "mine"], { cwd: folder })).toEqual({
+    folder: join(folder, "mine"),
+    files: expect.arrayContaining(["model.mjs", "server.mjs"]),
+    command: ["node", "server.mjs"],
+  });
+  const labels = await cliJson(["clipper-labels", "--metric-config", join(folder, "metrics.yml")]);
+  expect(labels).toMatchObject({ "ai.clipper.container.label": "default-cluster" });
 });
 
 describe("windjammer status", () => {

@@ -149,6 +149,30 @@ describe("windjammer start", () => {
   });
 });
 
+describe("the log of windjammer start", () => {
+  const free = ["--port", "0", "--admin-port", "0"];
+
+  test("is JSON where no terminal is watched", async () => {
+    const server = run(["start", ...free, "--state-dir", join(folder, "log-json")]);
+    await started(server);
+    server.child.kill("SIGINT");
+    expect(await server.exited).toBe(0);
+    const [first = ""] = server.stderr().split("\n");
+    expect(JSON.parse(first)).toMatchObject({ level: 30, msg: "server started" });
+  });
+
+  test("is lines for people when it is asked to be", async () => {
+    const text = ["--log-format", "text", "--state-dir", join(folder, "log-text")];
+    const server = run(["start", ...free, ...text]);
+    const { query } = await started(server);
+    server.child.kill("SIGINT");
+    expect(await server.exited).toBe(0);
+    expect(server.stderr()).toMatch(
+      new RegExp(`^[\\d:.]{12} info  server started queryUrl=${query} adminUrl=\\S+ stateDir=\\S+\n`),
+    );
+  });
+});
+
 describe("what Vertex AI tells windjammer start", () => {
   const rest = ["--admin-port", "0", "--log-level", "silent"];
 

@@ -5,7 +5,7 @@ import { QueryServer } from "../../../core/frontend/server.ts";
 import { createLog } from "../../../core/log.ts";
 import type { Served } from "../../../core/query/router.ts";
 import { fakes, type Fakes, tensorManifest, valueManifest } from "../query/fakes.ts";
-import { startTestServer } from "./query-client.ts";
+import { readAll, startTestServer } from "./query-client.ts";
 
 const doubles = valueManifest("doubles");
 const image = tensorManifest(
@@ -132,6 +132,50 @@ describe("server and models", () => {
     expect(json.model_stats[0].last_inference).toBeGreaterThan(1.7e12);
     expect((await server.get("/v2/models/stats")).json).toEqual(json);
   });
+});
+
+test("a server that is not ready says so with 503, on every path that is asked, and its models with 400", async () => {
+  const vertex = { predictRoute: "/answer", healthRoute: "/is-well" };
+  await using server = await startTestServer(fakes(doubles), { isReady: () => false, vertex });
+  for (const path of ["/v2/health/ready", "/health/ready", "/ping", "/is-well"]) {
+    const { status, json } = await server.get(path);
+    expect([path, status, json]).toEqual([path, 503, { ready: false }]);
+  }
+  expect((await server.get("/v2/health/live")).status).toBe(200);
+  expect((await server.get("/v2/models/digits/ready")).status).toBe(400);
+});
+
+test("inference of a model that does not run is 503, in every dialect", async () => {
+  const parts = fakes(doubles);
+  parts.running.clear();
+  await using server = await startTestServer(parts);
+  const inputs = [{ name: "input", datatype: "FP64", shape: [1, 1], data: [1] }];
+  for (const [path, body] of [
+    ["/v2/models/digits/infer", { inputs }],
+    ["/v1/models/digits:predict", { instances: [[1]] }],
+    ["/invocations", { instances: [[1]] }],
+    ["/digits/predict", { input: [1] }],
+  ] as const)
+    expect([path, (await server.post(body, { path })).status]).toEqual([path, 503]);
+});
+
+test("only inference is compressed: clients that inflate nothing else say that they take it, too", async () => {
+  const parts = fakes(image);
+  const [one] = parts.versions;
+  const more = Array.from({ length: 60 }, (_, index) => Object.assign({}, one, { version: `${index + 2}` }));
+  parts.versions.push(...more);
+  await using server = await startTestServer(parts);
+  for (const path of ["/v2/repository/index", "/v2/models/digits/config", "/v2/models/stats"]) {
+    const socket = await server.dial();
+    const method = path.endsWith("index") ? "POST" : "GET";
+    socket.write(
+      `${method} ${path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip, deflate\r\nConnection: close\r\n\r\n`,
+    );
+    const text = await readAll(socket);
+    expect(text).toMatch(/^HTTP\/1.1 200 /);
+    expect(text).not.toMatch(/content-encoding/i);
+    if (method === "POST") expect(text.length).toBeGreaterThan(2048);
+  }
 });
 
 describe("requests that are refused", () => {

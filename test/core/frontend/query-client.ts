@@ -38,11 +38,12 @@ export interface TestServerOptions {
   readonly clipper?: ClipperConfig;
   readonly vertex?: { readonly predictRoute: string; readonly healthRoute: string };
   readonly repository?: Repository;
+  readonly isReady?: () => boolean;
 }
 
 export async function startTestServer(
   parts: Fakes,
-  { repository, ...options }: TestServerOptions = {},
+  { repository, isReady, ...options }: TestServerOptions = {},
 ): Promise<TestServer> {
   const server = new QueryServer({
     predictor: parts.predictor,
@@ -59,6 +60,7 @@ export async function startTestServer(
     },
     adminUrl: () => "http://127.0.0.1:1338",
     ...(repository === undefined ? {} : { repository }),
+    ...(isReady === undefined ? {} : { isReady }),
   });
   const url = await server.listen();
   const port = Number(new URL(url).port);

@@ -1,5 +1,6 @@
 // Replays the recorded exchanges with a whole server and one connected container: status, content type, every byte.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { serverOptionsSchema } from "../../../../core/config.ts";
 import { startServer, type RunningServer } from "../../../../core/windjammer.ts";
 import { CHANGING, PREDICTING, type Recorded, REGISTERING } from "../../../fixtures/clipper/exchanges.ts";
 import { TestContainer } from "../../../helpers/clipper-container.ts";
@@ -52,6 +53,14 @@ describe("Clipper's wire, to the byte", () => {
 
   test.each(named(PREDICTING))("predicting %s", (_, recorded) => replay(recorded));
   test.each(named(CHANGING))("changing %s", (_, recorded) => replay(recorded));
+});
+
+test("Clipper's ports are off, and its own when they are on", () => {
+  expect(serverOptionsSchema.parse({}).clipper).toBeUndefined();
+  expect(serverOptionsSchema.parse({ clipper: true }).clipper).toMatchObject({
+    adminPort: 1339,
+    rpcPort: 7000,
+  });
 });
 
 describe("where Clipper gives no reply, or a wrong one", () => {

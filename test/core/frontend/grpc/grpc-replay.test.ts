@@ -118,3 +118,11 @@ test("an unknown model", async () => {
   const [hex, status, said] = await ask(INFER, sent);
   expect([hex, status, decodeURIComponent(said)]).toEqual(["", "5", message]);
 });
+
+test("reflection is off unless it is asked for", async () => {
+  const [hex, status] = await ask(
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "00 00000002 3a00",
+  );
+  expect([hex, status]).toEqual(["", "12"]);
+});
