@@ -2,7 +2,7 @@ import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync 
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   InvalidModelFileError,
   InvalidOptionsError,
@@ -411,6 +411,20 @@ describe("the packages of a TensorFlow model", () => {
       "@tensorflow/tfjs-core": "4.22.0",
     });
     expect(manifest.allowScripts).toEqual({});
+  });
+
+  it("are the native library where that is installed, in its version; backend forces the other", async () => {
+    const folder = await project({ ...tableModel([1]), ...installed("@tensorflow/tfjs-node", "4.21.0") });
+    const cwd = vi.spyOn(process, "cwd").mockReturnValue(folder);
+    try {
+      const { manifest } = await bundle({ model: folder });
+      expect(manifest.model).toMatchObject({ format: "graph-model", backend: "tensorflow" });
+      expect(manifest.packages).toEqual({ "@tensorflow/tfjs-node": "4.21.0" });
+      const forced = await bundle({ model: folder, backend: "wasm" });
+      expect(Object.keys(forced.manifest.packages)).toContain("@tensorflow/tfjs-backend-wasm");
+    } finally {
+      cwd.mockRestore();
+    }
   });
 
   it("give way to declared versions, and go with those of functions around the model", async () => {

@@ -1,5 +1,5 @@
 // Trains one of the examples in this folder with its own framework, deploys it, and holds what the endpoint answers
-// against what the framework itself answered: node examples/python/run.ts examples/python/scikit-learn
+// against what the framework itself answered: npm run example -- python/scikit-learn
 // `--keep`: the endpoint stays, on port 1337. `--python PATH`: a Python that has the requirements, to train with; without
 // it a .venv is made in the folder.
 import { execFileSync } from "node:child_process";

@@ -25,7 +25,7 @@ describe.each(names)("%s", (name) => {
 
   it("has a README of a screen, with the command that runs it and the files that there are", () => {
     const readme = readFileSync(join(folder, "README.md"), "utf8");
-    expect(readme).toContain(`node examples/python/run.ts examples/python/${name}\n`);
+    expect(readme).toContain(`npm run example -- python/${name}\n`);
     expect(readme.split("\n").length).toBeLessThanOrEqual(40);
     const files = [...readme.matchAll(/^\| `([^`]+)` \|/gm)].map(([, file = ""]) => file);
     expect(files).toContain("predict.py");

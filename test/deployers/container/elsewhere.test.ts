@@ -166,7 +166,7 @@ function openssl(...args: readonly string[]): Promise<unknown> {
 async function authority(): Promise<Authority> {
   const folder = await tempFolder();
   const at = (name: string): string => join(folder, name);
-  const key = ["-newkey", "rsa:2048", "-nodes", "-keyout"];
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"];
   await openssl(
     "req",
     "-x509",
@@ -198,23 +198,30 @@ async function deployedFrom(environment: Readonly<Record<string, string>>, url: 
   return JSON.parse(text) as unknown;
 }
 
-it("at https:// with a certificate of an authority of one's own is trusted by NODE_EXTRA_CA_CERTS, and not without", async () => {
-  const { path, key, cert } = await authority();
-  const plain = await foreignServer();
-  const secure = createServer({ key, cert }, (request, response) =>
-    plain.server.emit("request", request, response),
-  );
-  await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
-  onTestFinished(async () => {
-    secure.closeAllConnections();
-    await new Promise((resolve) => secure.close(resolve));
-  });
-  const url = `https://127.0.0.1:${(secure.address() as AddressInfo).port}`;
-  expect(await deployedFrom({ NODE_EXTRA_CA_CERTS: path }, url)).toEqual({ output: [1.5, -2] });
-  expect(await deployedFrom({}, url)).toEqual({
-    code: "REPLICA_START_FAILED",
-    message: expect.stringMatching(
-      /unable to verify the first certificate.*NODE_EXTRA_CA_CERTS where windjammer runs/,
-    ),
-  });
-});
+// Two programs are started, each of which reads all of the source.
+const SLOW = { timeout: 90_000 };
+
+it(
+  "at https:// with a certificate of an authority of one's own is trusted by NODE_EXTRA_CA_CERTS, and not without",
+  SLOW,
+  async () => {
+    const { path, key, cert } = await authority();
+    const plain = await foreignServer();
+    const secure = createServer({ key, cert }, (request, response) =>
+      plain.server.emit("request", request, response),
+    );
+    await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
+    onTestFinished(async () => {
+      secure.closeAllConnections();
+      await new Promise((resolve) => secure.close(resolve));
+    });
+    const url = `https://127.0.0.1:${(secure.address() as AddressInfo).port}`;
+    expect(await deployedFrom({ NODE_EXTRA_CA_CERTS: path }, url)).toEqual({ output: [1.5, -2] });
+    expect(await deployedFrom({}, url)).toEqual({
+      code: "REPLICA_START_FAILED",
+      message: expect.stringMatching(
+        /unable to verify the first certificate.*NODE_EXTRA_CA_CERTS where windjammer runs/,
+      ),
+    });
+  },
+);
