@@ -58,7 +58,8 @@ export type StateNode = Shape &
         /** Undefined: it follows a buffer that can grow. */
         readonly length?: number;
       }
-    | { readonly kind: "url" | "parameters"; readonly text: string }
+    | { readonly kind: "url"; readonly text: string }
+    | { readonly kind: "parameters"; readonly text: string; readonly of?: Ref }
     | { readonly kind: "weakmap"; readonly entries: readonly (readonly [Ref, Ref])[] }
     | { readonly kind: "weakset"; readonly entries: readonly Ref[] }
     | {
@@ -97,6 +98,8 @@ export type StateNode = Shape &
 export interface ClosureState {
   readonly format: 1;
   readonly nodes: readonly StateNode[];
+  /** Functions without parameters that set packages up, and run before anything is made. */
+  readonly prepare: readonly Ref[];
   readonly entry: Ref;
   readonly setup: Ref;
 }
@@ -151,6 +154,7 @@ export function closureRoots(): ReadonlyMap<string, unknown> {
     if (value !== undefined) roots.set(name, value);
   }
   for (const [name, value] of Object.entries(hiddenRoots())) roots.set(name, value);
+  roots.set("process.env", process.env);
   return roots;
 }
 
@@ -158,6 +162,7 @@ export function closureRoots(): ReadonlyMap<string, unknown> {
 export const OPAQUE_ROOTS: ReadonlySet<string> = new Set([
   "globalThis",
   "process",
+  "process.env",
   "console",
   "performance",
   "crypto",

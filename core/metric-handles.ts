@@ -4,6 +4,7 @@ import type { Count, Distribution, Labels } from "./metric-series.ts";
 import type { ExitReason } from "./types.ts";
 
 export type OutcomeKind = "ok" | "default" | "error";
+export type ObjectiveResult = "met" | "late" | "missed";
 type CacheResult = "hit" | "miss" | "joined";
 export type DropReason = "deadline" | "shed" | "abandoned" | "no-replica" | "replica-lost";
 
@@ -21,6 +22,8 @@ interface AnswerMetrics extends OutcomeMetrics {
 
 /** What is counted of one application; `outcome` is for queries when it has no version. */
 export interface ApplicationMetrics extends OutcomeMetrics {
+  /** What became of a query that had a latency objective. */
+  objective(result: ObjectiveResult): void;
   /** For queries that this version answered, failed to answer or whose inputs it does not take: always the same handle until it is removed. */
   by(model: string, version: string): AnswerMetrics;
 }
@@ -31,6 +34,8 @@ export interface VersionMetrics {
   batch(size: number, latencyMs: number, computeMs: number | undefined): void;
   /** It came back with answers. */
   answered(size: number, latencyMs: number, computeMs: number | undefined): void;
+  /** It took so many times as long as was predicted. */
+  predicted(ratio: number): void;
   /** A query left the queue for a replica after so long. */
   waited(ms: number): void;
   /** A query was given up without a prediction. */
@@ -135,6 +140,7 @@ export class ApplicationHandle implements ApplicationMetrics {
   readonly #families: Families;
   readonly #application: string;
   readonly #unanswered: OutcomeHandle;
+  readonly #objective = new Map<ObjectiveResult, Count>();
   /** By model, then by version. */
   readonly #answered = new Map<string, Map<string, OutcomeHandle>>();
 
@@ -146,6 +152,15 @@ export class ApplicationHandle implements ApplicationMetrics {
 
   outcome(kind: OutcomeKind, reason: string, latencyMs: number): void {
     this.#unanswered.outcome(kind, reason, latencyMs);
+  }
+
+  objective(result: ObjectiveResult): void {
+    let count = this.#objective.get(result);
+    if (count === undefined) {
+      count = this.#families.objective.of({ application: this.#application, result });
+      this.#objective.set(result, count);
+    }
+    count.value += 1;
   }
 
   by(model: string, version: string): OutcomeHandle {
@@ -192,6 +207,7 @@ export class VersionHandle implements VersionMetrics {
   readonly #size: Distribution;
   readonly #duration: Distribution;
   readonly #compute: Distribution;
+  readonly #prediction: Distribution;
   readonly #batches = new Map<number, { count: number; transferMs: number; computeMs: number }>();
   lastBatchAt = 0;
 
@@ -202,6 +218,7 @@ export class VersionHandle implements VersionMetrics {
     this.#size = all.batchSize.of(labels);
     this.#duration = all.batchDuration.of(labels);
     this.#compute = all.compute.of(labels);
+    this.#prediction = all.prediction.of(labels);
   }
 
   batch(size: number, latencyMs: number, computeMs: number | undefined): void {
@@ -248,6 +265,10 @@ export class VersionHandle implements VersionMetrics {
     return [...this.#batches]
       .map(([size, batches]) => Object.assign({ size }, batches))
       .toSorted((one, other) => one.size - other.size);
+  }
+
+  predicted(ratio: number): void {
+    this.#prediction.observe(ratio);
   }
 
   waited(ms: number): void {

@@ -19,6 +19,8 @@ export interface VersionGauges {
   readonly ready: number;
   readonly starting: number;
   readonly queueLength: number;
+  /** What a batch takes, as far as it was learned. */
+  readonly curve?: { readonly fixedMs: number; readonly perRowMs: number } | undefined;
 }
 
 /** What one version did since it was opened. */
@@ -119,8 +121,8 @@ export class Metrics {
   /** Forgets an application's series, so that a server that changes for years does not grow. */
   removeApplication(name: string): void {
     this.#applications.delete(name);
-    const { queries, queryDuration, cache } = this.#families;
-    for (const family of [queries, queryDuration, cache]) family.remove({ application: name });
+    const { queries, queryDuration, cache, objective } = this.#families;
+    for (const family of [queries, queryDuration, cache, objective]) family.remove({ application: name });
   }
 
   /** Forgets a version's series. */
@@ -217,6 +219,20 @@ export class Metrics {
         for (const { model, version, ready, starting } of this.#readGauges()) {
           replicas.set({ model, version, state: "ready" }, ready);
           replicas.set({ model, version, state: "starting" }, starting);
+        }
+      },
+    });
+    const curve = new Gauge({
+      name: "windjammer_batch_curve_seconds",
+      help: "What a batch takes, as the batching policy has learned it: fixed, and for each row.",
+      labelNames: ["model", "version", "part"],
+      registers,
+      collect: () => {
+        curve.reset();
+        for (const { model, version, curve: learned } of this.#readGauges()) {
+          if (learned === undefined) continue;
+          curve.set({ model, version, part: "fixed" }, learned.fixedMs / 1000);
+          curve.set({ model, version, part: "row" }, learned.perRowMs / 1000);
         }
       },
     });

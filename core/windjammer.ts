@@ -251,7 +251,8 @@ function* gauges(serving: Serving): Iterable<VersionGauges> {
   for (const served of serving.all()) {
     const { model, version } = served.version;
     const { readyCount: ready, startingCount: starting, queueLength } = served;
-    yield { model, version, ready, starting, queueLength };
+    const { curve } = served.describe().policy;
+    yield { model, version, ready, starting, queueLength, curve };
   }
 }
 

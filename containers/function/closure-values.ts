@@ -46,7 +46,8 @@ const SHELLS: Shells = {
   buffer: ({ at, length, maxLength }, values) => values.bytes(at, length, maxLength),
   view: viewShell,
   url: ({ text }) => new URL(text),
-  parameters: ({ text }) => new URLSearchParams(text),
+  parameters: ({ text, of }, values) =>
+    of === undefined ? new URLSearchParams(text) : (values.value(of) as URL).searchParams,
   namespace: newObject,
   cell: newObject,
 };

@@ -49,6 +49,7 @@ export async function loadClosure(modelDir: string, files: ClosureFiles): Promis
   const data = openSync(join(modelDir, files.dataFile), "r");
   try {
     const decoder = new Decoder(state.nodes, { packages, factories, data });
+    await decoder.prepare(state.prepare);
     decoder.run();
     const fn = decoder.value(state.entry);
     const setup = decoder.value(state.setup);
@@ -107,6 +108,15 @@ class Decoder implements Values {
     this.#nodes = nodes;
     this.#parts = parts;
     this.#values = Array.from({ length: nodes.length }, () => NOT_MADE);
+  }
+
+  /** Packages as they were set up: others look things up in them. */
+  async prepare(functions: readonly Ref[]): Promise<void> {
+    for (const ref of functions) {
+      const node = Array.isArray(ref) ? this.#nodes[ref[1] as number] : undefined;
+      if (node?.kind === "function") this.#settle(node.constants.map(([, constant]) => constant));
+      await (this.value(ref) as () => Promise<void>)();
+    }
   }
 
   /** First every object, then what is in them, then what makes them fixed; nothing of the user's runs in between. */

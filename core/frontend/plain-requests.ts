@@ -35,6 +35,10 @@ const HEADER_LINE = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([\x20-\x7e]*?)[ \t]*$
 /** Headers that ask for something that only node:http does. */
 const UNUSUAL = new Set(["transfer-encoding", "content-encoding", "expect", "upgrade", "te", "trailer"]);
 
+/** Heads of past requests that are kept: a client's differ in little but the length of its bodies. */
+const MAX_KNOWN_HEADS = 256;
+const MAX_KNOWN_HEAD_LENGTH = 1024;
+
 const LENGTH = /^[1-9]\d{0,8}$/;
 
 /** What a request's head says. */
@@ -50,15 +54,18 @@ export class PlainRequests {
   readonly #parts: PlainParts;
   readonly #connections = new Set<PlainConnection>();
   readonly #date = new DateHeader();
+  readonly #heads: KnownHeads;
 
   constructor(parts: PlainParts) {
     this.#parts = parts;
+    this.#heads = new KnownHeads(parts);
   }
 
   /** A new connection. */
   take(socket: Socket): void {
     const connection = new PlainConnection(socket, this.#parts, {
       date: this.#date,
+      heads: this.#heads,
       onGone: () => this.#connections.delete(connection),
     });
     this.#connections.add(connection);
@@ -78,8 +85,45 @@ export class PlainRequests {
   }
 }
 
+/** Reads heads, each text once as long as it is among the last ones. */
+class KnownHeads {
+  readonly #parts: PlainParts;
+  #byText = new Map<string, Head>();
+
+  constructor(parts: PlainParts) {
+    this.#parts = parts;
+  }
+
+  /** Undefined: not that of a plain prediction. */
+  of(text: string): Head | undefined {
+    const known = this.#byText.get(text);
+    if (known !== undefined) return known;
+    const head = this.#read(text);
+    if (head !== undefined && text.length <= MAX_KNOWN_HEAD_LENGTH) {
+      if (this.#byText.size === MAX_KNOWN_HEADS) this.#byText.clear();
+      this.#byText.set(text, head);
+    }
+    return head;
+  }
+
+  #read(text: string): Head | undefined {
+    const lines = text.split("\r\n");
+    const path = REQUEST_LINE.exec(lines[0] ?? "")?.[1];
+    const headers = path === undefined ? undefined : plainHeaders(lines);
+    if (path === undefined || headers === undefined) return undefined;
+    const contentLength = Number(headers.get("content-length"));
+    if (contentLength > this.#parts.maxBodyBytes) return undefined;
+    for (const dialect of this.#parts.dialects) {
+      const target = dialect.match(path);
+      if (target !== undefined) return { text, dialect, target, headers, contentLength };
+    }
+    return undefined;
+  }
+}
+
 interface Surroundings {
   readonly date: DateHeader;
+  readonly heads: KnownHeads;
   readonly onGone: () => void;
 }
 
@@ -143,7 +187,7 @@ class PlainConnection {
     const headEnd = bytes.indexOf("\r\n\r\n", 0, "latin1");
     if (headEnd === -1 || headEnd > MAX_HEAD_BYTES || this.#parts.isClosing()) return "unusual";
     const text = bytes.toString("latin1", 0, headEnd);
-    const head = this.#head?.text === text ? this.#head : this.#read(text);
+    const head = this.#head?.text === text ? this.#head : this.#surroundings.heads.of(text);
     if (head === undefined) return "unusual";
     this.#head = head;
     const bodyAt = headEnd + 4;
@@ -159,20 +203,6 @@ class PlainConnection {
     this.#pieces = 0;
     this.#answer(head, bytes.subarray(bodyAt, end));
     return "taken";
-  }
-
-  #read(text: string): Head | undefined {
-    const lines = text.split("\r\n");
-    const path = REQUEST_LINE.exec(lines[0] ?? "")?.[1];
-    const headers = path === undefined ? undefined : plainHeaders(lines);
-    if (path === undefined || headers === undefined) return undefined;
-    const contentLength = Number(headers.get("content-length"));
-    if (contentLength > this.#parts.maxBodyBytes) return undefined;
-    for (const dialect of this.#parts.dialects) {
-      const target = dialect.match(path);
-      if (target !== undefined) return { text, dialect, target, headers, contentLength };
-    }
-    return undefined;
   }
 
   #answer({ dialect, target, headers }: Head, body: Buffer): void {

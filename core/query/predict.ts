@@ -184,11 +184,24 @@ class Call implements PredictCall {
     const outcome = this.#outcome(settlement, query?.served);
     const latencyMs = performance.now() - this.parts.request.arrivedAt;
     if (settlement.kind === "error") query?.served?.noteError(settlement.error);
-    if (query?.isAbandoned === true) metrics.outcome("error", CallerGoneError.kind.code, latencyMs);
-    else metrics.outcome(outcome.kind, reasonOf(outcome), latencyMs);
+    if (query?.isAbandoned === true) {
+      metrics.outcome("error", CallerGoneError.kind.code, latencyMs);
+    } else {
+      metrics.outcome(outcome.kind, reasonOf(outcome), latencyMs);
+      this.#countObjective(outcome, latencyMs);
+    }
     this.#outcomes[index] = outcome;
     this.#missing -= 1;
     if (this.#missing === 0) this.parts.reply(this.#outcomes);
+  }
+
+  /** Queries that were wrong themselves have no part in it. */
+  #countObjective(outcome: Outcome, latencyMs: number): void {
+    const { application, metrics } = this.parts.request.target;
+    const { latencyObjectiveMs } = application;
+    if (latencyObjectiveMs === undefined) return;
+    if (outcome.kind === "ok") metrics.objective(latencyMs <= latencyObjectiveMs ? "met" : "late");
+    else if (outcome.error.statusCode >= 500) metrics.objective("missed");
   }
 
   #outcome(settlement: Settlement, served: Served | undefined): Outcome {

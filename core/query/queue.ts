@@ -255,11 +255,15 @@ export class BatchQueue {
     const now = performance.now();
     const latencyMs = now - flight.sentAt;
     const size = flight.batch.length;
-    const { metrics } = this.#parts;
+    const { metrics, policy } = this.#parts;
     metrics.batch(size, latencyMs, computeMs);
-    if (outcome === "ok") metrics.answered(size, latencyMs, computeMs);
+    if (outcome === "ok") {
+      metrics.answered(size, latencyMs, computeMs);
+      const predictedMs = policy.predictedMs?.(size);
+      if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
+    }
     const compute = computeMs === undefined ? {} : { computeMs };
-    this.#parts.policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
+    policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
   }
 
   /** The connection broke: its queries go elsewhere, the replica is looked after. */

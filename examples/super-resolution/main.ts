@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import sharp from "sharp";
-import { deployTensorFlowModel, windjammer } from "windjammer";
+import { deployTensorFlowModel, windjammer, type Example } from "windjammer";
 import { servePage } from "./page.ts";
 
 const { values: flags } = parseArgs({ options: { page: { type: "boolean" }, port: { type: "string" } } });
@@ -19,7 +19,7 @@ const upscale = await deployTensorFlowModel<string, string>(wj, {
   model: new URL("model/model.json", import.meta.url),
   inputType: "bytes",
   processing: new URL("processing.ts", import.meta.url),
-  examples: [{ input: small.toString("base64") }],
+  examples: JSON.parse(await readFile(new URL("cases.json", import.meta.url), "utf8")) as Example[],
 });
 
 if (flags.page === true) {

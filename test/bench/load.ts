@@ -75,12 +75,15 @@ export interface OpenResult extends Latencies {
   readonly late: number;
   /** Default outputs and errors of status 503 and 504: given up in the open. */
   readonly givenUp: number;
+  /** Of these, too. */
+  readonly replyP99Ms: number;
 }
 
 export interface OpenOptions {
   /** When each request is due, ms from the start, ascending. */
   readonly arrivals: Float64Array;
-  readonly objectiveMs: number;
+  /** Of all queries, or of each. */
+  readonly objectiveMs: number | ((index: number) => number);
 }
 
 /** More than this many at once means that the server has stopped. */
@@ -99,6 +102,7 @@ class OpenLoop {
   readonly #workload: Workload;
   readonly #options: OpenOptions;
   readonly #histogram = createHistogram();
+  readonly #replies = createHistogram();
   readonly #free: Caller[] = [];
   readonly #all: Caller[] = [];
   readonly #over: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -120,7 +124,13 @@ class OpenLoop {
     } finally {
       for (const connection of this.#all) connection.close();
     }
-    return { total: this.#options.arrivals.length, ...this.#counts, ...latencies(this.#histogram) };
+    const replyP99Ms = latencies(this.#replies).p99Ms;
+    return {
+      total: this.#options.arrivals.length,
+      ...this.#counts,
+      ...latencies(this.#histogram),
+      replyP99Ms,
+    };
   }
 
   #tick(): void {
@@ -143,7 +153,7 @@ class OpenLoop {
     const used = connection;
     used.send(requests[index] as Buffer, (reply, error) => {
       const latencyMs = performance.now() - this.#startedAt - (this.#options.arrivals[at] as number);
-      const wrong = reply === undefined ? error : this.#count(index, reply, latencyMs);
+      const wrong = reply === undefined ? error : this.#count(at, reply, latencyMs);
       if (wrong !== undefined) return this.#over.reject(wrong);
       this.#free.push(used);
       this.#answered += 1;
@@ -151,15 +161,18 @@ class OpenLoop {
     });
   }
 
-  #count(index: number, reply: RawReply, latencyMs: number): Error | undefined {
+  #count(at: number, reply: RawReply, latencyMs: number): Error | undefined {
+    record(this.#replies, latencyMs);
     if (reply.status === 503 || reply.status === 504 || reply.body.includes('"default":true')) {
       this.#counts.givenUp += 1;
       return undefined;
     }
-    const wrong = wrongness(this.#workload, index, reply);
+    const wrong = wrongness(this.#workload, at % this.#workload.requests.length, reply);
     if (wrong !== undefined) return wrong;
     record(this.#histogram, latencyMs);
-    if (latencyMs <= this.#options.objectiveMs) this.#counts.inTime += 1;
+    const { objectiveMs } = this.#options;
+    if (latencyMs <= (typeof objectiveMs === "number" ? objectiveMs : objectiveMs(at)))
+      this.#counts.inTime += 1;
     else this.#counts.late += 1;
     return undefined;
   }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { measureBatching } from "./batching.ts";
+import { measureCache } from "./caching.ts";
 import { DIALECTS_LAB, measureDialects } from "./dialects.ts";
 import { ALL_POLICIES, measureGoodput } from "./goodput.ts";
 import { measureIsolation } from "./isolation.ts";
@@ -12,12 +13,15 @@ import { measureModels } from "./model-bound.ts";
 import { writeOnnxModels } from "./onnx-models.ts";
 import { measurePath, type Peer } from "./path.ts";
 import { Report, type Table } from "./report.ts";
-import { measureApplications, measureReplicas, measureStart } from "./scale.ts";
+import { measureApplications, measureReplicas } from "./scale.ts";
+import { measureSituations } from "./situations.ts";
 import { secondsOf, soak } from "./soak.ts";
+import { measureStart } from "./start.ts";
 
 const HELP = `npm run bench -- [options]
   --quick              less of everything, under a minute
-  --parts a,b          of path, dialects, model, batching, goodput, applications, replicas, start, isolation (which needs Docker);
+  --parts a,b          of path, dialects, model, batching, cache, goodput, situations, applications, replicas, start, isolation
+                       (which needs Docker);
                        default: all but isolation; with --quick: path, goodput
   --connections 1,64   of the part path
   --seconds 2          a sample
@@ -25,6 +29,7 @@ const HELP = `npm run bench -- [options]
   --peer name=url      any other server in the table of the part path: takes {"input": [784 numbers]} by POST
   --base-image image   of the part isolation
   --soak 10m           nothing but load for so long
+  --readme             prints the README's table of speed behind the others
   --json file          writes all figures as JSON, too`;
 
 const { values: flags } = parseArgs({
@@ -37,6 +42,7 @@ const { values: flags } = parseArgs({
     peer: { type: "string", multiple: true, default: [] },
     "base-image": { type: "string" },
     soak: { type: "string" },
+    readme: { type: "boolean", default: false },
     json: { type: "string" },
     help: { type: "boolean", default: false },
   },
@@ -73,9 +79,11 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
         hasBursts: !quick,
       }),
     ),
+  situations: () => inLab((lab) => measureSituations(lab, quick ? 4 : 20)),
+  cache: (models) => inLab((lab) => measureCache(lab, models, effort)),
   applications: () => measureApplications(quick ? [1, 1000] : [1, 10, 100, 1000], effort),
   replicas: () => inLab((lab) => measureReplicas(lab, quick ? [1, 4] : [1, 4, 16, 64], effort)),
-  start: () => measureStart([0, 1000], effort.repeats),
+  start: (models) => measureStart([0, 1000], models.mlp, effort.repeats),
   isolation: () => measureIsolation(flags["base-image"], effort),
 };
 
@@ -101,6 +109,7 @@ async function main(): Promise<void> {
       report.add(await part(models));
     }
     if (flags.soak !== undefined) report.add(await soakFor(secondsOf(flags.soak)));
+    if (flags.readme) report.printTargets();
     if (flags.json !== undefined) await report.write(flags.json);
   } finally {
     await rm(folder, { recursive: true });

@@ -1,12 +1,12 @@
 // Part "model": what of a model's own speed is left behind the whole path, with one replica and with two.
 import { execFile } from "node:child_process";
-import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { deployOnnxModel } from "windjammer";
+import { deployOnnxModel, deployTensorFlowModel } from "windjammer";
 import { type Effort, file, type Lab, sample, type Sample } from "./lab.ts";
 import { PIXELS } from "./onnx-models.ts";
-import { pixelQueries } from "./queries.ts";
+import type { Workload } from "./load.ts";
+import { imageQueries, pixelQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
@@ -21,13 +21,17 @@ export interface ModelParts {
   readonly effort: Effort;
 }
 
-export async function measureModels({ lab, models, effort }: ModelParts): Promise<Table> {
+interface Deployed {
+  readonly label: string;
+  readonly name: string;
+  readonly workload: Workload;
+}
+
+export async function measureModels(parts: ModelParts): Promise<Table> {
+  const { lab, effort } = parts;
   const rows: Table["rows"][number][] = [];
-  for (const [model, source] of Object.entries(models)) {
-    const name = `loop-${model}`;
-    await deployOnnxModel(lab.client, { name, version: "1", model: source, inputType: "floats" });
-    const workload = await pixelQueries(lab.urlOf(name), PIXELS);
-    const files = await filesOf(lab.stateDir, source);
+  for await (const { label, name, workload } of deployed(parts)) {
+    const files = await filesOf(lab, name);
     for (const replicas of [1, 2]) {
       await lab.client.scale(name, replicas);
       const pids = await lab.pidsOf(name);
@@ -46,7 +50,7 @@ export async function measureModels({ lab, models, effort }: ModelParts): Promis
       const after = await lab.batches(name);
       const rates = path.map((one) => one.perSecond);
       rows.push([
-        model,
+        label,
         replicas,
         (after.queries - before.queries) / (after.batches - before.batches),
         figureOf(path, (one) => one.perSecond),
@@ -92,12 +96,22 @@ async function runLoop(files: string, size: number, seconds: number): Promise<Lo
   return JSON.parse((await run(process.execPath, args)).stdout) as LoopResult;
 }
 
-/** Where the server keeps the bundle that holds this model file. */
-async function filesOf(stateDir: string, model: string): Promise<string> {
-  const wanted = await readFile(model);
-  for (const entry of await readdir(stateDir, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile() || !entry.name.endsWith(".onnx")) continue;
-    if (wanted.equals(await readFile(join(entry.parentPath, entry.name)))) return entry.parentPath;
+/** Where the server keeps the bundle of a model. */
+async function filesOf(lab: Lab, name: string): Promise<string> {
+  const [version] = await lab.client.versions(name);
+  if (version === undefined) throw new Error(`no version of ${name}`);
+  return join(lab.stateDir, "bundles", version.bundle, "files");
+}
+
+/** Deploys each model in turn; its queries come with it. */
+async function* deployed({ lab, models }: ModelParts): AsyncGenerator<Deployed> {
+  for (const [label, source] of Object.entries(models)) {
+    const name = `loop-${label}`;
+    await deployOnnxModel(lab.client, { name, version: "1", model: source, inputType: "floats" });
+    yield { label, name, workload: await pixelQueries(lab.urlOf(name), PIXELS) };
   }
-  throw new Error(`no bundle with ${model} in ${stateDir}`);
+  const name = "loop-tensorflow";
+  const model = file("../../examples/digits/tfjs");
+  await deployTensorFlowModel(lab.client, { name, version: "1", model, backend: "wasm" });
+  yield { label: "digits, tfjs on wasm", name, workload: await imageQueries(lab.urlOf(name), [8, 8, 1]) };
 }

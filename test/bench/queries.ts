@@ -26,11 +26,32 @@ export function firstNumberQueries(url: string, length: number): Workload {
  * Queries of pixels. What is right is what the server answers to each when it is asked alone.
  * @throws Error when the server does not answer
  */
-export async function pixelQueries(url: string, length: number): Promise<Workload> {
+export function pixelQueries(url: string, length: number): Promise<Workload> {
   const random = randomNumbers(length);
-  const bodies = Array.from({ length: BODIES }, () =>
-    clipperBody(Array.from({ length }, () => Number(random().toFixed(6)))),
+  return askedBefore(
+    url,
+    Array.from({ length: BODIES }, () => randomTensor([length], random)),
   );
+}
+
+/** As `pixelQueries`, for inputs of more than one axis. */
+export function imageQueries(url: string, shape: readonly number[]): Promise<Workload> {
+  const random = randomNumbers(shape.length);
+  return askedBefore(
+    url,
+    Array.from({ length: BODIES }, () => randomTensor(shape, random)),
+  );
+}
+
+type Nested = number | readonly Nested[];
+
+function randomTensor([length, ...rest]: readonly number[], random: () => number): Nested {
+  if (length === undefined) return Number(random().toFixed(6));
+  return Array.from({ length }, () => randomTensor(rest, random));
+}
+
+async function askedBefore(url: string, inputs: readonly Nested[]): Promise<Workload> {
+  const bodies = inputs.map((input) => JSON.stringify({ input }));
   const right: (readonly number[])[] = [];
   for (const body of bodies) right.push(numbersIn(await ask(url, body)));
   if (new Set(right.map(String)).size < BODIES / 2) throw new Error(`${url} answers different queries alike`);
@@ -47,10 +68,6 @@ export async function pixelQueries(url: string, length: number): Promise<Workloa
       return isRight;
     },
   };
-}
-
-function clipperBody(input: readonly number[]): string {
-  return JSON.stringify({ input });
 }
 
 async function ask(url: string, body: string): Promise<string> {

@@ -2,6 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { cpus, loadavg, totalmem } from "node:os";
 import type { Figure } from "./statistics.ts";
+import { targetLines } from "./targets.ts";
 
 type Cell = string | number | Figure;
 
@@ -32,6 +33,11 @@ export class Report {
     console.log(`\n## ${table.part}\n${table.yardstick}\n`);
     console.log(`| ${table.columns.join(" | ")} |\n|${"---|".repeat(table.columns.length)}`);
     for (const row of table.rows) console.log(`| ${row.map(text).join(" | ")} |`);
+  }
+
+  /** The lines of the README's table of speed that these parts give. */
+  printTargets(): void {
+    console.log(`\n${targetLines(this.#tables).join("\n")}`);
   }
 
   async write(path: string): Promise<void> {

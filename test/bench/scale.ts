@@ -1,15 +1,9 @@
-// Part "scale": what registered applications, registered models and more replicas cost a frontend.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// Parts "applications" and "replicas": what registered applications and more replicas cost a frontend.
 import { deployFunction } from "windjammer";
-import { SqliteStore } from "../../core/registry/sqlite-store.ts";
-import type { Change } from "../../core/registry/store.ts";
-import { processStats } from "../../core/runtimes/process/process-info.ts";
-import { testVersion } from "../helpers/versions.ts";
 import { type Effort, file, type Lab, sample, type Sample, startLab } from "./lab.ts";
 import { firstNumberQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
+import { memoryMb } from "./start.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
 const MODEL = "scaled";
@@ -32,7 +26,7 @@ export async function measureApplications(counts: readonly number[], effort: Eff
       module: file("models/first.ts"),
     });
     await register(lab, count - 1);
-    targets.push({ count, lab, pids: await lab.pidsOf(MODEL), idleMb: await memoryMb(lab.pid) });
+    targets.push({ count, lab, pids: await lab.pidsOf(MODEL), idleMb: await memoryMb([lab.pid]) });
   }
   const samples = targets.map((): Sample[] => []);
   for (let round = -1; round < effort.repeats; round++) {
@@ -92,66 +86,6 @@ async function register(lab: Lab, count: number): Promise<void> {
     await reply.arrayBuffer();
     await lab.client.link(name, MODEL);
   }
-}
-
-async function memoryMb(pid: number): Promise<number> {
-  return ((await processStats(pid))?.memoryBytes ?? 0) / 2 ** 20;
-}
-
-/** Start to ready, with nothing registered and with so many retired models. */
-export async function measureStart(counts: readonly number[], repeats: number): Promise<Table> {
-  const rows: Table["rows"][number][] = [];
-  for (const count of counts) {
-    const stateDir = await mkdtemp(join(tmpdir(), "windjammer-bench-start-"));
-    try {
-      await seed(stateDir, count);
-      const startsMs: number[] = [];
-      let mb = 0;
-      let idleCpuMs = 0;
-      for (let round = 0; round < repeats; round++) {
-        const startedAt = performance.now();
-        const lab = await startLab({ stateDir });
-        startsMs.push(performance.now() - startedAt);
-        mb = await memoryMb(lab.pid);
-        idleCpuMs = await idleCpu(lab.pid);
-        await lab.close();
-      }
-      rows.push([count, figureOf(startsMs, (ms) => ms), mb, idleCpuMs]);
-    } finally {
-      await rm(stateDir, { recursive: true, force: true });
-    }
-  }
-  return {
-    part: "start",
-    yardstick:
-      "Start of the process to its first answer on the management API, with so many registered models, none of which runs.",
-    columns: ["models", "start ms", "memory MiB", "CPU ms in an idle second"],
-    rows,
-  };
-}
-
-async function idleCpu(pid: number): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  const before = (await processStats(pid))?.cpuMs ?? 0;
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  return ((await processStats(pid))?.cpuMs ?? 0) - before;
-}
-
-async function seed(stateDir: string, count: number): Promise<void> {
-  const store = new SqliteStore(stateDir);
-  await store.open();
-  const changes: Change[] = [];
-  for (let index = 0; index < count; index++) {
-    const name = `model-${index}`;
-    changes.push(
-      { put: "versions", record: { ...testVersion(), model: name, desiredReplicas: 0 } },
-      { put: "models", record: { name, currentVersion: "1" } },
-      { put: "applications", record: { name, inputType: "json" } },
-      { put: "links", record: { application: name, model: name, weight: 1 } },
-    );
-  }
-  await store.commit(changes);
-  await store.close();
 }
 
 /** More replicas of a model that sleeps 10 ms a batch of one: the rate has to grow with them. */

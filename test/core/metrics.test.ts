@@ -48,6 +48,7 @@ describe("metrics", () => {
     expect(metrics.version("digits", "1")).toBe(version);
     version.batch(8, 12, 9);
     version.batch(3, 5, undefined);
+    version.predicted(1.04);
     version.waited(2);
     version.dropped("shed");
     version.replicaExit("out-of-memory");
@@ -58,6 +59,8 @@ describe("metrics", () => {
       'windjammer_batch_size_sum{model="digits",version="1"} 11',
       'windjammer_batch_duration_seconds_count{model="digits",version="1"} 2',
       'windjammer_compute_seconds_count{model="digits",version="1"} 1',
+      'windjammer_batch_prediction_ratio_bucket{model="digits",version="1",le="1"} 0',
+      'windjammer_batch_prediction_ratio_bucket{model="digits",version="1",le="1.05"} 1',
       'windjammer_queue_wait_seconds_count{model="digits",version="1"} 1',
       'windjammer_dropped_total{model="digits",version="1",reason="shed"} 1',
       'windjammer_replica_exits_total{model="digits",version="1",reason="out-of-memory"} 1',
@@ -69,13 +72,16 @@ describe("metrics", () => {
   test("read gauges at each scrape", async () => {
     const metrics = new Metrics();
     let ready = 1;
-    metrics.setGauges(() => [{ model: "digits", version: "1", ready, starting: 2, queueLength: 7 }]);
+    const curve = { fixedMs: 10, perRowMs: 0.5 };
+    metrics.setGauges(() => [{ model: "digits", version: "1", ready, starting: 2, queueLength: 7, curve }]);
     expect(await metrics.text()).toContain('windjammer_replicas{model="digits",version="1",state="ready"} 1');
     ready = 3;
     const text = await metrics.text();
     expect(text).toContain('windjammer_replicas{model="digits",version="1",state="ready"} 3');
     expect(text).toContain('windjammer_replicas{model="digits",version="1",state="starting"} 2');
     expect(text).toContain('windjammer_queue_length{model="digits",version="1"} 7');
+    expect(text).toContain('windjammer_batch_curve_seconds{model="digits",version="1",part="fixed"} 0.01');
+    expect(text).toContain('windjammer_batch_curve_seconds{model="digits",version="1",part="row"} 0.0005');
     metrics.setGauges(() => []);
     expect(await metrics.text()).not.toContain("windjammer_queue_length{");
   });
@@ -84,6 +90,7 @@ describe("metrics", () => {
     const metrics = new Metrics();
     for (const name of ["a", "b"]) {
       metrics.application(name).outcome("ok", "", 1);
+      metrics.application(name).objective("met");
       metrics.application(name).by(name, "1").outcome("ok", "", 1);
       metrics.application(name).by(name, "2").outcome("ok", "", 1);
       metrics.application(name).by("digits", "2").cache("miss");

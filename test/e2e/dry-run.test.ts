@@ -1,7 +1,11 @@
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { dryRun, InvalidInputError, ModelError, type DryRun } from "../../deployers/index.ts";
+import { count, up } from "../fixtures/functions/exported-let.ts";
+
+export let own = 1;
 
 const output = z.object({ score: z.number() });
 const input = z.object({ a: z.number() });
@@ -54,12 +58,20 @@ describe("a dry run", () => {
     expect(error).toBeInstanceOf(InvalidInputError);
   });
 
-  // Its line is that of the text that Vite made, which has no map.
-  it("gives the stack of a throw, with the user's file", async () => {
+  it("gives the stack of a throw, with the user's file and line", async () => {
     const error = await failure(dryRun({ input, single: true, fn: score }, [{ a: 13 }]));
     const { details } = error as { readonly details: { readonly log: readonly string[] } };
     expect(String(error)).toContain("inputs[0]: model dry-run version 1: RangeError: unlucky");
-    expect(details.log.join("\n")).toMatch(/at score \(.*dry-run\.test\.ts:\d+:/);
+    const lines = (await readFile(new URL(import.meta.url), "utf8")).split("\n");
+    const line = lines.findIndex((each) => each.includes('throw new RangeError("unlucky")')) + 1;
+    expect(details.log.join("\n")).toMatch(new RegExp(`at score \\(.*dry-run\\.test\\.ts:${line}:`));
+  });
+
+  it("keeps an exported variable one for its file and those that import it", async () => {
+    own += 1;
+    const fn = (): number[] => [up(), count, ++own];
+    const tried = await dryRun({ inputType: "json", single: true, fn }, [1]);
+    expect(tried.outputs).toEqual([[2, 2, 3]]);
   });
 
   it("takes an export of a module, too", async () => {

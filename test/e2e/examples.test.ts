@@ -23,6 +23,10 @@ const names = globSync("*/main.{ts,sh}", { cwd: folder })
 /** Programs an example needs beside Node: without them it is skipped, by these names. */
 const NEEDS: Readonly<Record<string, readonly (readonly [string, ...string[]])[]>> = {
   clipper: [["curl", "--version"]],
+  containers: [
+    ["python3", "--version"],
+    ["go", "version"],
+  ],
 };
 
 /** What stands behind the name of an example here. */
@@ -93,13 +97,24 @@ it("are told from what is none", async () => {
   await expect(wrong).rejects.toMatchObject({ code: 2, stderr: 'There is no example "../core".\n\n' });
 });
 
-it("stand in the README's table, one row each", () => {
-  const readme = readFileSync(join(root, "README.md"), "utf8");
-  const rows = [...readme.matchAll(/^\| \[([a-z0-9-]+)\]\(examples\/([a-z0-9-]+)\/README\.md\) \|/gm)];
-  expect(rows.map(([, name, path]) => `${name} ${path}`).toSorted()).toEqual(
-    names.map((name) => `${name} ${name}`),
+it("stand in the README's table, each once", () => {
+  const [, table = ""] = readFileSync(join(root, "README.md"), "utf8").split("\n## Examples\n");
+  const links = [
+    ...(table.split("\n## ")[0]?.matchAll(/\[([a-z0-9/-]+)\]\(examples\/([a-z0-9/-]+)\/README\.md\)/g) ?? []),
+  ];
+  const frameworks = globSync("python/*/README.md", { cwd: folder }).map((page) => dirname(page));
+  expect(links.map(([, name, path]) => `${name} ${path}`).toSorted()).toEqual(
+    [...names, ...frameworks].toSorted().map((name) => `${name} ${name}`),
   );
 });
+
+it.skipIf(!hasProgram("python3", "--version"))(
+  "in Python run by the same command (skipped without python3)",
+  async () => {
+    const { stdout } = await run("node", ["examples/run.ts", "python/function"], { cwd: root, env });
+    expect(stdout).toContain("function: 3 of 3 answers equal");
+  },
+);
 
 it("import the package by its name, and nothing of its source", () => {
   const files = globSync("**/*.ts", { cwd: folder });

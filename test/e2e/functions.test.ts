@@ -4,12 +4,10 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 
 interface Outcome {
-  readonly expected: Readonly<Record<string, unknown>>;
-  readonly fresh: Readonly<Record<string, unknown>>;
-  readonly problems: Readonly<Record<string, string>>;
+  readonly answers: Readonly<
+    Record<string, { readonly served?: unknown; readonly wanted?: unknown; readonly problem?: string }>
+  >;
   readonly reasons: Readonly<Record<string, string>>;
-  readonly served: Readonly<Record<string, unknown>>;
-  readonly wanted: Readonly<Record<string, unknown>>;
 }
 
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -26,19 +24,30 @@ async function outcome(file: string): Promise<Outcome> {
 }
 
 describe("live functions give in a container what they give here", () => {
+  // The first three are deployed one by one, each as a model of its own.
   it.each([
     ["cases.mjs", 100],
+    ["cases.cjs", 18],
+    ["cases.ts", 20],
     ["strange.mjs", 88],
     ["users.mjs", 75],
+    ["odder.mjs", 110],
     ["packages.mjs", 15],
-    ["cases.cjs", 17],
-    ["cases.ts", 20],
-  ] as const)("%s, at least %i of them", async (file, count) => {
-    const { expected, fresh, problems, reasons, served, wanted } = await outcome(file);
-    expect(problems).toEqual({});
-    if (Object.keys(fresh).length > 0) expect(fresh).toEqual(expected);
-    expect(Object.keys(served).length).toBeGreaterThanOrEqual(count);
+  ] as const)("%s, at least %i of them", { timeout: 600_000 }, async (file, count) => {
+    const { answers, reasons } = await outcome(file);
+    const all = Object.entries(answers);
+    const wrong = all.filter(
+      ([, { served, wanted, problem }]) => problem !== undefined || !isSame(served, wanted),
+    );
+    const refusals = Object.keys(reasons).length;
+    const share = `${all.length - wrong.length} of ${all.length} give what they give here`;
+    console.log(`${file}: ${share}; ${refusals} refused, each with its reason`);
+    expect(Object.fromEntries(wrong)).toEqual({});
+    expect(all.length).toBeGreaterThanOrEqual(count);
     expect(Object.entries(reasons).filter(([, reason]) => reason !== "ok")).toEqual([]);
-    expect(served).toEqual(wanted);
   });
 });
+
+function isSame(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}

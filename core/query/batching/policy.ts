@@ -55,6 +55,8 @@ export interface BatchingPolicy {
   cut(nowMs: number, queue: QueueView, replicas: number): Cut;
   completed(nowMs: number, completion: Completion): void;
   /** What was learned, for the management API and metrics. */
+  /** How long a batch of this size should take, ms; undefined: nothing is known yet, or the policy learns no such thing. */
+  predictedMs?(size: number): number | undefined;
   describe(): PolicyState;
 }
 

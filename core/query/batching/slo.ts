@@ -43,7 +43,7 @@ export class SloPolicy implements BatchingPolicy {
   admit(nowMs: number, deadlineAt: number, queue: QueueView, replicas: number): Admission {
     this.#arrivals.arrived(nowMs);
     if (deadlineAt === Infinity || !this.#latency.isTaught) return ADMITTED;
-    const startMs = nowMs + this.#overhead.meanMs;
+    const startMs = nowMs + this.#overhead.allowanceMs;
     const first = firstDueFrom(queue, startMs + this.#latency.upper(1));
     const end = countAhead(queue, deadlineAt);
     const budgetMs = deadlineAt - startMs;
@@ -57,7 +57,7 @@ export class SloPolicy implements BatchingPolicy {
   }
 
   cut(nowMs: number, queue: QueueView, replicas: number): Cut {
-    const startMs = nowMs + this.#overhead.meanMs;
+    const startMs = nowMs + this.#overhead.allowanceMs;
     const retryAfterS = this.#retryAfterS(queue.length, replicas);
     const expired = firstDueFrom(queue, startMs + this.#latency.upper(1));
     if (expired === queue.length) {
@@ -79,6 +79,10 @@ export class SloPolicy implements BatchingPolicy {
     this.#overhead.observe(latencyMs, computeMs);
     this.#lastNewsMs = nowMs;
     if (wasFull && size >= this.#cap) this.#cap = Math.ceil(1.5 * size) + 1;
+  }
+
+  predictedMs(size: number): number | undefined {
+    return this.#latency.isTaught ? this.#latency.mean(size) : undefined;
   }
 
   describe(): PolicyState {
@@ -146,7 +150,7 @@ export class SloPolicy implements BatchingPolicy {
     if (last < 0) return false;
     const deadlineAt = queue.deadlineAt(last);
     const upperMs = this.#latency.upper(1);
-    if (!(deadlineAt > nowMs) || deadlineAt - queue.arrivedAt(last) >= upperMs + this.#overhead.meanMs)
+    if (!(deadlineAt > nowMs) || deadlineAt - queue.arrivedAt(last) >= upperMs + this.#overhead.allowanceMs)
       return false;
     return this.#latency.isInDoubt || nowMs - this.#lastNewsMs >= PROBE_EVERY * upperMs;
   }

@@ -1,10 +1,10 @@
 // One captured name of one function: where its value comes from, and whether it goes by value or by reference.
 import { types } from "node:util";
 import { isBuiltin } from "node:module";
-import { runInNewContext } from "node:vm";
 import type { Ref } from "../../../containers/closure-format.ts";
 import { exportedVariable, type ScriptVariable } from "./exports.ts";
 import type { Source } from "./drafts.ts";
+import { captureGlobal, refuseOwnGlobals } from "./globals.ts";
 import type { FunctionFacts } from "./inspect.ts";
 import { importText, isRequire } from "./modules.ts";
 import { HINTS } from "./refuse.ts";
@@ -46,6 +46,7 @@ function captureValue(
   const { walk } = place;
   const [{ name, scope } = { name: "", scope: undefined }] = references;
   if (isRequire(value)) requireTexts(references, place, path);
+  if (value === globalThis) refuseOwnGlobals(references, walk, path);
   if (scope === undefined && (name === "__dirname" || name === "__filename"))
     return walk.refuse(path, "names a folder of this machine", HINTS.plain);
   const declaration = scope?.names.get(name);
@@ -101,66 +102,8 @@ function absent(references: readonly Reference[], place: CapturePlace, path: str
   const { walk } = place;
   const [{ scope } = { scope: undefined }] = references;
   if (scope !== undefined) return walk.refuse(path, "has no value that can be read here", HINTS.plain);
-  return absentGlobal(references, walk, path);
-}
-
-const SAME_ANYWHERE: ReadonlySet<string> = new Set(["require", "undefined", "NaN", "Infinity", "eval"]);
-
-function absentGlobal(references: readonly Reference[], walk: Walk, path: string): undefined {
-  const { name } = references[0] ?? { name: "" };
-  const global = Object.getOwnPropertyDescriptor(globalThis, name);
-  if (global === undefined || SAME_ANYWHERE.has(name)) return undefined;
-  if (global.value === globalThis) return refuseOwnGlobals(references, walk, path);
-  if (isPatched(global.value, references, walk))
-    return walk.refuse(
-      path,
-      "was changed in this process",
-      "capture the changed part in a const of the module",
-    );
-  if (!("value" in global) || walk.references.find(global.value) !== undefined) return undefined;
-  return walk.refuse(path, "is a global that this process has set", "capture it in a const of the module");
-}
-
-/** Whether an object of the language, or a member of it that the text reads, was put there by code of this process. */
-function isPatched(value: unknown, references: readonly Reference[], walk: Walk): boolean {
-  const name = references[0]?.name ?? "";
-  pristine ??= runInNewContext("globalThis") as object;
-  const original: unknown = Object.getOwnPropertyDescriptor(pristine, name)?.value;
-  if (!isObject(value) || !isObject(original) || NOT_COMPARED.has(name)) return false;
-  const isOurs = (each: unknown): boolean => {
-    const script = typeof each === "function" ? walk.inspection.describeFunction(each).script : undefined;
-    return script !== undefined && !script.isInternal;
-  };
-  return (
-    isOurs(value) ||
-    references.some(({ member }) => {
-      const own = member === undefined ? undefined : Object.getOwnPropertyDescriptor(value, member);
-      return own !== undefined && (isOurs(own.value) || !Object.hasOwn(original, member ?? ""));
-    })
-  );
-}
-
-function isObject(value: unknown): value is object {
-  return (typeof value === "object" && value !== null) || typeof value === "function";
-}
-
-/** Globals of a context of its own, which nobody has changed. */
-let pristine: object | undefined;
-/** Node adds to these itself. */
-const NOT_COMPARED: ReadonlySet<string> = new Set(["console", "globalThis", "Error", "WebAssembly"]);
-
-/** `globalThis.name` that this process has set is not there in the container. */
-function refuseOwnGlobals(references: readonly Reference[], walk: Walk, path: string): undefined {
-  for (const { member } of references) {
-    const own = member === undefined ? undefined : Object.getOwnPropertyDescriptor(globalThis, member);
-    const isKnown = own === undefined || !("value" in own) || walk.references.find(own.value) !== undefined;
-    if (!isKnown && !["NaN", "Infinity", "undefined"].includes(member ?? ""))
-      walk.refuse(
-        `${path}.${member}`,
-        "is a global that this process has set",
-        "capture it in a const of the module",
-      );
-  }
+  captureGlobal(references, walk, path);
+  return undefined;
 }
 
 function requireTexts(references: readonly Reference[], place: CapturePlace, path: string): void {

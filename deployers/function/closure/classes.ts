@@ -1,11 +1,12 @@
 // Nodes of classes and of instances with private fields: the text without what ran once, the state as data.
+import { types } from "node:util";
 import type { Ref, StateNode } from "../../../containers/closure-format.ts";
 import type { Source } from "./drafts.ts";
 import type { Edit } from "./emit.ts";
 import { captures, encodePrototype, functionShape, refuseSpecials } from "./functions.ts";
 import type { PrivateField } from "./inspect.ts";
 import { HINTS } from "./refuse.ts";
-import { freeReferences, freeSpecials } from "./scope.ts";
+import { freeReferences, freeSpecials } from "./free.ts";
 import type { Script } from "./script.ts";
 import { children, listOf, type Ast } from "./syntax.ts";
 import type { Walk } from "./walk.ts";
@@ -39,9 +40,7 @@ export function encodeClass(value: object, source: Source, at: At): void {
     ({ start }) => !isInside(start, removed),
   );
   const uses = captures(references, { source, path, walk });
-  const base = node.superClass
-    ? ([BASE, walk.ref(Object.getPrototypeOf(value), `${path} (base class)`)] as const)
-    : undefined;
+  const base = baseOf(value, node, at);
   const prototype = Object.getOwnPropertyDescriptor(value, "prototype")?.value as object;
   encodePrototype(value, prototype, at);
   const keys = computedKeys(value, { members, source, walk }, path);
@@ -63,10 +62,28 @@ export function encodeClass(value: object, source: Source, at: At): void {
     edits,
     given: [...(base === undefined ? [] : [base]), ...keys.map(({ given }) => given)],
     shape: {
-      ...withoutBase(shape, base !== undefined),
+      ...withoutBase(shape, base !== undefined && base[1] !== null),
       ...(statics.length === 0 ? {} : { privates: statics }),
     },
   });
+}
+
+/** What stands for the base in the text; null where the class has none that could be extended. */
+function baseOf(value: object, node: Ast, { path, walk }: At): readonly [string, Ref] | undefined {
+  if (!node.superClass) return undefined;
+  const base = Object.getPrototypeOf(value) as object | null;
+  return [BASE, isConstructor(base) ? walk.ref(base, `${path} (base class)`) : null];
+}
+
+function isConstructor(value: object | null): boolean {
+  if (typeof value !== "function") return false;
+  if (types.isProxy(value)) return true;
+  try {
+    Reflect.construct(Object, [], value);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The text's `extends` gives the prototype already. */
@@ -102,18 +119,34 @@ interface MemberPlace {
 
 function claimMember({ holder, on, key, id }: MemberPlace, text: ClassText): void {
   const descriptor = Object.getOwnPropertyDescriptor(holder, key) ?? {};
-  for (const part of ["value", "get", "set"] as const) {
-    const fn: unknown = descriptor[part];
-    if (typeof fn !== "function" || !isOfText(fn, on, text)) continue;
-    const name = typeof key === "symbol" ? text.walk.ref(key, "") : key;
-    text.walk.claim(fn, { kind: "member", of: id, on, key: name, part });
+  for (const fn of Object.values(descriptor) as readonly unknown[]) {
+    const member = typeof fn === "function" ? memberOfText(fn, on, text) : undefined;
+    // One that stands under two keys is the one that its text makes.
+    if (member === undefined || text.walk.isMember(fn as object)) continue;
+    const found = memberKey(member, key);
+    const name = typeof found === "symbol" ? text.walk.ref(found, "") : found;
+    const part = member.kind === "get" || member.kind === "set" ? member.kind : "value";
+    text.walk.claim(fn as object, { kind: "member", of: id, on, key: name, part });
   }
 }
 
-function isOfText(fn: object, on: "prototype" | "class", { members, source, walk }: ClassText): boolean {
+/** The key that the text gives a member: it may stand under another one by now. A computed one is where it was found. */
+function memberKey({ computed, key }: Ast, found: string | symbol): string | symbol {
+  if (key?.type === "Literal") return String(key.value);
+  if (computed !== true) return key?.name ?? found;
+  const wellKnown: unknown = isWellKnown(key) ? Reflect.get(Symbol, key?.property?.name ?? "") : undefined;
+  return typeof wellKnown === "symbol" ? wellKnown : found;
+}
+
+/** The method of the text that a function is. */
+function memberOfText(
+  fn: object,
+  on: "prototype" | "class",
+  { members, source, walk }: ClassText,
+): Ast | undefined {
   const { script, offset } = walk.inspection.describeFunction(fn);
-  if (script !== source.script) return false;
-  return members.some(
+  if (script !== source.script) return undefined;
+  return members.find(
     (each) =>
       each.type === "MethodDefinition" &&
       (each.static === true) === (on === "class") &&
@@ -208,7 +241,9 @@ function keyOf(value: object, member: Ast, text: ClassText): string | symbol | u
   const holder = on === "class" ? value : prototype;
   return Reflect.ownKeys(holder).find((key) => {
     const parts: readonly unknown[] = Object.values(Object.getOwnPropertyDescriptor(holder, key) ?? {});
-    return parts.some((fn) => typeof fn === "function" && isOfText(fn, on, { ...text, members: [member] }));
+    return parts.some(
+      (fn) => typeof fn === "function" && memberOfText(fn, on, { ...text, members: [member] }) !== undefined,
+    );
   });
 }
 

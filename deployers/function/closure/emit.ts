@@ -104,6 +104,7 @@ export class CodeFile {
 
 /** What makes an expression of the text: methods only stand in an object. */
 function wrapping({ kind, method, node }: FunctionNode): readonly [before: string, after: string] {
+  if (kind === "statement") return ["(async () => { ", " })"];
   if (kind !== "method" || method === undefined) return ["(", ")"];
   if (method.kind === "get" || method.kind === "set")
     return [`Object.getOwnPropertyDescriptor({ ${method.kind} m`, ` }, "m").${method.kind}`];

@@ -54,7 +54,11 @@ function localVariable(
   return behind(source, isDefault ? "default" : (declaration.imported?.name ?? ""));
 }
 
-function fileOf({ script, specifier }: Import, scripts: readonly Script[]): Script | undefined {
+/** The file that a script of the user's imports; undefined: a package, or a file that is not loaded. */
+export function fileOf(
+  { script, specifier }: Pick<Import, "script" | "specifier">,
+  scripts: readonly Script[],
+): Script | undefined {
   if (script.path === undefined) return undefined;
   const path = pathOf(specifier, script.path);
   if (path === undefined) return undefined;

@@ -4,10 +4,11 @@ import type { StateNode } from "../../../containers/closure-format.ts";
 import { captureName, type CapturePlace } from "./captures.ts";
 import type { Source } from "./drafts.ts";
 import type { Edit } from "./emit.ts";
+import { hostPlace } from "./globals.ts";
 import type { FunctionFacts } from "./inspect.ts";
 import { importText, isRequire } from "./modules.ts";
 import { HINTS } from "./refuse.ts";
-import { freeReferences, freeSpecials, specialsIn } from "./scope.ts";
+import { freeReferences, freeSpecials, specialsIn } from "./free.ts";
 import type { FunctionNode, Reference, Special } from "./scope-types.ts";
 import type { Script } from "./script.ts";
 import { isBuiltinKind, shapeOf } from "./values.ts";
@@ -138,6 +139,8 @@ function lineOf(script: Script, offset: number): string {
 export function encodeFunction(value: object, path: string, walk: Walk): StateNode | undefined {
   if (types.isProxy(value)) return walk.refuse(path, "is a Proxy, whose handler stays hidden", HINTS.plain);
   const facts = walk.inspection.describeFunction(value);
+  const host = isOfNode(facts, walk) ? hostPlace(value) : undefined;
+  if (host !== undefined) return { kind: "global", path: host };
   if (facts.bound !== undefined) {
     const node = encodeBound(facts, path, walk);
     return node && ({ ...node, ...functionShape(value, path, walk) } as StateNode);
@@ -164,6 +167,13 @@ export function encodeFunction(value: object, path: string, walk: Walk): StateNo
     shape,
   });
   return undefined;
+}
+
+/** Whether a function, or what it is bound to, is Node's or V8's own. */
+function isOfNode({ script, bound }: FunctionFacts, walk: Walk): boolean {
+  if (bound === undefined) return script === undefined || script.isInternal;
+  const { target } = bound;
+  return typeof target === "function" && isOfNode(walk.inspection.describeFunction(target), walk);
 }
 
 /** A declaration that uses its own name means the variable, which may hold something else by now. */

@@ -56,6 +56,8 @@ interface ScriptParsed {
   readonly url: string;
   readonly isModule?: boolean | undefined;
   readonly sourceMapURL?: string | undefined;
+  readonly startLine: number;
+  readonly startColumn: number;
 }
 
 const HOLDER = "windjammer closure holder";
@@ -204,6 +206,7 @@ export class Inspection {
       id: scriptId,
       isModule: parsed.isModule === true,
       sourceMapUrl: parsed.sourceMapURL ?? "",
+      start: { line: parsed.startLine, column: parsed.startColumn },
     });
     this.#scripts.set(scriptId, script);
     return script;

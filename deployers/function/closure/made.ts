@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Ref, StateNode } from "../../../containers/closure-format.ts";
 import { HINTS } from "./refuse.ts";
+import { shapeOf } from "./values.ts";
 import type { Walk } from "./walk.ts";
 
 /** @returns undefined for any other object, null when it was refused */
@@ -64,7 +65,8 @@ function encodeIntl(value: object, path: string, walk: Walk): StateNode | undefi
     return null;
   }
   const parameters = [String(locale), walk.ref(given, `${path} (options)`)];
-  return { kind: "made", of: walk.ref(constructor, path), parameters };
+  const shape = shapeOf(value, { keys: Reflect.ownKeys(value), path }, walk);
+  return { kind: "made", of: walk.ref(constructor, path), parameters, ...shape };
 }
 
 function intlClass(name: string): IntlClass {
@@ -110,7 +112,8 @@ function encodeZod(value: object, path: string, walk: Walk): StateNode | undefin
     return null;
   }
   const parameters: Ref[] = [walk.ref(def, `${path}._zod.def`)];
-  const node = { kind: "made", of: walk.ref(constr, `${path}.constructor`), parameters } as const;
+  const isFixed = Object.isExtensible(value) ? {} : ({ isFixed: true } as const);
+  const node = { kind: "made", of: walk.ref(constr, `${path}.constructor`), parameters, ...isFixed } as const;
   const registry = zodRegistry();
   const known: unknown = registry?.get(value);
   if (registry === undefined || known === undefined) return node;

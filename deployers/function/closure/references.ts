@@ -5,6 +5,8 @@ import { dirname, join } from "node:path";
 import { types } from "node:util";
 import { closureRoots, OPAQUE_ROOTS } from "../../../containers/closure-format.ts";
 import { packageOfImport } from "../../packages.ts";
+import { importOf } from "./imports.ts";
+import { ownSetUps } from "./prepare.ts";
 import { resolveFrom, IMPORT } from "./resolve.ts";
 import type { Script } from "./script.ts";
 import { viteSpecifier } from "./vite.ts";
@@ -36,10 +38,19 @@ export class References {
   readonly #seen = new Set<Script>();
   /** URLs of ES modules. */
   readonly #loaded: ReadonlySet<string>;
+  /** Members of packages that the user's files have put something else in. */
+  readonly #changed: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #isUsers: (fn: object) => boolean;
+  readonly #resolved = new Map<string, string | undefined>();
 
-  /** Reads no getter and loads no module that is not loaded already. */
-  constructor(scripts: readonly Script[]) {
+  /**
+   * Reads no getter and loads no module that is not loaded already.
+   * @param isUsers whether a function stands in a file of the user's, wherever it is found
+   */
+  constructor(scripts: readonly Script[], isUsers: (fn: object) => boolean) {
+    this.#isUsers = isUsers;
     this.#loaded = new Set(scripts.filter(({ isModule }) => isModule).map(({ url }) => url));
+    this.#changed = changedMembers(scripts);
     for (const [name, value] of closureRoots()) this.#add(value, { kind: "global", path: [name] });
     for (const [name, value] of closureRoots())
       if (!OPAQUE_ROOTS.has(name)) this.#explore(value, { kind: "global", path: [name] }, 6);
@@ -48,7 +59,10 @@ export class References {
   }
 
   find(value: unknown): Place | undefined {
-    return this.#places.get(value);
+    const place = this.#places.get(value);
+    return place?.kind === "package" && typeof value === "function" && this.#isUsers(value)
+      ? undefined
+      : place;
   }
 
   /** Package that a specifier of a script leads to; undefined: a builtin, the user's own file, or nothing. */
@@ -60,7 +74,7 @@ export class References {
     if (known !== undefined && this.#lookedUp.has(from)) return known;
     this.#lookedUp.add(from);
     for (const conditions of [IMPORT, undefined]) {
-      const url = resolveFrom(script.path, specifier, conditions);
+      const url = this.#resolve(script.path, specifier, conditions);
       const at = url === undefined ? undefined : packageAt(url);
       if (at === undefined) continue;
       const problem = otherVersion(known, at) ?? installProblem(at.name, name, script.path);
@@ -109,7 +123,7 @@ export class References {
       ["import", IMPORT],
       ["require", undefined],
     ] as const) {
-      const url = resolveFrom(path, specifier, conditions);
+      const url = this.#resolve(path, specifier, conditions);
       const module = url === undefined ? undefined : this.#loadedModule(url);
       if (module === undefined) continue;
       // What import gives of a CommonJS module is its exports as the default export.
@@ -118,6 +132,13 @@ export class References {
       this.#add(module.value, place);
       this.#explore(module.value, place, EXPORT_DEPTH);
     }
+  }
+
+  /** For all files of a folder at once. */
+  #resolve(path: string, specifier: string, conditions: readonly string[] | undefined): string | undefined {
+    const key = `${conditions === undefined ? "require" : "import"} ${dirname(path)}\0${specifier}`;
+    if (!this.#resolved.has(key)) this.#resolved.set(key, resolveFrom(path, specifier, conditions));
+    return this.#resolved.get(key);
   }
 
   #loadedModule(url: string): { readonly value: unknown } | undefined {
@@ -146,8 +167,10 @@ export class References {
 
   #addMembers(of: { readonly value: object; readonly place: Place }): { value: object; place: Place }[] {
     const added: { value: object; place: Place }[] = [];
+    const changed = of.place.kind === "package" ? this.#changed.get(specifierOf(of.place)) : undefined;
     for (const [step, value] of members(of.value)) {
       const place = { ...of.place, path: [...of.place.path, step] };
+      if (changed?.has(memberKey(place.path)) === true) continue;
       if (this.#add(value, place) && typeof value !== "symbol") added.push({ value: value as object, place });
     }
     return added;
@@ -160,6 +183,29 @@ export class References {
       level = level.flatMap((each) => this.#addMembers(each));
     }
   }
+}
+
+/** What stands in a member that was changed is the user's, not the package's: such members by specifier. */
+function changedMembers(scripts: readonly Script[]): ReadonlyMap<string, ReadonlySet<string>> {
+  const found = new Map<string, Set<string>>();
+  for (const script of scripts)
+    for (const { root, changed } of ownSetUps(script)) {
+      const imported = changed === undefined ? undefined : importOf(root, script);
+      if (imported === undefined || changed === undefined) continue;
+      const known = changed.includes("*") ? changed.slice(0, changed.indexOf("*")) : changed;
+      const ofModule = found.get(imported.specifier) ?? new Set();
+      found.set(imported.specifier, ofModule.add(memberKey([...imported.path, ...known])));
+    }
+  return found;
+}
+
+/** A path, whichever way the module was loaded. */
+function memberKey(path: readonly string[]): string {
+  return path.filter((step) => step !== "default").join(" ");
+}
+
+function specifierOf({ module }: Place & { readonly kind: "package" }): string {
+  return module.slice(module.indexOf(" ") + 1);
 }
 
 function isLocal(symbol: symbol): boolean {

@@ -1,4 +1,5 @@
 // What scope analysis finds in a script: scopes, uses of names, functions.
+import type { SetUp } from "./set-ups.ts";
 import type { Ast } from "./syntax.ts";
 
 /** A lexical scope. Two names are one variable when name and scope (of the same instance) are equal. */
@@ -53,7 +54,7 @@ export interface FunctionNode {
   /** The node whose text `toString` gives: the whole method, or the function itself. */
   readonly textStart: number;
   readonly end: number;
-  readonly kind: "function" | "arrow" | "method" | "class";
+  readonly kind: "function" | "arrow" | "method" | "class" | "statement";
   readonly isStrict: boolean;
   /** The property or method definition around a method. */
   readonly method: Ast | undefined;
@@ -69,6 +70,23 @@ export interface ScriptScopes {
   readonly exports: ReadonlyMap<string, ExportedName>;
   /** Sources of `export * from "…"`. */
   readonly stars: readonly string[];
+  /** Specifiers imported for what their modules do, not for what they export. */
+  readonly effects: ReadonlySet<string>;
+  readonly templates: readonly TaggedTemplate[];
+  /** In the order of the text. */
+  readonly setUps: readonly PlacedSetUp[];
+}
+
+/** A template literal with a tag, which gets the same list of strings each time. */
+export interface TaggedTemplate {
+  readonly start: number;
+  readonly raw: readonly string[];
+}
+
+export interface PlacedSetUp extends SetUp {
+  readonly node: Ast;
+  /** Whether it stands at the top level, where it runs once and whatever happens. */
+  readonly isTop: boolean;
 }
 
 /** What an export stands for: a variable of the script, or with `source` an export of another one. */

@@ -2,13 +2,16 @@
 import type {
   ExportedName,
   FunctionNode,
+  PlacedSetUp,
   Reference,
   Scope,
   ScriptScopes,
   Special,
   SpecialUse,
+  TaggedTemplate,
 } from "./scope-types.ts";
-import { children, hasStrictDirective, listOf, literalText, type Ast } from "./syntax.ts";
+import { effectOf, setUpsOf } from "./set-ups.ts";
+import { children, hasStrictDirective, listOf, literalText, wrappedBody, type Ast } from "./syntax.ts";
 
 /** Calls whose literal argument names a module: CommonJS, and what Vite makes of imports. */
 const IMPORT_CALLS: ReadonlySet<string> = new Set([
@@ -35,8 +38,19 @@ class Analysis {
   readonly imports = new Set<string>();
   readonly exports = new Map<string, ExportedName>();
   readonly stars: string[] = [];
+  readonly effects = new Set<string>();
+  readonly templates: TaggedTemplate[] = [];
+  readonly setUps: PlacedSetUp[] = [];
+  /** Statements of the top level. */
+  #top: ReadonlySet<Ast> = new Set();
   readonly #visitors: Readonly<Record<string, (node: Ast, place: Place) => void>> = {
     Identifier: (node, place) => this.use(node, place),
+    ExpressionStatement: (node, place) => {
+      const effect = effectOf(node);
+      if (effect !== undefined && this.#top.has(node)) this.effects.add(effect);
+      for (const each of setUpsOf(node)) this.setUps.push({ ...each, node, isTop: this.#top.has(node) });
+      this.each(children(node), place);
+    },
     ThisExpression: (node, place) => this.special("this", node, place),
     Super: (node, place) => this.special("super", node, place),
     MetaProperty: (node, place) =>
@@ -96,6 +110,8 @@ class Analysis {
     MemberExpression: (node, place) => this.member(node, place, {}),
     CallExpression: (node, place) => this.call(node, place),
     TaggedTemplateExpression: (node, place) => {
+      const raw = (node.quasi?.quasis ?? []).map(({ value }) => (value as { readonly raw: string }).raw);
+      this.templates.push({ start: node.start, raw });
       if (node.tag?.type === "Identifier") this.use(node.tag, place, { isCalled: true });
       this.each(
         children(node).filter((child) => child !== node.tag || child.type !== "Identifier"),
@@ -113,7 +129,9 @@ class Analysis {
       if (declaration) this.visit(declaration, place);
     },
     ImportDeclaration: (node, place) => {
-      this.imports.add(literalText(node.source ?? undefined) ?? "");
+      const text = literalText(node.source ?? undefined) ?? "";
+      this.imports.add(text);
+      if (node.specifiers?.length === 0) this.effects.add(text);
       for (const each of node.specifiers ?? [])
         place.scope.names.set(each.local?.name ?? "", { ...each, source: node.source ?? null });
     },
@@ -124,6 +142,12 @@ class Analysis {
       if (!node.exported) this.stars.push(source);
     },
   };
+
+  /** Goes through a whole script. */
+  run(body: readonly Ast[], place: Place): void {
+    this.#top = new Set(body);
+    this.each(body, place);
+  }
 
   exported(node: Ast, place: Place): void {
     const source = literalText(node.source ?? undefined);
@@ -336,45 +360,28 @@ function newScope(start: number, kind: Scope["kind"], parent: Scope | undefined)
 export function analyse(program: Ast, isModule: boolean): ScriptScopes {
   const analysis = new Analysis();
   const scope = newScope(-1, "program", undefined);
-  const body = listOf(program.body);
-  const isStrict = isModule || hasStrictDirective(body);
-  analysis.each(body, { scope, hoist: scope, isStrict, thisOwner: -1, classes: [] });
+  const body = wrappedBody(program) ?? listOf(program.body);
+  const isStrict = isModule || hasStrictDirective(listOf(program.body));
+  analysis.run(body, { scope, hoist: scope, isStrict, thisOwner: -1, classes: [] });
   for (const reference of analysis.references) reference.scope = declaring(reference);
   analysis.references.sort((a, b) => a.start - b.start);
-  const { references, specials, functions, imports, exports, stars } = analysis;
-  return { program: scope, references, specials, functions, imports, exports, stars };
+  const { references, specials, functions, imports, exports, stars, effects, templates, setUps } = analysis;
+  return {
+    program: scope,
+    references,
+    specials,
+    functions,
+    imports,
+    exports,
+    stars,
+    effects,
+    templates,
+    setUps,
+  };
 }
 
 function declaring({ name, from }: Reference): Scope | undefined {
   let scope: Scope | undefined = from;
   while (scope !== undefined && !scope.names.has(name)) scope = scope.parent;
   return scope;
-}
-
-/** References of a function to names that are declared outside of it. */
-export function freeReferences(scopes: ScriptScopes, { textStart, end }: FunctionNode): readonly Reference[] {
-  return scopes.references
-    .slice(firstFrom(scopes.references, textStart), firstFrom(scopes.references, end))
-    .filter(({ scope }) => scope === undefined || scope.start < textStart);
-}
-
-function firstFrom(references: readonly Reference[], start: number): number {
-  let low = 0;
-  let high = references.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((references[middle]?.start ?? 0) < start) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Specials in a function's text whose meaning comes from outside of it, and those that never can be moved. */
-export function freeSpecials(scopes: ScriptScopes, { textStart, end }: FunctionNode): readonly Special[] {
-  return scopes.specials.filter(({ start, owner }) => start >= textStart && start < end && owner < textStart);
-}
-
-/** All specials in a function's text. */
-export function specialsIn(scopes: ScriptScopes, { textStart, end }: FunctionNode): readonly Special[] {
-  return scopes.specials.filter(({ start }) => start >= textStart && start < end);
 }

@@ -6,6 +6,7 @@ import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
 import { analyse } from "./scope.ts";
 import type { FunctionNode, ScriptScopes } from "./scope-types.ts";
 import { parseScript } from "./syntax.ts";
+import { viteSourceMap } from "./vite.ts";
 
 export interface OriginalPlace {
   readonly source: string;
@@ -30,6 +31,14 @@ function keep(id: string, scopes: ScriptScopes | SyntaxError, length: number): v
   }
 }
 
+export interface ScriptFacts {
+  readonly id: string;
+  readonly isModule: boolean;
+  readonly sourceMapUrl: string;
+  /** Where V8 counts the text from, which loaders shift by what they put before it. */
+  readonly start: { readonly line: number; readonly column: number };
+}
+
 export class Script {
   readonly url: string;
   /** Absolute path of the file; undefined for what is not one. */
@@ -38,21 +47,19 @@ export class Script {
   readonly #read: () => string;
   readonly #id: string;
   readonly #sourceMapUrl: string;
+  readonly #start: ScriptFacts["start"];
   #source: string | undefined;
   #scopes: ScriptScopes | SyntaxError | undefined;
   #lines: readonly number[] | undefined;
   #map: TraceMap | null | undefined;
 
-  constructor(
-    url: string,
-    read: () => string,
-    facts: { readonly id: string; readonly isModule: boolean; readonly sourceMapUrl: string },
-  ) {
+  constructor(url: string, read: () => string, facts: ScriptFacts) {
     this.url = url;
     this.path = pathOf(url);
     this.isModule = facts.isModule;
     this.#id = facts.id;
     this.#sourceMapUrl = facts.sourceMapUrl;
+    this.#start = facts.start;
     this.#read = read;
   }
 
@@ -96,7 +103,8 @@ export class Script {
 
   /** Offset of a line and column of V8's, both from 0. */
   offsetOf(line: number, column: number): number {
-    return (this.#lineStarts()[line] ?? 0) + column;
+    const { line: first, column: shift } = this.#start;
+    return (this.#lineStarts()[line - first] ?? 0) + (line === first ? column - shift : column);
   }
 
   /** Line and column of an offset, both from 0. */
@@ -146,7 +154,11 @@ export class Script {
   original(line: number, column: number): OriginalPlace | undefined {
     const map = this.#traceMap();
     if (map === undefined) return { source: this.path ?? this.url, line, column };
-    const found = originalPositionFor(map, { line: line + 1, column });
+    const { line: first, column: shift } = this.#start;
+    const found = originalPositionFor(map, {
+      line: line + first + 1,
+      column: Math.max(0, line === 0 ? column + shift : column),
+    });
     if (found.source === null) return undefined;
     return { source: pathOf(found.source) ?? found.source, line: found.line - 1, column: found.column };
   }
@@ -158,7 +170,8 @@ export class Script {
 
   #readMap(): TraceMap | undefined {
     try {
-      const text = mapText(this.#sourceMapUrl || mapComment(this.source), this.path);
+      const url = this.#sourceMapUrl || mapComment(this.source);
+      const text = url === "" ? viteSourceMap(this.path) : mapText(url, this.path);
       return text === undefined ? undefined : new TraceMap(text, this.url);
     } catch {
       return undefined;

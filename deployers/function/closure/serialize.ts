@@ -8,13 +8,16 @@ import { packageOfImport } from "../../packages.ts";
 import { encodeClass, encodePrivates } from "./classes.ts";
 import type { Draft } from "./drafts.ts";
 import { CodeFile, cellEdit, cellName } from "./emit.ts";
+import { warnOfAdded } from "./globals.ts";
 import { capturedItems, type CapturedItem } from "./items.ts";
 import { encodeFunction } from "./functions.ts";
 import { Inspection } from "./inspect.ts";
 import { References, type FoundPackage } from "./references.ts";
 import { encodeMade } from "./made.ts";
 import { captureError } from "./refuse.ts";
+import { prepareSetUps } from "./prepare.ts";
 import { placePooled } from "./pooled.ts";
+import { refuseTemplates } from "./templates.ts";
 import { encodeValue } from "./values.ts";
 import { Variables, type Variable } from "./variables.ts";
 import { memberOf, Walk } from "./walk.ts";
@@ -41,6 +44,8 @@ export interface Serialized {
   /** Folder of the project that has a package installed, by the package's name. */
   readonly projects: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
+  /** What else goes along, for people. */
+  readonly notes: readonly string[];
   /** Sizes of the files, by name. */
   readonly files: Readonly<Record<string, number>>;
 }
@@ -68,7 +73,10 @@ export function capture({ fn, setup, packages }: LiveFunction): Captured {
   const inspection = openInspection();
   try {
     const scripts = inspection.scripts();
-    const references = new References(scripts);
+    const references = new References(scripts, (value) => {
+      const { script } = inspection.describeFunction(value);
+      return script !== undefined && !script.isInternal && script.packageName === undefined;
+    });
     const declared = packages === undefined ? undefined : Object.keys(packages);
     const walk = new Walk({
       inspection,
@@ -172,12 +180,16 @@ function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captur
   placePooled(walk);
   refuseUndecided(walk);
   refuseUntraced(walk);
+  refuseTemplates(walk);
+  const used = new Set(foundPackages(walk).map(({ name }) => name));
+  const { prepare, notes } = prepareSetUps(walk, used);
   refuseUninstallable(walk);
+  warnOfAdded(walk);
   for (const { members, id } of walk.namespaces) walk.nodes[id] = namespaceNode(walk, members);
   const code = new CodeFile();
   for (const draft of walk.drafts) if (walk.nodes[draft.id] === undefined) emit(draft, walk, code);
   if (walk.problems.length > 0) throw captureError(walk.problems);
-  const state: ClosureState = { format: 1, nodes: walk.nodes as StateNode[], ...ends };
+  const state: ClosureState = { format: 1, nodes: walk.nodes as StateNode[], prepare, ...ends };
   const map = `${CLOSURE_FILES.codeFile}.map`;
   const texts: Record<string, string> = {
     [CLOSURE_FILES.codeFile]: code.text(map),
@@ -188,7 +200,8 @@ function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captur
   const sizes = Object.entries(texts).map(([name, text]) => [name, Buffer.byteLength(text)] as const);
   return {
     ...packagesOf(walk),
-    warnings: walk.secrets.warnings,
+    notes,
+    warnings: [...walk.warnings, ...walk.secrets.warnings],
     files: { ...Object.fromEntries(sizes), [CLOSURE_FILES.dataFile]: walk.data.size },
     items: () => capturedItems(walk),
     write: (folder) => {

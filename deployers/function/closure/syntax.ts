@@ -27,6 +27,8 @@ export interface Ast {
   readonly object?: Ast;
   readonly property?: Ast;
   readonly tag?: Ast;
+  readonly quasi?: Ast;
+  readonly quasis?: readonly Ast[];
   readonly operator?: string;
   readonly declarations?: readonly Ast[];
   readonly declaration?: Ast | null;
@@ -43,6 +45,7 @@ export interface Ast {
   readonly meta?: Ast;
   readonly directive?: string;
   readonly expression?: unknown;
+  readonly expressions?: readonly Ast[];
 }
 
 /** @throws SyntaxError where acorn does not know the syntax */
@@ -80,4 +83,18 @@ export function literalText(node: Ast | undefined): string | undefined {
 
 export function hasStrictDirective(body: readonly Ast[]): boolean {
   return body.some((statement) => statement.directive === "use strict");
+}
+
+/** Vite and tsx run a module as the block of a function, once: its variables are those of a script's top level. */
+export function wrappedBody({ body: statements }: Ast): readonly Ast[] | undefined {
+  const [first, last] = [0, -1].map((at) => listOf(statements).at(at)?.expression as Ast | undefined);
+  if (last?.params?.[0]?.name === "__vite_ssr_exports__") return blockOf(blockOf(last)?.[0]);
+  const isOfTsx = first?.left?.name === "__filename" && last?.callee?.type === "ArrowFunctionExpression";
+  return isOfTsx ? blockOf(last.callee) : undefined;
+}
+
+/** Statements of a block, or of a function's. */
+function blockOf(node: Ast | undefined): readonly Ast[] | undefined {
+  const block = node?.type === "BlockStatement" ? node : (node?.body as Ast | undefined);
+  return block?.type === "BlockStatement" ? listOf(block.body) : undefined;
 }

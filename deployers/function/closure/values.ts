@@ -10,9 +10,10 @@ import {
   type Shape,
   type StateNode,
 } from "../../../containers/closure-format.ts";
+import { isNative } from "./globals.ts";
 import { className, HINTS, refusal } from "./refuse.ts";
 import { isPool } from "./pooled.ts";
-import { refuseTemplate } from "./templates.ts";
+import { noteTemplate, refuseTemplate } from "./templates.ts";
 import type { Walk } from "./walk.ts";
 import { encodeWeak } from "./weak.ts";
 
@@ -26,8 +27,9 @@ interface Kind {
 }
 
 const NUMBERS_FROM = 256;
+const MAX_INDEX = 2 ** 32 - 2;
 const isIndex = (key: string | symbol): boolean =>
-  typeof key === "string" && /^(?:0|[1-9]\d{0,9})$/.test(key);
+  typeof key === "string" && /^(?:0|[1-9]\d{0,9})$/.test(key) && Number(key) <= MAX_INDEX;
 
 const KINDS: readonly Kind[] = [
   {
@@ -71,14 +73,12 @@ const KINDS: readonly Kind[] = [
   {
     test: (value) => Object.getPrototypeOf(value) === URL.prototype,
     proto: URL.prototype,
-    node: (value) => ({ kind: "url", text: (value as URL).href }),
-    holds: () => true,
+    node: (value) => ({ kind: "url", text: URL.prototype.toString.call(value) }),
   },
   {
     test: (value) => Object.getPrototypeOf(value) === URLSearchParams.prototype,
     proto: URLSearchParams.prototype,
-    node: (value) => ({ kind: "parameters", text: (value as URLSearchParams).toString() }),
-    holds: () => true,
+    node: encodeParameters,
   },
 ];
 
@@ -157,16 +157,10 @@ function encodeProperty(
 ): Property {
   const descriptor = Object.getOwnPropertyDescriptor(value, key) ?? {};
   const at = joinPath(path, key);
-  const flags =
-    (descriptor.writable === true ? WRITABLE : 0) |
-    (descriptor.enumerable === true ? ENUMERABLE : 0) |
-    (descriptor.configurable === true ? CONFIGURABLE : 0);
+  const flags = flagsOf(descriptor);
   const name = typeof key === "string" ? key : walk.ref(key, at);
-  if (key === "stack" && types.isNativeError(value)) {
-    // The stack is a getter of V8's own; its text is what is kept.
-    const { stack } = value;
-    return [name, WRITABLE | CONFIGURABLE, withoutFolders(stack ?? "")];
-  }
+  if (key === "stack" && types.isNativeError(value) && !isOwnAccessor(descriptor))
+    return [name, "value" in descriptor ? flags : WRITABLE | CONFIGURABLE, walk.ref(stackOf(value), at)];
   if (!("value" in descriptor)) {
     const [get, set] = (["get", "set"] as const).map((part) => walk.ref(descriptor[part], `${at} (${part})`));
     return [name, flags, get ?? null, set ?? null];
@@ -174,10 +168,28 @@ function encodeProperty(
   return [name, flags, walk.ref(descriptor.value, at)];
 }
 
-/** The first line only: the rest names folders of this machine. */
-function withoutFolders(stack: string): string {
-  return stack.split("\n    at ")[0] ?? stack;
+function flagsOf({ writable, enumerable, configurable }: PropertyDescriptor): number {
+  return (
+    (writable === true ? WRITABLE : 0) |
+    (enumerable === true ? ENUMERABLE : 0) |
+    (configurable === true ? CONFIGURABLE : 0)
+  );
 }
+
+/** Newer versions of V8 have an accessor of their own for an error's stack. */
+function isOwnAccessor(descriptor: PropertyDescriptor): boolean {
+  if ("value" in descriptor) return false;
+  return Object.values(descriptor).some((part: unknown) => typeof part === "function" && !isNative(part));
+}
+
+/** Without the lines of V8's at its end, which name folders of this machine. */
+function stackOf({ stack }: Error): unknown {
+  if (typeof stack !== "string") return stack;
+  const lines = stack.split("\n");
+  return lines.slice(0, lines.findLastIndex((line) => !FRAME.test(line)) + 1).join("\n");
+}
+
+const FRAME = /^ {4}at .*(?::\d+:\d+\)?|\((?:native|<anonymous>|index \d+)\)|<anonymous>)$/;
 
 function joinPath(path: string, key: string | symbol | number): string {
   if (typeof key === "number" || isIndex(key)) return `${path}[${String(key)}]`;
@@ -231,6 +243,7 @@ function isHidden(proto: object, walk: Walk): boolean {
 function encodeArray(value: object, path: string, walk: Walk): StateNode {
   const list = value as readonly unknown[];
   const { length } = list;
+  noteTemplate(value, path, walk);
   if (length >= NUMBERS_FROM && isNumbers(list)) {
     const numbers = Float64Array.from(list);
     return { kind: "numbers", at: walk.data.add(new Uint8Array(numbers.buffer)), length };
@@ -256,6 +269,14 @@ function hasAccessor(list: readonly unknown[], length: number): boolean {
 function isNumbers(list: readonly unknown[]): boolean {
   if (Object.isFrozen(list) || hasAccessor(list, list.length)) return false;
   return list.every((each) => typeof each === "number");
+}
+
+/** The parameters of a URL change it and are changed by it. */
+function encodeParameters(value: object, path: string, walk: Walk): StateNode {
+  const text = URLSearchParams.prototype.toString.call(value);
+  const context = walk.inspection.privateFields(value).find(({ name }) => name === "#context")?.value;
+  const isOfUrl = context instanceof URL && context.searchParams === value;
+  return { kind: "parameters", text, ...(isOfUrl ? { of: walk.ref(context, `${path} (its URL)`) } : {}) };
 }
 
 function encodeMap(value: object, path: string, walk: Walk): StateNode {
@@ -315,7 +336,40 @@ function encodeView(value: object, path: string, walk: Walk): StateNode | undefi
     buffer: walk.ref(buffer, `${path}.buffer`),
     offset: byteOffset,
   } as const;
-  return buffer.resizable ? node : { ...node, length };
+  return isTracking(view) ? node : { ...node, length };
+}
+
+/** Whether a view is as long as its buffer is, whatever becomes of it. Only another length of the buffer shows it. */
+function isTracking(view: ArrayBufferView): boolean {
+  const { buffer, byteOffset } = view;
+  if (!(buffer instanceof ArrayBuffer) || !buffer.resizable) return false;
+  const { byteLength, maxByteLength } = buffer;
+  const step = (view as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT ?? 1;
+  const room = byteOffset + (Math.floor((byteLength - byteOffset) / step) + 1) * step;
+  const before = view.byteLength;
+  if (byteOffset + before + step <= byteLength) return false;
+  if (room > maxByteLength) return isTrackingFull(buffer, view);
+  buffer.resize(room);
+  const isLonger = view.byteLength > before;
+  buffer.resize(byteLength);
+  return isLonger;
+}
+
+/** Where the buffer cannot grow: a view of a fixed length is gone when its end is cut off. */
+function isTrackingFull(buffer: ArrayBuffer, view: ArrayBufferView): boolean {
+  if (view.byteLength === 0) return true;
+  const all = new Uint8Array(buffer).slice();
+  buffer.resize(view.byteOffset + view.byteLength - 1);
+  try {
+    if (view instanceof DataView) return view.byteLength >= 0;
+    Reflect.apply(Reflect.get(TYPED_ARRAY, "at") as () => unknown, view, [0]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    buffer.resize(all.length);
+    new Uint8Array(buffer).set(all);
+  }
 }
 
 function viewType(view: ArrayBufferView): string {

@@ -24,6 +24,23 @@ export function viteSpecifier(written: string, importer: string): string | undef
   );
 }
 
+interface VitestWorker {
+  readonly evaluatedModules?: {
+    readonly fileToModulesMap?: ReadonlyMap<
+      string,
+      ReadonlySet<{ readonly meta?: { readonly sourceMap?: unknown } }>
+    >;
+  };
+}
+
+/** The source map of a file that vitest runs, which keeps it beside the text; undefined: there is none. */
+export function viteSourceMap(path: string | undefined): string | undefined {
+  const worker = Reflect.get(globalThis, "__vitest_worker__") as VitestWorker | undefined;
+  const modules = worker?.evaluatedModules?.fileToModulesMap?.get(path ?? "");
+  const maps = Array.from(modules ?? [], ({ meta }) => meta?.sourceMap);
+  return maps.find((map) => typeof map === "string");
+}
+
 function fileOf(path: string, importer: string): string | undefined {
   if (path.startsWith("/@fs/")) return path.slice("/@fs".length);
   if (existsSync(path)) return path;

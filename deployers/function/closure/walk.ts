@@ -8,6 +8,7 @@ import {
   type StateNode,
 } from "../../../containers/closure-format.ts";
 import { DataFile } from "./data-file.ts";
+import { pristineGlobals } from "./globals.ts";
 import { Heap } from "./heap.ts";
 import type { Inspection } from "./inspect.ts";
 import { types } from "node:util";
@@ -17,6 +18,7 @@ import type { Script } from "./script.ts";
 import { wellKnownName, type FoundPackage, type References } from "./references.ts";
 import type { Problem } from "./refuse.ts";
 import { Secrets } from "./secrets.ts";
+import type { Template } from "./templates.ts";
 import { newVariable, type Variable, type Variables } from "./variables.ts";
 
 export type EncodeClass = (
@@ -55,6 +57,7 @@ export class Walk {
   readonly declared: readonly string[] | undefined;
   readonly data: DataFile = new DataFile();
   readonly problems: Problem[] = [];
+  readonly warnings: string[] = [];
   readonly secrets: Secrets = new Secrets();
   /** Packages that the code imports, by specifier. */
   readonly modules: Set<string> = new Set();
@@ -76,6 +79,7 @@ export class Walk {
   > = new Map();
   /** WeakMaps and WeakSets, whose entries wait for their keys. */
   readonly weak: { readonly id: number; readonly value: object; readonly path: string }[] = [];
+  readonly templates: Template[] = [];
   /** Exports that could not be followed to their variables: right only while nothing writes these. */
   readonly untraced: { readonly path: string; readonly value: unknown }[] = [];
   readonly scripts: readonly Script[];
@@ -85,6 +89,7 @@ export class Walk {
   readonly #started = new Set<number>();
   readonly #paths: (readonly [number, string])[] = [];
   #heap: Heap | null | undefined;
+  #pristine: object | undefined;
   readonly #queue: { readonly id: number; readonly value: object; readonly path: string }[] = [];
 
   constructor(parts: WalkParts) {
@@ -125,6 +130,11 @@ export class Walk {
     return this.#heap ?? undefined;
   }
 
+  /** Globals that nobody has changed. */
+  get pristine(): object {
+    return (this.#pristine ??= pristineGlobals());
+  }
+
   /** Id of an object's node; known objects keep theirs. */
   idOf(value: object, path: string): number {
     const known = this.#ids.get(value);
@@ -151,6 +161,11 @@ export class Walk {
     const id = this.#ids.get(value) ?? this.reserve(value);
     this.nodes[id] = node;
     return id;
+  }
+
+  /** Whether a class describes an object as its method. */
+  isMember(value: object): boolean {
+    return this.nodes[this.#ids.get(value) ?? -1]?.kind === "member";
   }
 
   /** Whether the function holds an object, or has it by a name that means the same everywhere. */

@@ -32,3 +32,18 @@ export function served(inputs: readonly (readonly number[])[]): number[] {
   sleep(10 + inputs.length);
   return firsts(inputs);
 }
+
+/** As `served`, times the largest second number of its inputs. */
+export function slowing(inputs: readonly (readonly number[])[]): number[] {
+  sleep((10 + inputs.length) * Math.max(...inputs.map(([, factor = 1]) => factor)));
+  return firsts(inputs);
+}
+
+let batches = 0;
+
+/** As `served`, but every twentieth batch takes 150 ms. */
+export function straggling(inputs: readonly (readonly number[])[]): number[] {
+  batches += 1;
+  sleep(batches % 20 === 0 ? 150 : 10 + inputs.length);
+  return firsts(inputs);
+}

@@ -279,4 +279,18 @@ describe("a plain request", () => {
       socket.destroy();
     }
   });
+
+  test("are read right however many different heads there are, and when one comes again", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber));
+    const sockets = [await server.dial(), await server.dial()];
+    for (const round of [1, 2]) {
+      for (let index = 0; index < 300; index += 1) {
+        const socket = sockets[(index + round) % 2] as Socket;
+        const body = JSON.stringify({ input: [index], padding: "x".repeat(index % 7) });
+        socket.write(post({ path: "/digits/predict", body, headers: `X-Request-Id: r${index}\r\n` }));
+        const [reply = ""] = await replies(socket, 1);
+        expect(reply).toContain(`"first":${index},`);
+      }
+    }
+  });
 });

@@ -12,7 +12,7 @@ import {
   ShuttingDownError,
   type WindjammerError,
 } from "../../../core/errors.ts";
-import type { Outcome, Query, Row } from "../../../core/query/query.ts";
+import type { Outcome, Query, Row, Settlement } from "../../../core/query/query.ts";
 import { FakeServed, type Fakes, fakes, jsonOutputs, valueManifest, version } from "./fakes.ts";
 
 const doubles = valueManifest("doubles");
@@ -147,6 +147,32 @@ describe("a request", () => {
     expect(text).toContain(
       'windjammer_query_duration_seconds_count{application="digits",model="digits",version="1"} 4',
     );
+  });
+
+  test("with an objective is counted as met, late or missed; without one, and for bad inputs, not", async () => {
+    const settlements: Settlement[] = [
+      { kind: "error", error: new OverloadedError("full") },
+      { kind: "error", error: new InvalidInputError("no number") },
+      { kind: "ok", outputs: jsonOutputs(["1"]), index: 0 },
+    ];
+    const parts = fakes(doubles, { latencyObjectiveMs: 10_000, defaultOutput: null }, (query) => {
+      const settlement = settlements.pop();
+      if (settlement !== undefined) query.settle(settlement);
+    });
+    await run(parts, [row, row, row]);
+    settlements.push({ kind: "ok", outputs: jsonOutputs(["1"]), index: 0 });
+    const arrivedAt = performance.now() - 10_001;
+    const target = parts.predictor.resolve("digits");
+    await new Promise(
+      (resolve) => void parts.predictor.predict({ target, inputs: [row], arrivedAt }, resolve),
+    );
+    const text = await parts.metrics.text();
+    for (const result of ["met", "late", "missed"])
+      expect(text).toContain(`windjammer_objective_total{application="digits",result="${result}"} 1\n`);
+
+    const without = fakes(doubles, {});
+    await run(without, [row]);
+    expect(await without.metrics.text()).not.toContain("windjammer_objective_total{");
   });
 
   test("that is abandoned marks its queries and is counted as such", async () => {

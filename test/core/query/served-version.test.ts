@@ -17,8 +17,9 @@ async function serve(
   script: Script,
   replicas = 1,
   settings: Partial<VersionSettings> = {},
-): Promise<{ served: ServedVersion; runtime: ScriptedRuntime }> {
+): Promise<{ served: ServedVersion; runtime: ScriptedRuntime; metrics: Metrics }> {
   const runtime = new ScriptedRuntime(script);
+  const metrics = new Metrics();
   const version = testVersion(settings);
   let id = 0;
   const served = new ServedVersion({
@@ -26,7 +27,7 @@ async function serve(
     bundle: testBundle(version),
     image: "scripted",
     runtime,
-    metrics: new Metrics().version("echo", "1"),
+    metrics: metrics.version("echo", "1"),
     log: createLog("silent"),
     maxQueueLength: 1000,
     nextId: () => `echo-1-r${++id}`,
@@ -36,7 +37,7 @@ async function serve(
     await runtime.close();
   });
   await served.scale(replicas);
-  return { served, runtime };
+  return { served, runtime, metrics };
 }
 
 function ask(served: ServedVersion, value: number | string, timeoutMs = Infinity): Promise<unknown> {
@@ -59,6 +60,19 @@ describe("a version that runs", () => {
     expect(Math.max(...sizes)).toBeGreaterThan(1);
     expect(Math.max(...sizes)).toBeLessThanOrEqual(64);
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(200);
+  });
+
+  it("counts how far each batch was off its prediction, and shows what it learned", async () => {
+    const { served, metrics } = await serve(echo);
+    for (const value of range(5)) await ask(served, value);
+    // Of the first batch nothing was predicted.
+    expect(await metrics.text()).toContain(
+      'windjammer_batch_prediction_ratio_count{model="echo",version="1"} 4',
+    );
+    expect(served.describe().policy).toMatchObject({
+      policy: "slo",
+      curve: { fixedMs: expect.any(Number), perRowMs: expect.any(Number), upperFactor: expect.any(Number) },
+    });
   });
 
   it("keeps one batch in flight per replica and uses every replica", async () => {
