@@ -2,6 +2,13 @@
 export * from "../core/index.ts";
 export { container, deployContainer, type ContainerModelOptions } from "./container/index.ts";
 export {
+  defineConfig,
+  type ApplicationConfig,
+  type ModelConfig,
+  type ServerFileOptions,
+  type WindjammerConfig,
+} from "./define-config.ts";
+export {
   deployFunction,
   dryRun,
   functionDeployer,

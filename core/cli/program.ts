@@ -4,6 +4,7 @@ import { errorBody } from "../error-replies.ts";
 import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
 import { appsCommand } from "./apps.ts";
+import { applyCommand } from "./apply.ts";
 import { benchCommand } from "./bench.ts";
 import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
 import { buildCommand } from "./build.ts";
@@ -14,6 +15,7 @@ import { deployCommand } from "./deploy.ts";
 import { describeCommand } from "./describe.ts";
 import { doctorCommand } from "./doctor.ts";
 import { eventsCommand } from "./events.ts";
+import { exportCommand } from "./export.ts";
 import { initCommand } from "./init.ts";
 import { logsCommand } from "./logs.ts";
 import { modelsCommand, versionsCommand } from "./models.ts";
@@ -34,7 +36,7 @@ Every command but start takes --json; its errors are then JSON, too, on standard
 /** The commands as --help groups them. Each module loads what it runs with only when it runs. */
 const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
   ["Servers:", [startCommand, statusCommand, stopCommand]],
-  ["Deploying:", [deployCommand, buildCommand]],
+  ["Deploying:", [deployCommand, buildCommand, applyCommand, exportCommand]],
   ["Predictions:", [predictCommand, benchCommand]],
   ["What is deployed:", [appsCommand, modelsCommand, versionsCommand, describeCommand]],
   ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],

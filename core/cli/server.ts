@@ -13,6 +13,12 @@ export interface ServerFlags {
   readonly json?: true;
 }
 
+/** What withServer takes beside the flags. */
+interface ServerChoice extends ServerFlags {
+  /** In place of the default, where neither a flag nor the environment names a server. */
+  readonly fallbackUrl?: string | undefined;
+}
+
 /** A command with `--url`, `--token` and `--json`. */
 export function serverCommand(name: string, description: string): Command {
   return new Command(name)
@@ -26,20 +32,20 @@ export function serverCommand(name: string, description: string): Command {
 }
 
 /** The management API that the flags or the environment name. */
-export function serverUrl({ url }: Pick<ServerFlags, "url">): string {
-  return url ?? urlFromEnvironment() ?? DEFAULT_URL;
+export function serverUrl({ url, fallbackUrl }: Pick<ServerChoice, "url" | "fallbackUrl">): string {
+  return url ?? urlFromEnvironment() ?? fallbackUrl ?? DEFAULT_URL;
 }
 
 /**
  * Connects, runs `use`, and closes the connection however that ends.
  * @throws ServerUnreachableError, UnauthorizedError, InvalidOptionsError, and what `use` throws
  */
-export async function withServer<T>(flags: ServerFlags, use: (wj: Windjammer) => Promise<T>): Promise<T> {
+export async function withServer<T>(flags: ServerChoice, use: (wj: Windjammer) => Promise<T>): Promise<T> {
   await using wj = await connectTo(flags);
   return await use(wj);
 }
 
-async function connectTo(flags: ServerFlags): Promise<Windjammer> {
+async function connectTo(flags: ServerChoice): Promise<Windjammer> {
   const url = serverUrl(flags);
   const token = flags.token ?? tokenFromEnvironment();
   // Late: the help of a command needs none of it.

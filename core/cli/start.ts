@@ -1,5 +1,6 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, Option } from "commander";
+import type { ServerFileOptions } from "../../deployers/index.ts";
 import type { ClipperOptions, ServerOptions } from "../config.ts";
 import { defaultStateDir, tokenFromEnvironment } from "../environment.ts";
 import { InvalidOptionsError } from "../errors.ts";
@@ -37,8 +38,9 @@ interface ClipperFlags {
   readonly clipperRpcPort?: number | null;
 }
 
-interface StartOptions extends Omit<ServerOptions, "clipper">, RuntimeChoices, ClipperFlags {
+interface StartFlags extends Omit<ServerOptions, "clipper">, RuntimeChoices, ClipperFlags {
   readonly runtime: RuntimeName;
+  readonly config?: string;
 }
 
 /** Numbers; what is left out keeps the default of `ServerOptions`. */
@@ -102,7 +104,8 @@ export function startCommand(): Command {
       "--base-image <image>",
       "with --runtime docker: image with Node 24 that models are built on (default: node:24-bookworm-slim)",
     )
-    .action(start);
+    .option("--config <file>", "take what no flag says from the server options of a config file")
+    .action(async (flags: StartFlags, self: Command) => start(flags, await fromFile(flags, self)));
   addClipperFlags(command);
   for (const [flags, description, parse = parseWhole] of NUMBERS) command.option(flags, description, parse);
   return command;
@@ -127,17 +130,26 @@ function addClipperFlags(command: Command): void {
     );
 }
 
-async function start(options: StartOptions): Promise<void> {
+/** What the config file says where the command line says nothing. */
+async function fromFile({ config }: StartFlags, command: Command): Promise<ServerFileOptions> {
+  if (config === undefined) return {};
+  const { loadConfig, serverOptions } = await import("./applying/config-file.ts");
+  const options = Object.entries(serverOptions(await loadConfig(config)));
+  return Object.fromEntries(options.filter(([name]) => command.getOptionValueSource(name) !== "cli"));
+}
+
+async function start(
+  flags: StartFlags,
+  { clipper: clipperOfFile, ...file }: ServerFileOptions,
+): Promise<void> {
   const {
-    runtime: name,
-    baseImage,
     clipperCompat,
     clipperHost,
     clipperAllowUnauthenticated,
     clipperAdminPort,
     clipperRpcPort,
-    ...rest
-  } = options;
+    ...own
+  } = flags;
   const clipper = clipperOptions({
     clipperCompat,
     clipperHost,
@@ -145,22 +157,22 @@ async function start(options: StartOptions): Promise<void> {
     clipperAdminPort,
     clipperRpcPort,
   });
+  const { runtime: name, baseImage, config: _, ...options } = { ...own, ...file };
   // Late, so that the help of a command does not wait for a whole server to load.
   const { startServer } = await import("../windjammer.ts");
   const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
-  const runtime = await RUNTIMES[name](baseImage === undefined ? {} : { baseImage });
+  const runtime = await RUNTIMES[name ?? "process"](baseImage === undefined ? {} : { baseImage });
   const logFormat = process.stderr.isTTY ? "text" : "json";
   const told = Promise.withResolvers<void>();
-  const onStop = told.resolve;
   const server = await startServer({
     ...vertexFromEnvironment(),
     logFormat,
-    ...rest,
-    clipper,
+    ...options,
+    clipper: clipper ?? clipperOfFile,
     token,
     runtime,
-    onStop,
+    onStop: told.resolve,
   });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server, told.promise);

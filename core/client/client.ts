@@ -126,6 +126,12 @@ export class Client implements Windjammer {
     return this.#get("/applications");
   }
 
+  async putApplication({ name, inputType, ...settings }: Application): Promise<void> {
+    const { latencyObjectiveMs, defaultOutput, cache } = settings;
+    const body = { inputType, latencyObjectiveMs, defaultOutput, cache };
+    await this.#call("PUT", `/applications/${encodeURIComponent(name)}`, body);
+  }
+
   async deleteApplication(name: string): Promise<void> {
     await this.#call("DELETE", `/applications/${encodeURIComponent(name)}`);
   }

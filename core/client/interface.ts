@@ -125,6 +125,8 @@ export interface Windjammer extends AsyncDisposable {
    */
   stopServer(): Promise<{ readonly pid: number; readonly stateDir: string }>;
   applications(): Promise<readonly Application[]>;
+  /** Creates an application, or replaces what it was; its link stays. */
+  putApplication(application: Omit<Application, "defaultOutputText">): Promise<void>;
   /** Removes the application and its link; its model stays. */
   deleteApplication(name: string): Promise<void>;
   /** Links an application to another model. */

@@ -89,7 +89,7 @@ it.each(scripts.map((block) => [block.line, block] as const))("the script at lin
 
 it("the session with a server works, block by block", async () => {
   const session = blocks.filter(needsServer);
-  expect(session.map(({ language }) => language)).toEqual(["sh", "ts", "sh", "sh", "sh", "sh"]);
+  expect(session.map(({ language }) => language)).toEqual(["sh", "ts", "sh", "sh", "sh", "sh", "sh", "sh"]);
   await runSession(session);
 });
 

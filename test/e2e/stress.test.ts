@@ -118,9 +118,11 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
   expect([...answered, ...failed.map(([, times]) => times)].reduce((sum, times) => sum + times, 0)).toBe(
     QUERIES,
   );
-  // A query is lost only when both of its tries hit a replica that is killed.
-  expect(failed.reduce((sum, [, times]) => sum + times, 0)).toBeLessThan(QUERIES / 1000);
+  // A query is lost only when both of its tries hit a replica that is killed, or when there is none for a moment: the
+  // longer the queries take here, the more replicas are killed.
+  const killed = tally.get("replicas killed") ?? 0;
+  expect(failed.reduce((sum, [, times]) => sum + times, 0)).toBeLessThan(5 * killed);
   expect(answered.every((times) => times > QUERIES / 20)).toBe(true);
-  expect(tally.get("replicas killed") ?? 0).toBeGreaterThan(1);
+  expect(killed).toBeGreaterThan(1);
   expect([...pids].filter(isAlive)).toEqual([]);
 });

@@ -1,5 +1,5 @@
 // A command line that asks a deployed application for a prediction, with an input made from its contract.
-import type { JsonValue, Manifest, TensorSpec } from "../../../containers/protocol.ts";
+import type { JsonObject, JsonValue, Manifest, TensorSpec } from "../../../containers/protocol.ts";
 import { madeUpInput } from "../../deploy/made-up-input.ts";
 
 /** Longer bodies are made by the line itself. */
@@ -13,7 +13,7 @@ export function curlLine(url: string, manifest: Manifest, example?: JsonValue): 
   const input = example ?? madeUpInput(manifest).value;
   const body = JSON.stringify({ input });
   if (body.length <= MAX_BODY) return `curl -s ${url} -d ${quoted(body)}`;
-  const program = madeBy(manifest);
+  const program = madeBy(manifest, example);
   return program === undefined
     ? `windjammer predict ${new URL(url).pathname.split("/")[1] ?? ""}`
     : `curl -s ${url} -d "{\\"input\\": $(node -p ${quoted(`JSON.stringify(${program})`)})}"`;
@@ -24,14 +24,33 @@ function quoted(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** JavaScript for zeros, written flat, which the endpoint takes for tensors. */
-function madeBy({ inputType, contract }: Manifest): string | undefined {
+/** JavaScript for an input as long as it should be, written flat, which the endpoint takes for tensors. */
+function madeBy({ inputType, contract }: Manifest, example: JsonValue | undefined): string | undefined {
   if (inputType !== "tensor") return undefined;
+  if (example !== undefined)
+    return isObject(example) ? fields(Object.entries(example), filled) : filled(example);
   const { inputs } = contract;
   const [only] = inputs;
   if (only !== undefined && inputs.length === 1) return zeros(only);
-  const fields = inputs.map((spec) => `${JSON.stringify(spec.name)}: ${zeros(spec)}`);
-  return `{ ${fields.join(", ")} }`;
+  return fields(
+    inputs.map((spec) => [spec.name, spec]),
+    zeros,
+  );
+}
+
+function fields<T>(entries: readonly (readonly [string, T])[], text: (value: T) => string): string {
+  return `{ ${entries.map(([name, value]) => `${JSON.stringify(name)}: ${text(value)}`).join(", ")} }`;
+}
+
+/** As many elements as the value has, all as its first one. */
+function filled(value: JsonValue): string {
+  if (!Array.isArray(value)) return JSON.stringify(value);
+  const elements: readonly JsonValue[] = value.flat(Infinity);
+  return `Array(${elements.length}).fill(${JSON.stringify(elements[0] ?? 0)})`;
+}
+
+function isObject(value: JsonValue): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function zeros({ shape, datatype }: TensorSpec): string {

@@ -102,7 +102,7 @@ export async function versionFor(
   return chooseVersion(await knownVersions(wj, model.name), bundle, model.checked.request);
 }
 
-async function knownVersions(
+export async function knownVersions(
   wj: Pick<Windjammer, "models" | "versions">,
   name: string,
 ): Promise<KnownVersions> {

@@ -45,6 +45,18 @@ describe("curlLine", () => {
     expect(curlLine(URL, model("strings"), "it's")).toBe(`curl -s ${URL} -d '{"input":"it'\\''s"}'`);
   });
 
+  test("makes a long example's shape, where the contract leaves it free", () => {
+    const given = model("tensor", [
+      { name: "input", datatype: "FP32", shape: [-1] },
+      { name: "state", datatype: "FP32", shape: [2, -1] },
+      { name: "sr", datatype: "INT64", shape: [] },
+    ]);
+    const zeros = Array.from({ length: 128 }, () => 0.5);
+    expect(curlLine(URL, given, { input: zeros, state: [zeros, zeros], sr: 16_000 })).toContain(
+      'JSON.stringify({ "input": Array(128).fill(0.5), "state": Array(256).fill(0.5), "sr": 16000 })',
+    );
+  });
+
   test("leaves what is long and no tensor to windjammer predict", () => {
     expect(curlLine(URL, model("json"), "x".repeat(500))).toBe("windjammer predict net");
   });
