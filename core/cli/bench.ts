@@ -127,7 +127,7 @@ async function inputsOf({ settings, manifest }: VersionDetail, file: string | un
   if (file !== undefined) return { source: file, inputs: await readInputs(file) };
   const examples = settings.examples.map(({ input }) => input);
   if (examples.length > 0)
-    return { source: `the ${examples.length} examples of the version`, inputs: examples };
+    return { source: `examples of the version (${examples.length})`, inputs: examples };
   const { variedInput } = await import("../deploy/made-up-input.ts");
   const inputs = Array.from({ length: VARIANTS }, (_, number) => variedInput(manifest, number));
   return { source: "made up from the contract", inputs };

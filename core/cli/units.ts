@@ -30,9 +30,9 @@ export function agoText(time: string, now: number = Date.now()): string {
   return `${durationText(Math.max(0, now - Date.parse(time)))} ago`;
 }
 
-/** Three digits that count: "0.123", "12.3", "12345". */
+/** Three digits that count, at most three behind the point: "0.123", "12.3", "12345", "0". */
 export function threeDigits(value: number): string {
-  if (value === 0 || Math.abs(value) >= 100) return String(Math.round(value));
+  if (Math.abs(value) < 0.0005 || Math.abs(value) >= 100) return String(Math.round(value));
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return value.toFixed(Math.min(3, digits));
 }

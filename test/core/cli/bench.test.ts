@@ -81,7 +81,7 @@ describe("windjammer bench", () => {
     const examples = await cli(["bench", "picky", "--seconds", "1", "--callers", "1"], { env });
     expect([examples.code, examples.stdout]).toEqual([
       0,
-      expect.stringContaining("inputs: the 1 examples of the version"),
+      expect.stringContaining("inputs: examples of the version (1)"),
     ]);
     const file = join(await tempFolder(), "inputs.json");
     await writeFile(file, '["fine", "wrong"]');
