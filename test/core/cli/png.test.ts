@@ -32,13 +32,15 @@ describe("readPng", () => {
     [4, 0x07, [0, 119]],
     [8, 0x33, [51]],
   ])("reads grays of %i bits", (depth, row, grays) => {
-    const { rgb } = readPng(grayFile(depth, row, grays.length), "gray.png");
+    const { rgb } = readPng(grayFile(depth, row, { width: grays.length }), "gray.png");
     expect([...rgb]).toEqual(grays.flatMap((gray) => [gray, gray, gray]));
   });
 
   test("reads the one gray and the one colour that stand for what is transparent", async () => {
     const key = chunk("tRNS", Buffer.from([0, 7]));
-    expect([...readPng(grayFile(4, 0x07, 2, key), "gray.png").rgb]).toEqual([0, 0, 0, 255, 255, 255]);
+    expect([...readPng(grayFile(4, 0x07, { width: 2, key }), "gray.png").rgb]).toEqual([
+      0, 0, 0, 255, 255, 255,
+    ]);
     const raw = { width: 3, height: 1, channels: 3 } as const;
     const file = await sharp(Buffer.from([9, 8, 7, 9, 8, 6, 0, 8, 7]), { raw })
       .png()
@@ -73,7 +75,11 @@ function bits(file: Buffer): Buffer {
 }
 
 /** One row of grays within a byte, which the other library does not write. */
-function grayFile(depth: number, row: number, width: number, key: Buffer = Buffer.alloc(0)): Buffer {
+function grayFile(
+  depth: number,
+  row: number,
+  { width, key = Buffer.alloc(0) }: { readonly width: number; readonly key?: Buffer },
+): Buffer {
   const header = Buffer.from([0, 0, 0, width, 0, 0, 0, 1, depth, 0, 0, 0, 0]);
   const data = deflateSync(Buffer.from([0, row]));
   const signature = Buffer.from("89504e470d0a1a0a", "hex");
