@@ -39,6 +39,8 @@ const MAX_FIRST_FAILURES = 5;
 const LOOK_EVERY_MS = 500;
 /** A worker reports as often as it is looked after; one that is silent for so many looks hangs, and is replaced. */
 const MAX_SILENT_LOOKS = 20;
+/** One that starts says nothing for long on a busy machine. */
+const MAX_STARTING_LOOKS = 120;
 /** Last lines of a container that its end is told with. */
 const TAIL_LINES = 5;
 
@@ -239,7 +241,10 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
   }
 
   #lookAround(): void {
-    for (const worker of this.#workers) if (worker.tick() > MAX_SILENT_LOOKS) worker.kill();
+    for (const worker of this.#workers) {
+      const most = worker.isReady ? MAX_SILENT_LOOKS : MAX_STARTING_LOOKS;
+      if (worker.tick() > most) worker.kill();
+    }
     const lastErrors = new Map<string, string>();
     for (const version of this.#parts.registry.versions()) {
       const { lastError } = this.#parts.openingOf(version);
