@@ -8,6 +8,8 @@ import type { ReplicaAddress } from "../types.ts";
 const MAX_REPLY_BYTES = 2 ** 30;
 /** Of health and metadata. */
 const MAX_TEXT_BYTES = 16 * 2 ** 20;
+/** One for calls, and one for questions during a long call. */
+const CONNECTIONS = 2;
 /** An idle connection to one of our containers is kept, since those close none. */
 const KEEP_ALIVE_MS = 3_600_000;
 /** Servers elsewhere close theirs, after 5 s by the habit of many; a firewall between forgets them without a word. */
@@ -59,7 +61,7 @@ function httpTransport(address: OneAddress): ReplicaTransport {
   const { origin, base } = partsOf(address);
   const own = processHeaders(address);
   const pool = new Pool(origin, {
-    connections: 2,
+    connections: CONNECTIONS,
     pipelining: 1,
     headersTimeout: 0,
     bodyTimeout: 0,
@@ -71,12 +73,13 @@ function httpTransport(address: OneAddress): ReplicaTransport {
   let connectCount = 0;
   pool.on("connect", () => (connectCount += 1));
   /**
-   * Begun when a call is: says of its error whether it may be due to the connection, a kept one that the server closed
-   * just then. The next try takes another kept one, or the last one failed and it is a new one's turn.
+   * Begun when a call is: says of each of its errors whether it may be due to the connection, a kept one that the server
+   * closed just then. Each costs one, so that after as many as there are the next try is over a new one.
    */
   const staleness = (): ((error: Error | undefined) => boolean) => {
     const before = connectCount;
-    return (error) => "url" in address && isClosed(error) && connectCount === before;
+    let left = CONNECTIONS;
+    return (error) => "url" in address && isClosed(error) && connectCount === before && left-- > 0;
   };
   return {
     infer(call, done) {
@@ -91,8 +94,8 @@ function httpTransport(address: OneAddress): ReplicaTransport {
               [HEADERS.deadlineMs]: deadlineMs,
             };
       const path = base + call.path;
+      const isStale = staleness();
       const send = (): void => {
-        const isStale = staleness();
         const handler = new ReplyHandler((error, reply) => {
           if (call.isRetryable === true && !handler.hasBegun && isStale(error)) send();
           else done(error, reply);
@@ -103,8 +106,8 @@ function httpTransport(address: OneAddress): ReplicaTransport {
     },
     async get(path, timeoutMs) {
       const signal = AbortSignal.timeout(timeoutMs);
+      const isStale = staleness();
       const ask = async (): Promise<Dispatcher.ResponseData> => {
-        const isStale = staleness();
         try {
           return await pool.request({ method: "GET", path: base + path, headers: own, signal });
         } catch (error) {

@@ -1,10 +1,13 @@
 // The way to one replica: which of several places it listens at, and connections that it closes.
 import { createServer, type Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { type ReplicaTransport, transportTo } from "../../../core/replicas/transport.ts";
 import { tempFolder } from "../../helpers/temp.ts";
+
+/** Of a connection that the other side broke. */
+const BROKEN = /^(?:ECONNRESET|EPIPE|UND_ERR_SOCKET)$/;
 
 async function answering(status: number, at: string | number): Promise<Server> {
   const server = createServer((_, response) => response.writeHead(status).end(`status ${status}`));
@@ -77,12 +80,18 @@ it("a call whose kept connection the server has closed goes over another one, wh
   await expect(inferred(transport, false)).rejects.toThrow();
 });
 
-it("a server that breaks every connection is an error, not an endless try", async () => {
-  const server = createServer(({ socket }) => socket.resetAndDestroy());
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => void server.close());
-  const transport = transportTo({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
-  onTestFinished(() => transport.close());
-  await expect(inferred(transport, true)).rejects.toThrow();
-  await expect(transport.get("/ready", 5_000)).rejects.toThrow();
-});
+it.each(["http", "https"])(
+  "%s: a server that breaks every connection is an error, not an endless try",
+  async (scheme) => {
+    // Over TLS it breaks before there is a connection at all.
+    const server = createNetServer((socket) => socket.once("data", () => socket.resetAndDestroy()));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    const transport = transportTo({ url: `${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    onTestFinished(() => transport.close());
+    await expect(inferred(transport, true)).rejects.toMatchObject({ code: expect.stringMatching(BROKEN) });
+    await expect(transport.get("/ready", 5_000)).rejects.toMatchObject({
+      code: expect.stringMatching(BROKEN),
+    });
+  },
+);

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { FromWorker, ToWorker } from "../../../core/workers/messages.ts";
+import { WorkerProcess } from "../../../core/workers/worker-process.ts";
 
 const MAIN = join(import.meta.dirname, "../../../core/workers/main.ts");
 
@@ -54,4 +55,21 @@ test("a worker told to stop while it begins stops", async () => {
   await once(child, "message");
   for (const message of [BEGIN, { kind: "stop", graceMs: 0 }] satisfies ToWorker[]) child.send(message);
   expect(await once(child, "exit")).toEqual([0, null]);
+});
+
+test("a worker's silence is counted from its start, so that one which never gets ready is replaced, too", async () => {
+  const hello = Promise.withResolvers<void>();
+  const process = new WorkerProcess({
+    hello: () => hello.resolve(),
+    ready: () => undefined,
+    heard: () => undefined,
+    ended: () => undefined,
+  });
+  onTestFinished(() => {
+    process.kill();
+    return process.ended;
+  });
+  expect([process.tick(), process.tick()]).toEqual([1, 2]);
+  await hello.promise;
+  expect([process.isReady, process.tick()]).toEqual([false, 1]);
 });
