@@ -173,7 +173,8 @@ class Analysis {
 
   use(node: Ast, place: Place, usage: Usage = {}): void {
     const name = node.name ?? "";
-    if (name === "arguments" && place.thisOwner >= 0) this.special("arguments", node, place);
+    // A function has its own, whatever the scopes around it hold under this name.
+    if (name === "arguments" && place.thisOwner >= 0) return this.special("arguments", node, place);
     const { isWritten = false, isShorthand = false, isCalled = false, member, argument } = usage;
     const { start, end } = node;
     this.references.push({

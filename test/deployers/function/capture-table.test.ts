@@ -115,7 +115,16 @@ const REFUSED: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-const FILES = ["cases.mjs", "cases.cjs", "cases.ts", "strange.mjs", "users.mjs", "odder.mjs", "packages.mjs"];
+const FILES = [
+  "cases.mjs",
+  "cases.cjs",
+  "cases.ts",
+  "strange.mjs",
+  "users.mjs",
+  "odder.mjs",
+  "packages.mjs",
+  "modules.mjs",
+];
 
 /** Cells of README's table, each with its items. */
 async function table(): Promise<readonly (readonly string[])[]> {
