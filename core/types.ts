@@ -38,7 +38,7 @@ export type BatchingSettings =
 export interface ReplicaLimits {
   /** MiB; undefined: none. */
   readonly memoryMb?: number;
-  /** CPU cores, also the compute threads; default 1. */
+  /** Compute threads; in a container also its limit of cores, with one more for the thread that reads and writes. Default 1. */
   readonly cpus: number;
 }
 
@@ -199,7 +199,10 @@ export interface VersionOptions {
   readonly replicas?: number | undefined;
   /** Memory limit of a replica, MiB. Default: none. */
   readonly memoryMb?: number | undefined;
-  /** CPU cores and compute threads of a replica. Default 1. */
+  /**
+   * Compute threads of a replica. In a container that is its limit of CPU cores, too, with one more for the thread that
+   * reads and writes; less than 1 is the limit as it stands. Default 1.
+   */
   readonly cpus?: number | undefined;
   /** Default `{ policy: "slo", maxBatchSize: 256 }`. */
   readonly batching?: BatchingSettings | undefined;

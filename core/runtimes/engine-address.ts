@@ -16,7 +16,15 @@ interface EngineTls {
 export type EngineAddress = (
   | { readonly kind: "socket"; readonly path: string }
   | { readonly kind: "tcp"; readonly host: string; readonly port: number; readonly tls?: EngineTls }
-  | { readonly kind: "ssh"; readonly host: string; readonly port: number; readonly user?: string }
+  | {
+      readonly kind: "ssh";
+      readonly host: string;
+      /** undefined: as the user's ssh has it for this host; so is the user. */
+      readonly port?: number;
+      readonly user?: string;
+      /** Its socket there; undefined: as docker finds it there. */
+      readonly path?: string;
+    }
 ) & {
   /** As the user knows it: "unix:///var/run/docker.sock (DOCKER_HOST)". */
   readonly shown: string;
@@ -56,15 +64,23 @@ function parseAddress(text: string, source: string, tls: EngineTls | undefined):
   const path = /^(?:unix:\/\/)?(\/.*)$/.exec(text)?.[1];
   if (path !== undefined) return { kind: "socket", path, shown };
   const url = URL.canParse(text) ? new URL(text.replace(/^tcp:/, "http:")) : undefined;
-  if (url?.protocol === "ssh:") {
-    const user = url.username === "" ? {} : { user: decodeURIComponent(url.username) };
-    return { kind: "ssh", host: url.hostname, port: Number(url.port || 22), ...user, shown };
-  }
+  if (url?.protocol === "ssh:" && /^[\w./-]*$/.test(url.pathname)) return sshAddress(url, shown);
   if (url !== undefined && /^https?:$/.test(url.protocol)) return tcpAddress(url, shown, tls);
   throw new InvalidOptionsError(
     `the container engine's address ${shown} is not understood; write unix:///path, tcp://host:port or ssh://user@host`,
     { details: { option: "host" } },
   );
+}
+
+function sshAddress({ hostname: host, port, username, pathname }: URL, shown: string): EngineAddress {
+  return {
+    kind: "ssh",
+    host,
+    ...(port === "" ? {} : { port: Number(port) }),
+    ...(username === "" ? {} : { user: decodeURIComponent(username) }),
+    ...(pathname === "" || pathname === "/" ? {} : { path: pathname }),
+    shown,
+  };
 }
 
 function tcpAddress(url: URL, shown: string, tls: EngineTls | undefined): EngineAddress {

@@ -4,6 +4,7 @@ import Docker from "dockerode";
 import { EngineRefusedError } from "../errors.ts";
 import { engineError } from "./engine-errors.ts";
 import { findEngine, type EngineAddress } from "./engine-address.ts";
+import { sshAgent } from "./engine-ssh.ts";
 import { fileOfArchive, jsonLines, type EngineMessage } from "./engine-messages.ts";
 
 export type { EngineMessage } from "./engine-messages.ts";
@@ -48,6 +49,8 @@ export interface ImageState {
   readonly labels: Labels;
   /** Unix time, seconds. */
   readonly createdS: number;
+  /** With all it is built on. */
+  readonly sizeBytes: number;
 }
 
 /** A container as the engine describes it. */
@@ -192,6 +195,7 @@ export class Engine {
       tags: found.RepoTags ?? [],
       labels: found.Config.Labels ?? {},
       createdS: Date.parse(found.Created) / 1000,
+      sizeBytes: found.Size,
     };
   }
 
@@ -205,6 +209,7 @@ export class Engine {
       tags: (image.RepoTags ?? []).filter((tag) => tag !== "<none>:<none>"),
       labels: image.Labels ?? {},
       createdS: image.Created,
+      sizeBytes: image.Size,
     }));
   }
 
@@ -382,8 +387,11 @@ function dockerodeOptions(address: EngineAddress): Docker.DockerOptions {
   };
   const plain = { ...none, ca: undefined, cert: undefined, key: undefined, protocol: "http" as const };
   if (address.kind === "socket") return { ...plain, socketPath: address.path };
-  const { host, port } = address;
-  if (address.kind === "ssh") return { ...plain, protocol: "ssh", host, port, username: address.user };
-  const protocol = address.tls === undefined ? "http" : "https";
-  return { ...plain, protocol, host, port, ...address.tls };
+  if (address.kind === "ssh") {
+    const through = { ...plain, host: "docker", agent: sshAgent(address) };
+    // Its types do not know that it takes an agent.
+    return through;
+  }
+  const { host, port, tls } = address;
+  return { ...plain, protocol: tls === undefined ? "http" : "https", host, port, ...tls };
 }

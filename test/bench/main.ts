@@ -7,6 +7,7 @@ import { measureBatching } from "./batching.ts";
 import { measureCache } from "./caching.ts";
 import { DIALECTS_LAB, measureDialects } from "./dialects.ts";
 import { ALL_POLICIES, measureGoodput } from "./goodput.ts";
+import { measureImages } from "./images.ts";
 import { measureIsolation } from "./isolation.ts";
 import { type Effort, type Lab, type LabOptions, startLab, startPlain } from "./lab.ts";
 import { measureModels } from "./model-bound.ts";
@@ -21,13 +22,13 @@ import { measureStart } from "./start.ts";
 const HELP = `npm run bench -- [options]
   --quick              less of everything, under a minute
   --parts a,b          of path, dialects, model, batching, cache, goodput, situations, applications, replicas, start, isolation
-                       (which needs Docker);
-                       default: all but isolation; with --quick: path, goodput
+                       and images (which need Docker);
+                       default: all but these two; with --quick: path, goodput
   --connections 1,64   of the part path
   --seconds 2          a sample
   --repeats 7          samples of each, interleaved
   --peer name=url      any other server in the table of the part path: takes {"input": [784 numbers]} by POST
-  --base-image image   of the part isolation
+  --base-image image   of the parts isolation and images
   --soak 10m           nothing but load for so long
   --readme             prints the README's table of speed behind the others
   --json file          writes all figures as JSON, too`;
@@ -85,7 +86,10 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
   replicas: () => inLab((lab) => measureReplicas(lab, quick ? [1, 4] : [1, 4, 16, 64], effort)),
   start: (models) => measureStart([0, 1000], models.mlp, effort.repeats),
   isolation: () => measureIsolation(flags["base-image"], effort),
+  images: () => measureImages(flags["base-image"]),
 };
+
+const NEED_DOCKER: ReadonlySet<string> = new Set(["isolation", "images"]);
 
 async function inLab(measure: (lab: Lab) => Promise<Table>, options?: LabOptions): Promise<Table> {
   await using lab = await startLab(options);
@@ -97,7 +101,7 @@ function soakFor(seconds: number): Promise<Table> {
 }
 
 async function main(): Promise<void> {
-  const byDefault = quick ? ["path", "goodput"] : Object.keys(PARTS).filter((part) => part !== "isolation");
+  const byDefault = quick ? ["path", "goodput"] : Object.keys(PARTS).filter((part) => !NEED_DOCKER.has(part));
   const names = flags.parts?.split(",") ?? byDefault;
   const folder = await mkdtemp(join(tmpdir(), "windjammer-bench-models-"));
   try {

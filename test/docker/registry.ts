@@ -2,10 +2,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { existsSync } from "node:fs";
+import { freePort } from "./free-port.ts";
 
 /** Of Debian's package docker-registry. */
 const PROGRAM = "/usr/bin/docker-registry";
@@ -79,13 +79,4 @@ export class Registry implements AsyncDisposable {
     const reply = await fetch(`http://${this.address}/v2/`).catch(() => undefined);
     return reply !== undefined;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

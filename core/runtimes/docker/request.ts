@@ -78,10 +78,15 @@ export function replicaRequest(spec: ReplicaSpec, setting: ContainerSetting): Co
       Memory: memoryMb * 2 ** 20,
       // No more of it in the swap.
       MemorySwap: memoryMb * 2 ** 20,
-      NanoCpus: Math.round(Math.min(spec.limits.cpus, setting.engineCpus) * 1e9),
+      NanoCpus: Math.round(Math.min(coreLimit(spec.limits.cpus), setting.engineCpus) * 1e9),
       ...gpuRequests(options.gpus),
     },
   };
+}
+
+/** One core more than compute threads, for the thread that reads and writes; less than a core is meant as a limit. */
+function coreLimit(cpus: number): number {
+  return cpus < 1 ? cpus : cpus + 1;
 }
 
 /** What every container of ours is held to, also one that only tries something out. */

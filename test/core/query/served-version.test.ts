@@ -62,6 +62,27 @@ describe("a version that runs", () => {
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(200);
   });
 
+  it("gives a slow replica only what it can take: the others pull the rest", async () => {
+    const taken = new Map<string, number>();
+    const slow = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<string>();
+    const { served } = await serve(async (call) => {
+      if (call.inputs.includes("hold")) {
+        held.resolve(call.replica);
+        await slow.promise;
+      }
+      taken.set(call.replica, (taken.get(call.replica) ?? 0) + call.inputs.length);
+      return echo(call);
+    }, 2);
+    const first = ask(served, "hold");
+    const holding = await held.promise;
+    for (const value of range(100)) expect(await ask(served, value)).toBe(value);
+    expect(taken.get(holding)).toBeUndefined();
+    expect([...taken.values()]).toEqual([100]);
+    slow.resolve();
+    expect(await first).toBe("hold");
+  });
+
   it("counts how far each batch was off its prediction, and shows what it learned", async () => {
     const { served, metrics } = await serve(echo);
     for (const value of range(5)) await ask(served, value);

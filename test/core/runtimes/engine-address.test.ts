@@ -18,7 +18,15 @@ it("is the option, else DOCKER_HOST, in each of its forms", async () => {
   });
   expect(await from("tcp://10.0.0.1")).toMatchObject({ kind: "tcp", host: "10.0.0.1", port: 2375 });
   expect(await from("tcp://[::1]:99")).toMatchObject({ kind: "tcp", host: "::1", port: 99 });
-  expect(await from("ssh://me@host")).toMatchObject({ kind: "ssh", host: "host", port: 22, user: "me" });
+  expect(await from("ssh://far")).toEqual({ kind: "ssh", host: "far", shown: "ssh://far (DOCKER_HOST)" });
+  expect(await from("ssh://me@host:99/run/docker.sock")).toMatchObject({
+    kind: "ssh",
+    host: "host",
+    port: 99,
+    user: "me",
+    path: "/run/docker.sock",
+  });
+  await expect(from("ssh://host/$(whoami)")).rejects.toThrow(InvalidOptionsError);
   await expect(from("carrier pigeon")).rejects.toThrow(InvalidOptionsError);
 });
 

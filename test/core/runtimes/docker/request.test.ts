@@ -57,6 +57,11 @@ it.each([
   expect(docker({ gpus }).abilities.hasGpu).toBe(true);
 });
 
+it("gives a core more than compute threads, unless less than one is asked for", () => {
+  expect(requested({}, { cpus: 1 }).HostConfig?.NanoCpus).toBe(2e9);
+  expect(requested({}, { cpus: 0.5 }).HostConfig?.NanoCpus).toBe(0.5e9);
+});
+
 it("never asks for more cores than the engine has, which it would refuse", () => {
   expect(requested({}, { cpus: 8 }).HostConfig?.NanoCpus).toBe(2e9);
 });

@@ -1,0 +1,126 @@
+// Faults under a whole server: what replaces a replica, when a version is given up, and what is left in the end.
+import { appendFile, chmod, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import {
+  deployContainer,
+  NoReplicaError,
+  startServer,
+  windjammer,
+  type Windjammer,
+} from "../../deployers/index.ts";
+import { Engine } from "../../core/runtimes/engine.ts";
+import { connect } from "../../core/windjammer.ts";
+import { answering, sourceDeployer } from "../helpers/bundles.ts";
+import { tempFolder } from "../helpers/temp.ts";
+import { forceImageAway, volumesAndNetworks } from "./engine-api.ts";
+import { hasEngine, kill, testDocker } from "./engine.ts";
+import { template } from "./foreign-template.ts";
+
+const QUIET = { port: 0, adminPort: 0, logLevel: "silent" } as const;
+
+/** Handle of the one replica; undefined while it is not ready. */
+async function readyHandle(wj: Windjammer): Promise<string | undefined> {
+  return (await wj.replicas()).find(({ state }) => state === "ready")?.handle;
+}
+
+/** Of a replica that has taken the place of another one. */
+async function replacement(wj: Windjammer, former: string | undefined): Promise<void> {
+  const isReplaced = async (): Promise<boolean> => {
+    const handle = await readyHandle(wj);
+    return handle !== undefined && handle !== former;
+  };
+  await expect.poll(isReplaced, { timeout: 60_000, interval: 50 }).toBe(true);
+}
+
+describe.skipIf(!hasEngine)("a server on an engine", () => {
+  it("replaces a replica that the engine judges unhealthy, says why, and serves on", async () => {
+    const healthCheck = { intervalMs: 500, timeoutMs: 1_000, retries: 2, startPeriodMs: 500 };
+    await using wj = await windjammer({ ...QUIET, runtime: testDocker({ healthCheck }) });
+    const source = answering(`input === "freeze" ? process.kill(process.pid, "SIGSTOP") : input`);
+    const app = await wj.deploy(sourceDeployer, { name: "frozen", version: "1", source });
+    const former = await readyHandle(wj);
+    await expect(app.predict("freeze", { timeoutMs: 500 })).rejects.toThrow();
+    await replacement(wj, former);
+    const [replica] = await wj.replicas();
+    expect(replica).toMatchObject({
+      restarts: 1,
+      lastExit: { reason: "killed", message: expect.stringMatching(/^failed its health checks/) },
+    });
+    expect(await app.predict("well")).toBe("well");
+  });
+
+  it("serves on though somebody removed the image by force: it is built anew, and the log says so", async () => {
+    await using wj = await windjammer({ ...QUIET, runtime: testDocker() });
+    const messages: string[] = [];
+    const app = await wj.deploy(sourceDeployer, {
+      name: "unseated",
+      version: "1",
+      source: answering("input + 1"),
+      onEvent: ({ message }) => messages.push(message),
+    });
+    const image = /windjammer\/unseated:\S+/.exec(messages.join("\n"))?.[0] ?? "";
+    const former = await readyHandle(wj);
+    await forceImageAway(image);
+    expect(await app.predict(1)).toBe(2);
+    await kill(former ?? "");
+    await replacement(wj, former);
+    expect(await app.predict(2)).toBe(3);
+    const [replica] = await wj.replicas();
+    const lines: string[] = [];
+    for await (const { text } of wj.logs(replica?.id ?? "")) lines.push(text);
+    expect(lines.join("\n")).toContain(`image ${image} was not on the engine any more; built anew in`);
+  });
+
+  it("gives a version up that keeps failing to start, and says why with its last words", async () => {
+    const folder = await tempFolder();
+    // The container's user has to see into it.
+    await chmod(folder, 0o755);
+    const runtime = testDocker({ models: { doomed: { mounts: { "/switch": folder } } } });
+    await using wj = await windjammer({ ...QUIET, runtime });
+    const source = `import { existsSync } from "node:fs";
+if (existsSync("/switch/broken")) throw new Error("the tables are gone");
+${answering("input")}`;
+    const app = await wj.deploy(sourceDeployer, { name: "doomed", version: "1", source });
+    expect(await app.predict(1)).toBe(1);
+    await writeFile(join(folder, "broken"), "");
+    await kill((await readyHandle(wj)) ?? "");
+    const state = async (): Promise<unknown> => (await wj.replicas())[0]?.state;
+    await expect.poll(state, { timeout: 100_000, interval: 200 }).toBe("failed");
+    expect((await wj.replicas())[0]?.lastExit).toMatchObject({ reason: "exited" });
+    const failure = app.predict(1);
+    await expect(failure).rejects.toThrow(NoReplicaError);
+    await expect(failure).rejects.toThrow(/doomed version 1 is ready: .*the tables are gone/s);
+  });
+
+  it("leaves no container, volume, network or socket when it closes, also of an image that wants volumes", async () => {
+    const before = await volumesAndNetworks();
+    const folder = await template();
+    await appendFile(join(folder, "Dockerfile"), "VOLUME /data /more\n");
+    const stateDir = join(await tempFolder(), "state");
+    const runtime = testDocker({ models: { wired: { network: true, secrets: { token: "hush" } } } });
+    const server = await startServer({ ...QUIET, stateDir, runtime });
+    await using wj = await connect(server.adminUrl);
+    const app = await deployContainer(wj, {
+      name: "voluminous",
+      version: "1",
+      dockerfile: folder,
+      replicas: 2,
+    });
+    expect(await app.predict([1, 2])).toBe(3);
+    const wired = await wj.deploy(sourceDeployer, {
+      name: "wired",
+      version: "1",
+      source: answering("input"),
+    });
+    expect(await wired.predict(1)).toBe(1);
+    expect((await volumesAndNetworks()).length).toBeGreaterThan(before.length);
+
+    await server.close();
+    const engine = await Engine.connect(undefined);
+    for (const model of ["voluminous", "wired"])
+      expect(await engine.containers({ "windjammer.model": model })).toEqual([]);
+    expect(await volumesAndNetworks()).toEqual(before);
+    await expect(readdir(join(stateDir, "run"))).rejects.toThrow("ENOENT");
+  });
+});
