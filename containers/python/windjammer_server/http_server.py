@@ -123,7 +123,9 @@ class HttpServer:
     def _serve(self, connection):
         try:
             while self._serve_one(connection):
-                pass
+                # The drain may have begun behind the reply, and have taken this connection for busy.
+                if self._is_draining:
+                    connection.stop_reading()
         except (OSError, ValueError):
             # The caller has gone: nobody is left to be told.
             pass
