@@ -9,6 +9,7 @@ const PROCESS_TESTS = [
   "test/core/deploy/bundle-store.test.ts",
   "test/core/registry/sqlite-store.test.ts",
   "test/core/runtimes/**/*.test.ts",
+  "test/core/workers/main.test.ts",
   "test/core/workers/workers.test.ts",
 ];
 /** Tests that install packages, run whole servers, or measure nothing but patience; one at a time. */

@@ -64,7 +64,7 @@ export function missingExport(failed: {
   const advice =
     sorted[0] === undefined
       ? "it exports nothing; write `export` in front of the function"
-      : `it exports ${sorted.map((name) => `"${name}"`).join(", ")}; name one of them, such as export: "${sorted[0]}"`;
+      : `it exports ${sorted.map((name) => `"${name}"`).join(", ")}; name one of them, such as export: "${sorted[0]}" (--export ${sorted[0]})`;
   return new ModelFileNotFoundError(`${failed.path} has no export "${missing}": ${advice}`, {
     details: { path: failed.path, export: missing, exports: sorted },
   });

@@ -17,6 +17,17 @@ describe("errors", () => {
     expect(new Set(kinds).size).toBe(kinds.length);
   });
 
+  it("have in README.md the status they have", () => {
+    const shown = [
+      ...readFileSync(new URL("../README.md", import.meta.url), "utf8").matchAll(
+        /^\| `([A-Z_]+)` \| (\d{3}) \|/gm,
+      ),
+    ].map(([, code, status]) => `${code} ${status}`);
+    const kinds = ERROR_CLASSES.map(({ kind }) => `${kind.code} ${kind.statusCode}`);
+    expect(shown.length).toBeGreaterThan(8);
+    expect(kinds).toEqual(expect.arrayContaining(shown));
+  });
+
   it("keep class, message and details over a reply", () => {
     for (const ErrorClass of ERROR_CLASSES) {
       const error = errorFromBody(

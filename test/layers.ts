@@ -136,4 +136,6 @@ export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   "@grpc/reflection": ["core/frontend/grpc/"],
   "swagger-ui-dist": ["core/frontend/openapi/"],
   yauzl: ["deployers/python/"],
+  "fast-png": ["core/cli/png.ts"],
+  semver: ["core/cli/doctor/"],
 };

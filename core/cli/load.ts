@@ -14,6 +14,8 @@ export interface LoadOptions {
   readonly callers: number;
   readonly durationMs: number;
   readonly signal: AbortSignal;
+  /** How long a request may take after the end of the time. Default: 30000. */
+  readonly graceMs?: number;
 }
 
 /** What came of it. */
@@ -39,7 +41,7 @@ interface Answer {
   readonly batch_predictions?: readonly Answer[];
 }
 
-/** A request gets this long after the end of the time. */
+/** Default of `graceMs`. */
 const GRACE_MS = 30_000;
 
 export class Load {
@@ -63,10 +65,10 @@ export class Load {
 
   /** Ends when the time is over and the last answers are here, or the signal aborts. @throws ServerUnreachableError */
   async run(): Promise<LoadResult> {
-    const { callers, durationMs, signal } = this.#options;
+    const { callers, durationMs, signal, graceMs = GRACE_MS } = this.#options;
     const begun = performance.now();
     const until = begun + durationMs;
-    const stop = AbortSignal.any([signal, AbortSignal.timeout(durationMs + GRACE_MS)]);
+    const stop = AbortSignal.any([signal, AbortSignal.timeout(durationMs + graceMs)]);
     try {
       await Promise.all(Array.from({ length: callers }, () => this.#call(until, stop)));
     } finally {
@@ -92,13 +94,25 @@ export class Load {
         const text = await post(url, body, { agent: this.#agent, signal });
         this.#count(JSON.parse(text) as Answer, performance.now() - begun);
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted) {
+          this.#leaveOut();
+          return;
+        }
         throw new ServerUnreachableError(
           `${url} stopped to answer after ${this.#requests} requests: ${error instanceof Error ? error.message : String(error)}`,
           { cause: error, details: { url } },
         );
       }
     }
+  }
+
+  /** A request without an answer: an error when it had its time, and none at all when its user ended the test. */
+  #leaveOut(): void {
+    if (this.#options.signal.aborted) {
+      this.#requests -= 1;
+      return;
+    }
+    this.#count({ error: "SERVER_UNREACHABLE", message: "no answer came in the time for it" }, 0);
   }
 
   #count(answer: Answer, latencyMs: number): void {

@@ -11,8 +11,6 @@ import { serverCommand, type ServerFlags, withServer } from "./server.ts";
 import { durationText } from "./units.ts";
 import { parseWhole } from "./values.ts";
 
-const SHOWN_INPUT_LENGTH = 120;
-
 interface PredictFlags extends ServerFlags {
   readonly input?: string;
   readonly file?: string;
@@ -97,11 +95,9 @@ function jsonOf(text: string, { inputType }: Manifest, from: string): string {
 
 async function noInput(count: number, manifest: Manifest, application: string): Promise<InvalidOptionsError> {
   if (count > 1) return wrong("give one of --input, --file, --image and -");
-  const { madeUpInput } = await import("../deploy/made-up-input.ts");
-  const example = JSON.stringify(madeUpInput(manifest).value);
-  const shown = example.length > SHOWN_INPUT_LENGTH ? "'[0, 0, …]'" : `'${example}'`;
+  const { inputFlag } = await import("./deploying/curl-line.ts");
   return wrong(
-    `give an input: --input, --file, --image or - ; ${application} takes ${manifest.inputType}, such as windjammer predict ${application} --input ${shown}`,
+    `give an input: --input, --file, --image or - ; ${application} takes ${manifest.inputType}, such as windjammer predict ${application} ${inputFlag(manifest)}`,
   );
 }
 

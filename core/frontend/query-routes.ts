@@ -94,6 +94,7 @@ function mountMetrics(app: Express, parts: QueryRouteParts): void {
   const clipper = new ClipperMetrics(metrics, startedAt);
   const send = async (request: Request, response: Response): Promise<void> => {
     if (wantsClipper(request, speaksClipper)) {
+      await metrics.gather();
       const applications = router.applications().map(({ name }) => name);
       response.type("application/json").send(clipper.text(applications, performance.now()));
     } else {

@@ -219,7 +219,8 @@ export class BatchQueue {
     const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * version.settings.batchTimeoutMs);
     this.#flights.add(flight);
     this.#timer.wakeBy(hungAt);
-    replica.send({ path: codec.path, ...encoded, deadlineMs }, (error, reply) => {
+    const { isRetryable } = version.settings;
+    replica.send({ path: codec.path, ...encoded, deadlineMs, isRetryable }, (error, reply) => {
       if (flight.isOver) return;
       flight.isOver = true;
       // Whoever refuses a batch may do so before it has read it.

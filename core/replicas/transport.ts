@@ -8,6 +8,14 @@ import type { ReplicaAddress } from "../types.ts";
 const MAX_REPLY_BYTES = 2 ** 30;
 /** Of health and metadata. */
 const MAX_TEXT_BYTES = 16 * 2 ** 20;
+/** One for calls, and one for questions during a long call. */
+const CONNECTIONS = 2;
+/** An idle connection to one of our containers is kept, since those close none. */
+const KEEP_ALIVE_MS = 3_600_000;
+/** Servers elsewhere close theirs, after 5 s by the habit of many; a firewall between forgets them without a word. */
+const REMOTE_KEEP_ALIVE = { keepAliveTimeout: 3_000, keepAliveMaxTimeout: 60_000 } as const;
+/** What a call ends in whose connection the server had closed before it came. */
+const CLOSED: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
 
 export interface InferCall {
   readonly path: string;
@@ -16,6 +24,8 @@ export interface InferCall {
   readonly headerLength: number | undefined;
   /** Milliseconds until nobody waits any more. */
   readonly deadlineMs: number;
+  /** It may be computed twice: one that a server elsewhere may not have read, since it had closed the connection, is sent again. Default false. */
+  readonly isRetryable?: boolean;
 }
 
 export interface InferReply {
@@ -51,14 +61,26 @@ function httpTransport(address: OneAddress): ReplicaTransport {
   const { origin, base } = partsOf(address);
   const own = processHeaders(address);
   const pool = new Pool(origin, {
-    connections: 2,
+    connections: CONNECTIONS,
     pipelining: 1,
     headersTimeout: 0,
     bodyTimeout: 0,
-    keepAliveTimeout: 3_600_000,
-    keepAliveMaxTimeout: 3_600_000,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    ...("url" in address ? REMOTE_KEEP_ALIVE : {}),
     ...("socketPath" in address ? { socketPath: address.socketPath } : {}),
   });
+  let connectCount = 0;
+  pool.on("connect", () => (connectCount += 1));
+  /**
+   * Begun when a call is: says of each of its errors whether it may be due to the connection, a kept one that the server
+   * closed just then. Each costs one, so that after as many as there are the next try is over a new one.
+   */
+  const staleness = (): ((error: Error | undefined) => boolean) => {
+    const before = connectCount;
+    let left = CONNECTIONS;
+    return (error) => "url" in address && isClosed(error) && connectCount === before && left-- > 0;
+  };
   return {
     infer(call, done) {
       const deadlineMs = String(Math.max(1, Math.ceil(call.deadlineMs)));
@@ -72,19 +94,36 @@ function httpTransport(address: OneAddress): ReplicaTransport {
               [HEADERS.deadlineMs]: deadlineMs,
             };
       const path = base + call.path;
-      pool.dispatch({ method: "POST", path, headers, body: call.body }, new ReplyHandler(done));
+      const isStale = staleness();
+      const send = (): void => {
+        const handler = new ReplyHandler((error, reply) => {
+          if (call.isRetryable === true && !handler.hasBegun && isStale(error)) send();
+          else done(error, reply);
+        });
+        pool.dispatch({ method: "POST", path, headers, body: call.body }, handler);
+      };
+      send();
     },
     async get(path, timeoutMs) {
-      const reply = await pool.request({
-        method: "GET",
-        path: base + path,
-        headers: own,
-        signal: AbortSignal.timeout(timeoutMs),
-      });
+      const signal = AbortSignal.timeout(timeoutMs);
+      const isStale = staleness();
+      const ask = async (): Promise<Dispatcher.ResponseData> => {
+        try {
+          return await pool.request({ method: "GET", path: base + path, headers: own, signal });
+        } catch (error) {
+          if (isStale(error as Error)) return ask();
+          throw error;
+        }
+      };
+      const reply = await ask();
       return { statusCode: reply.statusCode, text: await textOf(reply.body) };
     },
     close: () => pool.destroy(),
   };
+}
+
+function isClosed(error: Error | undefined): boolean {
+  return error !== undefined && "code" in error && CLOSED.has(String(error.code));
 }
 
 /** Values of the headers that an address wants; whoever started the replica has seen that they are there. */
@@ -158,6 +197,11 @@ class ReplyHandler implements Dispatcher.DispatchHandler {
 
   constructor(done: InferDone) {
     this.#done = done;
+  }
+
+  /** Some of the reply has come. */
+  get hasBegun(): boolean {
+    return this.#statusCode !== 0;
   }
 
   /** undici insists on it. */

@@ -91,7 +91,9 @@ export class FollowedReplicas implements Replicas {
       this.#parts.doubt(replica, why);
       this.#parts.onChange();
     }
-    this.#closeWhereOver(replica);
+    // Nobody waits for the answer of one that hangs, which may never come.
+    if (why.isHung) void replica.transport.close();
+    else this.#closeWhereOver(replica);
     return Promise.resolve();
   }
 

@@ -39,6 +39,8 @@ const MAX_FIRST_FAILURES = 5;
 const LOOK_EVERY_MS = 500;
 /** A worker reports as often as it is looked after; one that is silent for so many looks hangs, and is replaced. */
 const MAX_SILENT_LOOKS = 20;
+/** One that starts says nothing for long on a busy machine. */
+const MAX_STARTING_LOOKS = 120;
 /** Last lines of a container that its end is told with. */
 const TAIL_LINES = 5;
 
@@ -47,6 +49,8 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
   readonly #workers = new Set<WorkerProcess>();
   /** Queues of each worker, by version. */
   readonly #reports = new Map<WorkerProcess, ReadonlyMap<string, QueueState>>();
+  /** Versions that are being closed: a worker that begins meanwhile does not open them, since nobody would tell it to close them. */
+  readonly #leaving = new WeakSet<ServedVersion>();
   readonly #dealer: Dealer;
   readonly #closing = new AbortController();
   readonly #ready: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -123,7 +127,9 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     this.#tellAll({ kind: "ended", replica: running.id, exit, tail });
   }
 
-  async closing({ version: { model, version } }: ServedVersion, graceMs: number): Promise<void> {
+  async closing(served: ServedVersion, graceMs: number): Promise<void> {
+    const { model, version } = served.version;
+    this.#leaving.add(served);
     await this.#callAll({ kind: "close", model, version, graceMs }, graceMs + ANSWER_MS);
   }
 
@@ -176,13 +182,14 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     const { config, registry, serving } = this.#parts;
     const { maxBodyBytes, maxInputs, requestTimeoutMs, vertex, logLevel, workers } = config;
     const maxQueueLength = Math.ceil(config.maxQueueLength / workers);
+    const staying = serving.all().filter((served) => !this.#leaving.has(served));
     return {
       config: { maxBodyBytes, maxInputs, requestTimeoutMs, maxQueueLength, vertex, logLevel },
       count: workers,
       turn: this.#startedCount++,
       serverUrl: this.#serverUrl,
       registry: registry.snapshot(),
-      versions: serving.all().map((served) => ({ version: served.version, shared: served.shared() })),
+      versions: staying.map((served) => ({ version: served.version, shared: served.shared() })),
     };
   }
 
@@ -239,7 +246,10 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
   }
 
   #lookAround(): void {
-    for (const worker of this.#workers) if (worker.tick() > MAX_SILENT_LOOKS) worker.kill();
+    for (const worker of this.#workers) {
+      const most = worker.isReady ? MAX_SILENT_LOOKS : MAX_STARTING_LOOKS;
+      if (worker.tick() > most) worker.kill();
+    }
     const lastErrors = new Map<string, string>();
     for (const version of this.#parts.registry.versions()) {
       const { lastError } = this.#parts.openingOf(version);

@@ -8,12 +8,16 @@ function tell(message: FromWorker): void {
   if (process.connected) process.send?.(message);
 }
 
-let worker: Worker | undefined;
+let begun: Promise<Worker> | undefined;
 
 async function hear(message: ToWorker, socket: Socket | undefined): Promise<void> {
   if (message.kind === "begin") {
-    worker = await Worker.begin(message, tell);
-  } else if (message.kind === "connection") {
+    begun = Worker.begin(message, tell);
+    return;
+  }
+  // What is told while it begins is heard afterwards, in the same order.
+  const worker = await begun;
+  if (message.kind === "connection") {
     worker?.take(message.id, socket);
   } else if (message.kind === "stop") {
     await worker?.stop(message.graceMs);

@@ -95,8 +95,7 @@ export class WorkerProcess {
 
   /** Called from time to time; gives how often since it was last heard. Counted, since a machine may sleep. */
   tick(): number {
-    if (this.isReady) this.#silentTicks += 1;
-    return this.#silentTicks;
+    return (this.#silentTicks += 1);
   }
 
   kill(): void {

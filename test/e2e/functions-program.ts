@@ -23,8 +23,12 @@ interface Answer {
   readonly problem?: string;
 }
 
-const [, , file = ""] = process.argv;
-const { cases, refused = {}, isTogether = false } = (await import(pathToFileURL(file).href)) as Cases;
+const [, , file = "", together] = process.argv;
+const {
+  cases,
+  refused = {},
+  isTogether = together !== undefined,
+} = (await import(pathToFileURL(file).href)) as Cases;
 
 function plain(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value ?? null)) as unknown;

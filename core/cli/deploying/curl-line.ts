@@ -13,10 +13,24 @@ export function curlLine(url: string, manifest: Manifest, example?: JsonValue): 
   const input = example ?? madeUpInput(manifest).value;
   const body = JSON.stringify({ input });
   if (body.length <= MAX_BODY) return `curl -s ${url} -d ${quoted(body)}`;
-  const program = madeBy(manifest, example);
-  return program === undefined
+  const made = madeByShell(manifest, example);
+  return made === undefined
     ? `windjammer predict ${new URL(url).pathname.split("/")[1] ?? ""}`
-    : `curl -s ${url} -d "{\\"input\\": $(node -p ${quoted(`JSON.stringify(${program})`)})}"`;
+    : `curl -s ${url} -d "{\\"input\\": ${made}}"`;
+}
+
+/** The flag of `windjammer predict` with an input made from the contract. */
+export function inputFlag(manifest: Manifest): string {
+  const input = JSON.stringify(madeUpInput(manifest).value);
+  if (input.length <= MAX_BODY) return `--input ${quoted(input)}`;
+  const made = madeByShell(manifest, undefined);
+  return made === undefined ? "--file FILE" : `--input "${made}"`;
+}
+
+/** A POSIX shell's `$(…)` that gives the input's JSON. */
+function madeByShell(manifest: Manifest, example: JsonValue | undefined): string | undefined {
+  const program = madeBy(manifest, example);
+  return program === undefined ? undefined : `$(node -p ${quoted(`JSON.stringify(${program})`)})`;
 }
 
 /** For a POSIX shell. */

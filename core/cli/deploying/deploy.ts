@@ -44,7 +44,7 @@ export async function deploy(target: string, flags: DeployFlags, signal: AbortSi
     await watch(model, {
       output,
       signal,
-      deploy: async () => deployOnce(wj, await find(), { output, flags, signal }),
+      deploy: async (isNew) => deployOnce(wj, await find(), { output, flags, signal, isNew }),
     });
   });
 }
@@ -63,18 +63,21 @@ interface Context {
   readonly output: Output;
   readonly flags: DeployFlags;
   readonly signal: AbortSignal;
+  /** Asked once the content and its settings are known; false: there is nothing to do. */
+  readonly isNew?: (content: string) => boolean;
 }
 
 async function deployOnce(
   wj: Windjammer,
   model: FoundModel,
-  { output, flags, signal }: Context,
+  { output, flags, signal, isNew }: Context,
 ): Promise<void> {
   using stages = new Stages(output, flags);
   try {
     await using bundle = await bundleModel(model, stages.bundling);
-    const version = await versionFor(wj, model, bundle.hash);
     const { request } = model.checked;
+    if (isNew?.(`${bundle.hash} ${JSON.stringify(request)}`) === false) return;
+    const version = await versionFor(wj, model, bundle.hash);
     const deployed = await wj.deploy(alreadyMade(bundle, model), {
       ...model.checked.own,
       ...request,

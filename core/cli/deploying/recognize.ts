@@ -229,7 +229,7 @@ function missing({ text, path }: Target, neighbours: readonly string[] | undefin
         ? `looked in ${folder}${neighbours.length === 0 ? ", which is empty" : ""}`
         : `did you mean ${text.slice(0, text.lastIndexOf("/") + 1)}${near}?`;
   const image =
-    looksLikePath(text) || !isImageName(text)
+    near !== undefined || looksLikePath(text) || !isImageName(text)
       ? ""
       : `; an image is written with its tag (${text}:latest), or with --as image`;
   return new ModelFileNotFoundError(`no file or folder ${text}: ${hint}${image}`, { details: { path } });

@@ -48,7 +48,8 @@ export class Stages implements Disposable {
   }
 
   readonly event: (event: DeploymentEvent) => void = ({ step, level, message }) => {
-    this.#enter(STAGES[step], message);
+    // A warning has a line of its own.
+    this.#enter(STAGES[step], level === "warning" ? undefined : message);
     if (level === "warning") {
       this.warnings.push(message);
       this.#output.note(`  ${paint("yellow", "!", process.stderr)} ${oneLine(message)}`);
@@ -77,11 +78,11 @@ export class Stages implements Disposable {
     this.#stop();
   }
 
-  #enter(stage: StageName, message: string): void {
-    if (this.#running?.stage === stage) this.#running.message = message;
+  #enter(stage: StageName, message: string | undefined): void {
+    if (this.#running?.stage === stage) this.#running.message = message ?? this.#running.message;
     else {
       this.#leave("green", "✓");
-      this.#running = { stage, startedAt: performance.now(), message };
+      this.#running = { stage, startedAt: performance.now(), message: message ?? "" };
       // Lines that nobody watches do not move.
       if (process.stderr.isTTY) this.#timer ??= setInterval(() => this.#draw(), FRAME_MS);
     }

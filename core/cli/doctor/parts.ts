@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import semver from "semver";
 import { isNodeError, toWindjammerError } from "../../errors.ts";
 import type { Finding, Part } from "./finding.ts";
 
@@ -82,7 +83,10 @@ export async function checkPackages(folder: string): Promise<readonly Finding[]>
   return Promise.all(
     PACKAGES.map(async ([part, names]): Promise<Finding> => {
       const installed = await Promise.all(names.map((name) => installedVersion(name, places)));
-      const missing = names.filter((name, at) => !satisfies(installed[at], peerDependencies[name] ?? ""));
+      const missing = names.filter(
+        (name, at) =>
+          !semver.satisfies(installed[at] ?? "", peerDependencies[name] ?? "", { includePrerelease: true }),
+      );
       const shown = names.map((name, at) => `${name} ${installed[at] ?? "not installed"}`).join(", ");
       const name = names.length === 1 ? (names[0] ?? part) : part;
       if (missing.length === 0) return { name, part, outcome: "ok", found: shown };
@@ -109,29 +113,4 @@ async function versionIn(file: string): Promise<string | undefined> {
   } catch {
     return undefined;
   }
-}
-
-/** Of the ranges that our package.json has: ">=1.2 <2", "^6.5.0", "4.x". */
-export function satisfies(version: string | undefined, range: string): boolean {
-  if (version === undefined) return false;
-  const own = numbers(version);
-  return range.split(" ").every((part) => {
-    const bound = numbers(part);
-    const order = compare(own, bound);
-    if (part.startsWith(">=")) return order >= 0;
-    if (part.startsWith("<")) return order < 0;
-    return own[0] === bound[0] && order >= 0;
-  });
-}
-
-function numbers(text: string): readonly number[] {
-  return (text.match(/\d+/g) ?? []).slice(0, 3).map(Number);
-}
-
-function compare(one: readonly number[], other: readonly number[]): number {
-  for (let at = 0; at < 3; at++) {
-    const difference = (one[at] ?? 0) - (other[at] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
 }

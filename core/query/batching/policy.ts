@@ -54,9 +54,9 @@ export interface BatchingPolicy {
   /** A replica is free. Not called with an empty queue. */
   cut(nowMs: number, queue: QueueView, replicas: number): Cut;
   completed(nowMs: number, completion: Completion): void;
-  /** What was learned, for the management API and metrics. */
   /** How long a batch of this size should take, ms; undefined: nothing is known yet, or the policy learns no such thing. */
   predictedMs?(size: number): number | undefined;
+  /** What was learned, for the management API and metrics. */
   describe(): PolicyState;
 }
 

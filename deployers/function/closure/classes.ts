@@ -3,6 +3,7 @@ import { types } from "node:util";
 import type { Ref, StateNode } from "../../../containers/closure-format.ts";
 import type { Source } from "./drafts.ts";
 import type { Edit } from "./emit.ts";
+import { noteForeign } from "./foreign.ts";
 import { captures, encodePrototype, functionShape, refuseSpecials } from "./functions.ts";
 import type { PrivateField } from "./inspect.ts";
 import { HINTS } from "./refuse.ts";
@@ -31,6 +32,7 @@ export function encodeClass(value: object, source: Source, at: At): void {
   const { node } = source.fn;
   const members = listOf((node.body as Ast).body);
   claimMembers(value, id, { members, source, walk });
+  noteForeign(value, node, walk);
   const removed = removedRanges(node, members);
   refuseSpecials(source, path, walk);
   for (const { use, start } of freeSpecials(source.script.scopes, source.fn))

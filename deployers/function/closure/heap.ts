@@ -95,8 +95,9 @@ export class Heap {
     const info = edges.find(({ type, name }) => type === "internal" && name === "scope_info")?.to;
     const described = info === undefined ? [] : this.#edges(info).filter(({ type }) => type === "hidden");
     const [first] = described;
-    // Many names stand in a table of their own.
-    if (first !== undefined && !this.#isString(first.to) && first.name === "0") return undefined;
+    // Many names stand in a table of their own; one without names describes the scope around it.
+    const hasTable = first !== undefined && first.name === "0" && !this.#isString(first.to);
+    if (hasTable && this.#nameOf(first.to) !== "system / ScopeInfo") return undefined;
     return new Set(described.filter(({ to }) => this.#isString(to)).map(({ to }) => this.#nameOf(to)));
   }
 

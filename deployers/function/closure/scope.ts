@@ -173,7 +173,8 @@ class Analysis {
 
   use(node: Ast, place: Place, usage: Usage = {}): void {
     const name = node.name ?? "";
-    if (name === "arguments" && place.thisOwner >= 0) this.special("arguments", node, place);
+    // A function has its own, whatever the scopes around it hold under this name.
+    if (name === "arguments" && place.thisOwner >= 0) return this.special("arguments", node, place);
     const { isWritten = false, isShorthand = false, isCalled = false, member, argument } = usage;
     const { start, end } = node;
     this.references.push({
@@ -260,11 +261,10 @@ class Analysis {
 
   call(node: Ast, place: Place): void {
     const { callee, arguments: given = [] } = node;
-    const [first] = given;
+    const argument = literalText(given[0]) ?? null;
+    if (argument !== null && isLoader(callee)) this.imports.add(argument);
     if (callee?.type === "Identifier") {
-      const argument = literalText(first) ?? null;
       if (callee.name === "eval") this.special("eval", node, place);
-      if (IMPORT_CALLS.has(callee.name ?? "") && argument !== null) this.imports.add(argument);
       this.use(callee, place, { isCalled: true, argument });
     } else if (callee !== undefined) {
       this.visit(callee, place);
@@ -340,6 +340,12 @@ class Analysis {
     const scope = newScope(value.start, "body", place.scope);
     this.visit(value, { ...place, scope, hoist: scope, thisOwner: owner.start });
   }
+}
+
+/** `require`, and `createRequire(…)`, which gives one. */
+function isLoader(callee: Ast | undefined): boolean {
+  const maker = callee?.callee?.property ?? callee?.callee;
+  return IMPORT_CALLS.has(callee?.name ?? "") || maker?.name === "createRequire";
 }
 
 /** Names that a pattern of a declaration binds. */

@@ -9,6 +9,7 @@ import { encodeClass, encodePrivates } from "./classes.ts";
 import type { Draft } from "./drafts.ts";
 import { CodeFile, cellEdit, cellName } from "./emit.ts";
 import { warnOfAdded } from "./globals.ts";
+import { refuseForeign } from "./foreign.ts";
 import { capturedItems, type CapturedItem } from "./items.ts";
 import { encodeFunction } from "./functions.ts";
 import { Inspection } from "./inspect.ts";
@@ -188,6 +189,7 @@ function finish(walk: Walk, ends: Pick<ClosureState, "entry" | "setup">): Captur
   for (const { members, id } of walk.namespaces) walk.nodes[id] = namespaceNode(walk, members);
   const code = new CodeFile();
   for (const draft of walk.drafts) if (walk.nodes[draft.id] === undefined) emit(draft, walk, code);
+  refuseForeign(walk);
   if (walk.problems.length > 0) throw captureError(walk.problems);
   const state: ClosureState = { format: 1, nodes: walk.nodes as StateNode[], prepare, ...ends };
   const map = `${CLOSURE_FILES.codeFile}.map`;

@@ -80,12 +80,14 @@ export class Walk {
   /** WeakMaps and WeakSets, whose entries wait for their keys. */
   readonly weak: { readonly id: number; readonly value: object; readonly path: string }[] = [];
   readonly templates: Template[] = [];
+  /** Private fields that may be on objects of others, with the name of the class that declares them. */
+  readonly foreign: Map<string, string> = new Map();
   /** Exports that could not be followed to their variables: right only while nothing writes these. */
   readonly untraced: { readonly path: string; readonly value: unknown }[] = [];
   readonly scripts: readonly Script[];
   readonly #encode: Encode;
   readonly #encodeClass: EncodeClass;
-  readonly #ids = new Map<unknown, number>();
+  readonly #ids = new Map<object | symbol, number>();
   readonly #started = new Set<number>();
   readonly #paths: (readonly [number, string])[] = [];
   #heap: Heap | null | undefined;
@@ -192,6 +194,11 @@ export class Walk {
     this.#started.add(id);
     const node = this.#encode(value, path, this);
     if (this.nodes[id] === undefined && node !== undefined) this.nodes[id] = node;
+  }
+
+  /** Objects and symbols with the ids of their nodes. */
+  objects(): Iterable<readonly [value: object | symbol, id: number]> {
+    return this.#ids;
   }
 
   /** Nodes of objects with the path on which each was found first. */

@@ -254,7 +254,7 @@ describe("the signal of a call", () => {
   test("aborts at the deadline of the request", async () => {
     await using bundle = await functionBundle(WAITS);
     await using container = await TestContainer.start(bundle);
-    await container.infer([jsonTensor("input", [1])], { "windjammer-deadline-ms": "50" });
+    await container.infer([jsonTensor("input", [1])], { "windjammer-deadline-ms": "2000" });
     await container.said("aborted: TimeoutError");
   });
 

@@ -142,7 +142,6 @@ describe.skipIf(!hasTfjsNode)(NATIVE, () => {
         datatype: "BYTES",
         shape: [3],
         data: encodeBytes(texts.map((text) => Buffer.from(text))),
-        contentType: "str",
       },
     ]);
     expect(errors).toEqual([]);

@@ -1,9 +1,13 @@
 // `windjammer bench` against real replicas: what it measures, and what it says when nothing can be measured.
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { deployFunction, deployOnnxModel, windjammer, type Windjammer } from "windjammer";
 import { bars, Latencies } from "../../../core/cli/latencies.ts";
+import { Load, type LoadResult } from "../../../core/cli/load.ts";
 import { parseMetrics, total } from "../../../core/cli/metrics-text.ts";
 import { cli, cliJson, startCli } from "../../helpers/cli.ts";
 import { tempFolder } from "../../helpers/temp.ts";
@@ -122,6 +126,38 @@ describe("windjammer bench", () => {
   ])("says what is wrong: %j", async (args, code, message) => {
     const result = await cli(["bench", ...args], { env });
     expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(message)]);
+  });
+});
+
+/** Three callers of a server that never answers; without time for that they are told to end at the first request. */
+async function loadOn(options: { readonly graceMs?: number }): Promise<LoadResult> {
+  const server = createServer(() => {});
+  onTestFinished(() => void server.close());
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  const signal = new AbortController();
+  const load = new Load({
+    url: `http://127.0.0.1:${port}/`,
+    bodies: ["{}"],
+    batch: 2,
+    callers: 3,
+    durationMs: 50,
+    signal: signal.signal,
+    ...options,
+  });
+  if (options.graceMs === undefined) server.once("request", () => signal.abort());
+  return load.run();
+}
+
+describe("requests without an answer", () => {
+  test("are errors when they had their time", async () => {
+    const { requests, ok, errors } = await loadOn({ graceMs: 100 });
+    expect(requests).toBeGreaterThan(0);
+    expect([ok, errors]).toEqual([0, { SERVER_UNREACHABLE: 2 * requests }]);
+  });
+
+  test("are left out when the test is ended early", async () => {
+    expect(await loadOn({})).toMatchObject({ requests: 0, ok: 0, errors: {} });
   });
 });
 

@@ -196,7 +196,12 @@ describe("a mistake", () => {
     ["examples that are not there", ["answer.ts", "--examples", "no.json"], 2, /no such file/],
     ["an input type that there is not", ["answer.ts", "--input-type", "images"], 2, /inputType: expected/],
     ["a broken ONNX file", ["broken.onnx"], 1, /INVALID_MODEL_FILE: /],
-    ["a module without the export", ["other.ts"], 1, /no export "predict": it exports "other"/],
+    [
+      "a module without the export",
+      ["other.ts"],
+      1,
+      /no export "predict": it exports "other"; .*--export other/,
+    ],
     ["a module that does not compile", ["syntax.ts"], 1, /INVALID_MODEL_FILE: .*syntax\.ts:1/],
     ["a package that is not installed", ["needs.ts"], 1, /PACKAGE_NOT_FOUND: .*`npm install left-pad`/],
     [
@@ -233,6 +238,14 @@ describe("a mistake", () => {
     const { code, stderr } = await deploy("fixed.ts", "--version", "1", "--json");
     expect(code).toBe(1);
     expect(JSON.parse(stderr)).toMatchObject({ error: "VERSION_EXISTS" });
+  });
+
+  test("a model that refuses the made-up input is warned of, once", async () => {
+    await writeFile(join(cwd, "picky.ts"), 'export const predict = () => { throw new Error("no"); };\n');
+    const { code, stderr } = await deploy("picky.ts");
+    expect(code).toBe(0);
+    expect(stderr.match(/refused a made-up input/g)).toHaveLength(1);
+    expect(stderr).toMatch(/✓ gate .*trying a made-up input/);
   });
 
   test("a model that gives another output than its example fails at the gate, and the one before serves", async () => {

@@ -1,4 +1,5 @@
 // What a worker makes of the replicas that the server's own process tells it of.
+import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
@@ -103,4 +104,28 @@ test("an answer that is still on its way when the replica's end is told comes th
   expect(await asked.promise).toBe(200);
   replicas.release(replica);
   expect(replicas.take()).toBeUndefined();
+});
+
+test("the connection to a replica that hangs is closed, since nobody waits for its answer any more", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const { replicas } = followed();
+  const address = { host: "127.0.0.1", port };
+  replicas.update({
+    replicas: [{ id: "r1", address, inferSocket: undefined }],
+    startingCount: 0,
+    trouble: undefined,
+  });
+  const replica = taken(replicas);
+  const asked = once(server, "request");
+  const call = { path: "/", body: Buffer.from("{}"), headerLength: undefined, deadlineMs: 60_000 };
+  const failed = new Promise((resolve) => replica.send(call, resolve));
+  await asked;
+  await replicas.suspect(replica, { message: "did not answer", isHung: true });
+  expect(await failed).toBeInstanceOf(Error);
 });

@@ -181,6 +181,34 @@ test("a worker that is killed loses its own requests, with their connections, an
   expect(await counted(url, QUERIES)).toBe(7);
 });
 
+test("a worker that begins while a version is being closed does not keep it", async () => {
+  const { wj, url, both } = await lab();
+  const folder = await tempFolder();
+  await wj.deploy(sourceDeployer, { name: "model", version: "1", source: waiting(folder), replicas: 2 });
+  const begun = both.map((one, index) => one.predict("model", `e${index}`).catch(() => undefined));
+  for (const name of ["e0", "e1"])
+    await expect.poll(() => exists(`${folder}/begun-${name}`), { timeout: 20_000 }).toBe(true);
+  const replaced = deploy(wj, "2", "'two'");
+  await expect
+    .poll(async () => (await connection(url).request("GET", "/model")).body["version"], { timeout: 20_000 })
+    .toBe("2");
+  const [killed = 0] = await readyPids(wj);
+  process.kill(killed, "SIGKILL");
+  await expect
+    .poll(async () => (await readyPids(wj)).filter((pid) => pid !== killed).length, { timeout: 30_000 })
+    .toBe(2);
+  await writeFile(`${folder}/go`, "");
+  await Promise.all([replaced, ...begun]);
+  for (const one of [connection(url), connection(url)]) {
+    const pinned = JSON.stringify({ input: 1, version: "1" });
+    const ask = async (): Promise<unknown> =>
+      (await one.request("POST", "/model/predict", pinned)).body["message"];
+    await expect
+      .poll(ask, { timeout: 20_000 })
+      .toContain("version 1 does not run (the current version is 2)");
+  }
+});
+
 test("a worker that hangs is replaced, though nobody asks it anything", async () => {
   const { wj } = await lab();
   const [hanging = 0, other] = await readyPids(wj);

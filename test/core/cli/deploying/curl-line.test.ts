@@ -1,7 +1,7 @@
 // The line that asks a deployed model: quoted for the shell, short, and of the contract's own shape.
 import { describe, expect, test } from "vitest";
 import { type InputType, type Manifest, type TensorSpec, valueContract } from "windjammer";
-import { curlLine } from "../../../../core/cli/deploying/curl-line.ts";
+import { curlLine, inputFlag } from "../../../../core/cli/deploying/curl-line.ts";
 import { manifest } from "../../../../core/deploy/deployer.ts";
 
 const URL = "http://127.0.0.1:1337/net/predict";
@@ -59,5 +59,18 @@ describe("curlLine", () => {
 
   test("leaves what is long and no tensor to windjammer predict", () => {
     expect(curlLine(URL, model("json"), "x".repeat(500))).toBe("windjammer predict net");
+  });
+});
+
+describe("inputFlag", () => {
+  test.each<[string, Manifest, string]>([
+    ["numbers", model("doubles"), `--input '[0]'`],
+    [
+      "an image",
+      model("tensor", [{ name: "x", datatype: "FP32", shape: [28, 28, 1] }]),
+      `--input "$(node -p 'JSON.stringify(Array(784).fill(0))')"`,
+    ],
+  ])("of %s", (_, given, flag) => {
+    expect(inputFlag(given)).toBe(flag);
   });
 });

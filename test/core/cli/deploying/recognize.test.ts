@@ -75,6 +75,7 @@ describe("mistakes say what was looked for and what was found", () => {
       nothing("digitz.onnx", "digits.onnx", "readme.md"),
       /no file or folder digitz\.onnx: did you mean digits\.onnx\?$/,
     ],
+    ["a misspelt ending", nothing("digits.onx", "digits.onnx"), /did you mean digits\.onnx\?$/],
     [
       "a folder that is not there",
       target("a/b.onnx", { at: "nothing", neighbours: undefined }),
