@@ -117,6 +117,7 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
     cacheDir: resolve(config.cacheDir),
     keepDir: join(stateDir, "kept"),
     owner: state.owner,
+    log,
   });
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());

@@ -1,6 +1,7 @@
 // Where the container engine is, as users of Docker say it: DOCKER_HOST, contexts, TLS folders, rootless sockets.
 import { createHash } from "node:crypto";
-import { access, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { processEnvironment } from "../environment.ts";
@@ -42,7 +43,7 @@ type Variables = Readonly<Record<string, string>>;
 
 /**
  * Finds the engine in the order of the docker command: `host`, DOCKER_HOST, DOCKER_CONTEXT, the current context, then
- * the first socket there is: the system's, a rootless one, Docker Desktop's, Podman's.
+ * the first socket that takes calls: the system's, a rootless one, Docker Desktop's, Podman's.
  * @throws InvalidOptionsError for an address that is not understood
  */
 export async function findEngine(
@@ -128,19 +129,33 @@ async function contextAddress(config: string, name: string): Promise<EngineAddre
   return parseAddress(endpoint.Host, `context ${name}`, hasTls ? tls : undefined);
 }
 
+/** The first that takes calls: one of an engine that does not run, or that this user may not use, hides no other one. */
 async function firstSocket(variables: Variables): Promise<string> {
   const runtimeDir = variables["XDG_RUNTIME_DIR"];
   const own = runtimeDir ? [join(runtimeDir, "docker.sock"), join(runtimeDir, "podman/podman.sock")] : [];
   const desktop = join(homedir(), ".docker/run/docker.sock");
   const system = "/var/run/docker.sock";
-  for (const path of [system, ...own.slice(0, 1), desktop, ...own.slice(1), "/run/podman/podman.sock"]) {
-    const isThere = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return path;
+  const paths = [system, ...own.slice(0, 1), desktop, ...own.slice(1), "/run/podman/podman.sock"];
+  let first: string | undefined;
+  for (const path of paths) {
+    const why = await refusal(path);
+    if (why === undefined) return path;
+    if (why !== "ENOENT") first ??= path;
   }
-  return system;
+  // What is wrong with it is said by whoever calls it.
+  return first ?? system;
+}
+
+/** Why a socket takes no calls; undefined when it does. */
+function refusal(path: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(undefined);
+    });
+    socket.once("error", ({ code = "" }: NodeJS.ErrnoException) => resolve(code));
+  });
 }
 
 async function readJson(path: string): Promise<unknown> {

@@ -14,6 +14,13 @@ export interface EngineMessage {
   readonly aux?: unknown;
 }
 
+/** Something that happened to a container or an image. */
+export interface EngineEvent {
+  readonly action: string;
+  /** Of the container or image. */
+  readonly id: string;
+}
+
 /** Messages of a stream, one a line, until it ends. @throws the signal's reason when aborted */
 export async function* jsonLines(stream: Readable, signal: AbortSignal): AsyncIterable<EngineMessage> {
   const stop = (): void => void stream.destroy();
@@ -39,6 +46,14 @@ export async function* jsonLines(stream: Readable, signal: AbortSignal): AsyncIt
 
 function* parsed(lines: readonly string[]): Iterable<EngineMessage> {
   for (const line of lines) if (line.trim() !== "") yield JSON.parse(line) as EngineMessage;
+}
+
+/** Events of a stream, until it ends. @throws the signal's reason when aborted */
+export async function* eventsOf(stream: Readable, signal: AbortSignal): AsyncIterable<EngineEvent> {
+  for await (const message of jsonLines(stream, signal)) {
+    const { Action: action, Actor: actor } = message as { Action?: string; Actor?: { ID?: string } };
+    if (action !== undefined && actor?.ID !== undefined) yield { action, id: actor.ID };
+  }
 }
 
 /** Text of the first file in a tar stream. */

@@ -5,9 +5,15 @@ import { EngineRefusedError } from "../errors.ts";
 import { engineError } from "./engine-errors.ts";
 import { findEngine, type EngineAddress } from "./engine-address.ts";
 import { sshAgent } from "./engine-ssh.ts";
-import { fileOfArchive, jsonLines, type EngineMessage } from "./engine-messages.ts";
+import {
+  eventsOf,
+  fileOfArchive,
+  jsonLines,
+  type EngineEvent,
+  type EngineMessage,
+} from "./engine-messages.ts";
 
-export type { EngineMessage } from "./engine-messages.ts";
+export type { EngineEvent, EngineMessage } from "./engine-messages.ts";
 
 export type Labels = Readonly<Record<string, string>>;
 type LabelFilter = Readonly<Record<string, string | undefined>>;
@@ -69,10 +75,10 @@ export interface ContainerState {
   readonly ports: Readonly<Record<string, number>>;
 }
 
-/** Something that happened to a container. */
-export interface EngineEvent {
-  readonly action: string;
-  readonly container: string;
+/** Things with these labels, of any value where none is given. */
+export interface EventFilter {
+  readonly type: "container" | "image";
+  readonly labels: LabelFilter;
 }
 
 /** Body of POST /containers/create. */
@@ -120,9 +126,12 @@ export class Engine {
       NCPU?: number;
       SecurityOptions?: string[];
       OperatingSystem?: string;
+      BuildahVersion?: string;
     };
+    // Podman, which builds with Buildah, thinks of another id at every call.
+    const isPodman = info.BuildahVersion !== undefined;
     return {
-      id: info.ID ?? this.address.shown,
+      id: isPodman ? this.address.shown : (info.ID ?? this.address.shown),
       version: info.ServerVersion ?? "unknown",
       cpus: info.NCPU ?? 1,
       isRootless: info.SecurityOptions?.some((option) => option.includes("rootless")) === true,
@@ -316,15 +325,15 @@ export class Engine {
     return { memoryBytes: usage - cache, cpuMs: stats.cpu_stats.cpu_usage.total_usage / 1e6 };
   }
 
-  /** What happens to containers with these labels. Listens once it has resolved; ends or throws with the engine. */
-  async events(labels: Labels, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+  /** What happens to things of the engine. Listens once it has resolved; ends or throws with the engine. */
+  async events({ type, labels }: EventFilter, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
     const stream = await this.#call("listen to events", () =>
       this.#streams.getEvents({
-        filters: JSON.stringify({ type: ["container"], label: labelFilter(labels) }),
+        filters: JSON.stringify({ type: [type], label: labelFilter(labels) }),
         abortSignal: signal,
       }),
     );
-    return containerEvents(stream as Readable, signal);
+    return eventsOf(stream as Readable, signal);
   }
 
   /** undefined for 404. */
@@ -343,13 +352,6 @@ export class Engine {
     } catch (error) {
       throw engineError(error, what, this.address.shown);
     }
-  }
-}
-
-async function* containerEvents(stream: Readable, signal: AbortSignal): AsyncIterable<EngineEvent> {
-  for await (const message of jsonLines(stream, signal)) {
-    const { Action: action, Actor: actor } = message as { Action?: string; Actor?: { ID?: string } };
-    if (action !== undefined && actor?.ID !== undefined) yield { action, container: actor.ID };
   }
 }
 

@@ -1,5 +1,6 @@
 // Contract of a runtime: the driver that prepares bundles, runs model containers and finds them again.
 import type { ContainerSource } from "../../containers/protocol.ts";
+import type { Log } from "../log.ts";
 import type { BundleFolder, LogLine, ReplicaAddress, ReplicaExit, ReplicaLimits } from "../types.ts";
 
 /** What a model container is: our Node server, or one of the manifest's own kinds. */
@@ -97,6 +98,8 @@ export interface RuntimeContext {
   readonly keepDir?: string;
   /** Names this server's replicas among those of others: stays the same over restarts of one state folder. */
   readonly owner: string;
+  /** For what happens without anybody's asking, such as an image that somebody removed. Default: silent. */
+  readonly log?: Log;
 }
 
 export interface Runtime {

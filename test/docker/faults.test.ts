@@ -1,7 +1,11 @@
 // Faults under a whole server: what replaces a replica, when a version is given up, and what is left in the end.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { appendFile, chmod, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it, onTestFinished } from "vitest";
 import {
   deployContainer,
   NoReplicaError,
@@ -14,9 +18,11 @@ import { connect } from "../../core/windjammer.ts";
 import { answering, sourceDeployer } from "../helpers/bundles.ts";
 import { tempFolder } from "../helpers/temp.ts";
 import { forceImageAway, volumesAndNetworks } from "./engine-api.ts";
-import { hasEngine, kill, testDocker } from "./engine.ts";
+import { EngineProxy } from "./engine-proxy.ts";
+import { BASE_IMAGE, hasEngine, kill, testDocker } from "./engine.ts";
 import { template } from "./foreign-template.ts";
 
+const PROGRAM = fileURLToPath(new URL("frontend-program.ts", import.meta.url));
 const QUIET = { port: 0, adminPort: 0, logLevel: "silent" } as const;
 
 /** Handle of the one replica; undefined while it is not ready. */
@@ -50,16 +56,53 @@ describe.skipIf(!hasEngine)("a server on an engine", () => {
     expect(await app.predict("well")).toBe("well");
   });
 
-  it("serves on though somebody removed the image by force: it is built anew, and the log says so", async () => {
-    await using wj = await windjammer({ ...QUIET, runtime: testDocker() });
+  it("says at once that somebody removed an image by force, builds it anew, and starts replicas from it", async () => {
+    const stateDir = join(await tempFolder(), "state");
+    const args = ["--conditions=windjammer-source", PROGRAM, stateDir, BASE_IMAGE, "", "unseated"];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let log = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
+    const [first] = (await once(createInterface(child.stdout), "line")) as [string];
+    const { adminUrl } = JSON.parse(first) as { adminUrl: string };
+    await using wj = await connect(adminUrl);
+    const engine = await Engine.connect(undefined);
+    const [state] = await engine.images({ "windjammer.model": "unseated" });
+    const image = state?.tags[0] ?? "";
+
+    await forceImageAway(image);
+    await expect
+      .poll(() => log, { timeout: 20_000 })
+      .toContain(
+        `image ${image} of model unseated version 1 was removed from the engine by somebody else; building it anew`,
+      );
+    const isThere = async (): Promise<boolean> => (await engine.findImage(image)) !== undefined;
+    await expect.poll(isThere, { timeout: 60_000 }).toBe(true);
+    const former = (await wj.replicas()).map(({ handle }) => handle);
+    await kill(former[0] ?? "");
+    const isReplaced = async (): Promise<boolean> =>
+      (await wj.replicas()).some(({ state: at, handle }) => at === "ready" && !former.includes(handle));
+    await expect.poll(isReplaced, { timeout: 60_000 }).toBe(true);
+    expect(log).not.toContain("could not be built anew");
+
+    const gone = once(child, "exit");
+    child.kill("SIGTERM");
+    await gone;
+  });
+
+  it("builds an image anew for a replica that starts before the engine has said that it was removed", async () => {
+    await using deaf = await EngineProxy.start(({ url }) =>
+      url.pathname.endsWith("/events") ? { status: 500, message: "no events" } : undefined,
+    );
+    await using wj = await windjammer({ ...QUIET, runtime: testDocker({ host: deaf.host }) });
     const messages: string[] = [];
     const app = await wj.deploy(sourceDeployer, {
-      name: "unseated",
+      name: "unsaid",
       version: "1",
       source: answering("input + 1"),
       onEvent: ({ message }) => messages.push(message),
     });
-    const image = /windjammer\/unseated:\S+/.exec(messages.join("\n"))?.[0] ?? "";
+    const image = /windjammer\/unsaid:\S+/.exec(messages.join("\n"))?.[0] ?? "";
     const former = await readyHandle(wj);
     await forceImageAway(image);
     expect(await app.predict(1)).toBe(2);

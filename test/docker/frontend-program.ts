@@ -3,18 +3,19 @@ import { sourceDeployer, answering } from "../helpers/bundles.ts";
 import { connect, startServer } from "windjammer";
 import { docker } from "windjammer/runtimes/docker";
 
-const [stateDir = "", baseImage = "", host] = process.argv.slice(2);
+const [stateDir = "", baseImage = "", host = "", name = "model"] = process.argv.slice(2);
 const server = await startServer({
   port: 0,
   adminPort: 0,
   stateDir,
   cacheDir: `${stateDir}-cache`,
-  runtime: docker({ baseImage, host }),
+  logLevel: "warn",
+  runtime: docker({ baseImage, ...(host === "" ? {} : { host }) }),
 });
 await using wj = await connect(server.adminUrl);
 if ((await wj.models()).length === 0) {
   await wj.deploy(sourceDeployer, {
-    name: "model",
+    name,
     version: "1",
     source: answering("({ by: 1, input })"),
     replicas: 2,

@@ -73,12 +73,15 @@ describe.skipIf(!hasEngine)("a model in a container", () => {
     );
     const engine = await Engine.connect(undefined);
     const listening = new AbortController();
-    const events = await engine.events({ "windjammer.owner": "bench" }, listening.signal);
+    const events = await engine.events(
+      { type: "container", labels: { "windjammer.owner": "bench" } },
+      listening.signal,
+    );
     const seen = (async (): Promise<string[]> => {
       const actions: string[] = [];
-      for await (const { action, container } of events) {
-        if (container === replica.handle) actions.push(action);
-        if (container === replica.handle && action === "die") break;
+      for await (const { action, id } of events) {
+        if (id === replica.handle) actions.push(action);
+        if (id === replica.handle && action === "die") break;
       }
       return actions;
     })();

@@ -1,7 +1,4 @@
 // An engine that goes away and comes back, behind a socket that the test can cut.
-import { once } from "node:events";
-import { rm } from "node:fs/promises";
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { EngineUnreachableError } from "../../core/errors.ts";
@@ -9,45 +6,8 @@ import { Engine } from "../../core/runtimes/engine.ts";
 import { tempFolder } from "../helpers/temp.ts";
 import { infer } from "../conformance/replica-client.ts";
 import { dockerBench } from "./bench.ts";
+import { Line } from "./engine-line.ts";
 import { hasEngine } from "./engine.ts";
-
-const ENGINE = "/var/run/docker.sock";
-
-/** A way to the engine that can be cut. */
-class Line implements AsyncDisposable {
-  readonly path: string;
-  readonly #sockets = new Set<Socket>();
-  #server: Server | undefined;
-
-  constructor(path: string) {
-    this.path = path;
-  }
-
-  /** @param isSilent nothing gets through */
-  async join({ isSilent = false }: { readonly isSilent?: boolean } = {}): Promise<void> {
-    const keep = (socket: Socket): Socket => {
-      this.#sockets.add(socket);
-      return socket.on("error", () => {}).on("close", () => this.#sockets.delete(socket));
-    };
-    this.#server = createServer((near) => {
-      keep(near);
-      if (isSilent) return;
-      const far = keep(connect(ENGINE));
-      near.pipe(far).pipe(near);
-    }).listen(this.path);
-    await once(this.#server, "listening");
-  }
-
-  async cut(): Promise<void> {
-    this.#server?.close();
-    for (const socket of this.#sockets) socket.destroy();
-    await rm(this.path, { force: true });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.cut();
-  }
-}
 
 describe.skipIf(!hasEngine)("an engine that is lost", () => {
   it("costs no prediction of a replica that runs, is named in errors, and is found again", async () => {

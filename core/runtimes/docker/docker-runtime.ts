@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { EngineRefusedError, InvalidOptionsError, ReplicaStartError } from "../../errors.ts";
+import { createLog } from "../../log.ts";
 import type { BundleFolder, ReplicaAddress } from "../../types.ts";
 import { Engine, type ContainerState, type EngineInfo } from "../engine.ts";
 import { RuntimeLife } from "../life.ts";
@@ -21,11 +22,12 @@ import { ContainerReplica } from "./container.ts";
 import { containerUser, Folders, replicaFolder, type ContainerUser, type ReplicaFolder } from "./folders.ts";
 import { Images } from "./images.ts";
 import type { ContainerOptions, DockerOptions } from "./index.ts";
+import { KeptImages, type ImageUse } from "./kept-images.ts";
 import { Lockfiles } from "./lockfiles.ts";
 import { LABEL, ownerLabels, replicaLabels, replicaOf } from "./labels.ts";
 import { DEFAULT_PORT, memoryLimitMb, portOf, replicaRequest, type Transport } from "./request.ts";
 import { sharesSockets } from "./sharing.ts";
-import { watchContainers } from "./watch.ts";
+import { watchContainers, watchImages } from "./watch.ts";
 
 const KILL_GRACE_MS = 5_000;
 /** An engine that does not answer must not keep a frontend from ending. */
@@ -38,9 +40,10 @@ interface Opened {
   readonly user: ContainerUser;
   readonly folders: Folders;
   readonly images: Images;
+  readonly kept: KeptImages;
   readonly building: AbortController;
   readonly watch: AbortController;
-  readonly watching: Promise<void>;
+  readonly watching: Promise<unknown>;
 }
 
 export class DockerRuntime implements Runtime {
@@ -88,7 +91,7 @@ export class DockerRuntime implements Runtime {
     const user = containerUser(info.isRootless);
     const folders = await Folders.open(context, user, inUse);
     const watch = new AbortController();
-    const watching = watchContainers(engine, ownerLabels(context.owner), {
+    const watchingContainers = watchContainers(engine, ownerLabels(context.owner), {
       find: (container) => this.#running.get(container),
       all: () => this.#running.values(),
       signal: watch.signal,
@@ -96,13 +99,24 @@ export class DockerRuntime implements Runtime {
     const lockfiles = new Lockfiles(join(context.keepDir ?? context.cacheDir, "lockfiles"));
     const images = new Images(engine, this.#options, lockfiles);
     const building = new AbortController();
-    return { opened: { engine, info, context, user, folders, images, building, watch, watching }, live };
+    const kept = new KeptImages(engine, {
+      rebuild: (use) => this.#rebuild(use),
+      log: context.log ?? createLog("silent"),
+      closing: building.signal,
+    });
+    const watching = Promise.all([watchingContainers, watchImages(engine, kept, watch.signal)]);
+    return {
+      opened: { engine, info, context, user, folders, images, kept, building, watch, watching },
+      live,
+    };
   }
 
   prepare(bundle: BundleFolder, options: PrepareOptions): Promise<string> {
     return this.#life.track(async (opened) => {
       const signal = AbortSignal.any([options.signal, opened.building.signal]);
       const { image } = await opened.images.prepare(bundle, { ...options, signal });
+      const { model, version } = options;
+      if (model !== undefined && version !== undefined) opened.kept.keep(image, { model, version, bundle });
       const { transport = "auto" } = this.#options;
       const port = portOf(bundle);
       if (port !== undefined)
@@ -128,16 +142,9 @@ export class DockerRuntime implements Runtime {
         return await this.#start(spec, opened);
       } catch (error) {
         if (!isMissingImage(error)) throw startError(error, spec);
-        // Somebody removed it from the engine.
-        const { model, version } = spec;
-        const { signal } = opened.building;
+        // Somebody removed it from the engine, and it is not there again yet.
         const startedAt = performance.now();
-        const { image } = await opened.images.prepare(spec.bundle, {
-          report: () => {},
-          signal,
-          model,
-          version,
-        });
+        const { image } = await this.#rebuild(spec);
         const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
         const note = `windjammer: image ${spec.image} was not on the engine any more; built anew in ${seconds} s`;
         return this.#start({ ...spec, image }, opened, note);
@@ -150,7 +157,9 @@ export class DockerRuntime implements Runtime {
   }
 
   async forget(bundle: string): Promise<void> {
-    await this.#life.opened.images.forget(bundle);
+    const { kept, images } = this.#life.opened;
+    kept.release(bundle);
+    await images.forget(bundle);
   }
 
   close(): Promise<void> {
@@ -159,6 +168,13 @@ export class DockerRuntime implements Runtime {
       abort: ({ building }, why) => building.abort(why),
       end: (opened) => this.#end(opened),
     });
+  }
+
+  /** An image that was there once. */
+  #rebuild({ bundle, model, version }: ImageUse): Promise<BuiltImage> {
+    return this.#life.track(({ images, building: { signal } }) =>
+      images.prepare(bundle, { report: () => {}, signal, model, version }),
+    );
   }
 
   /** @param note first line of the replica's log */
