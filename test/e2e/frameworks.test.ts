@@ -15,6 +15,7 @@ import {
   type PythonOptions,
   type Windjammer,
 } from "../../deployers/index.ts";
+import { hasPackages } from "../helpers/pip.ts";
 import { tempFolder } from "../helpers/temp.ts";
 import { pythonIndex } from "./python-index.ts";
 
@@ -36,17 +37,6 @@ const SHARING = ["scikit-learn", "pytorch", "torchscript", "keras", "lightgbm"];
 
 async function requirementsOf(example: string): Promise<readonly string[]> {
   return (await readFile(join(EXAMPLES, example, "requirements.txt"), "utf8")).trim().split("\n");
-}
-
-/** Whether pip's index has them, for this Python and machine; asked of pip, which installs nothing. */
-function hasPackages(requirements: readonly string[], mayBuild = false): boolean {
-  const wheels = mayBuild ? [] : ["--only-binary", ":all:"];
-  const flags = ["--dry-run", "--quiet", "--no-deps", "--ignore-installed", ...wheels];
-  const { status } = spawnSync("python3", ["-m", "pip", "install", ...flags, ...requirements], {
-    env: { PIP_RETRIES: "0", ...process.env },
-    timeout: 120_000,
-  });
-  return status === 0;
 }
 
 /** Runs an example in a copy of its folder, as its README says; what it prints last. */

@@ -1,11 +1,13 @@
 // A newcomer's command line: the packed package in an empty folder, a server, and each kind of model deployed from there.
-import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hasPackages } from "../helpers/pip.ts";
 import { hasTfjsNode, NATIVE, TFJS_NODE_FOLDER } from "../helpers/tfjs-node.ts";
 
 const run = promisify(execFile);
@@ -15,6 +17,9 @@ const env: NodeJS.ProcessEnv = {
   ...rest,
   PATH: `${join(root, "node_modules/.bin")}${delimiter}${process.env["PATH"] ?? ""}`,
 };
+const requirements = readFileSync(join(root, "examples/python/scikit-learn/requirements.txt"), "utf8");
+const hasScikitLearn = hasPackages(requirements.trim().split("\n"));
+const hasGo = spawnSync("go", ["version"]).status === 0;
 let project: string;
 let server: ChildProcess | undefined;
 
@@ -163,6 +168,21 @@ describe("windjammer deploy, from an empty folder with the published package onl
     const { stdout } = await run("node", [`${await copied(name, packages)}/main.ts`], { cwd: project, env });
     expect(stdout).toContain(said);
   });
+
+  it.skipIf(!hasGo)("runs containers, which is a script, too (skipped without go)", async () => {
+    const { stdout } = await run("node", [`${await copied("containers")}/main.ts`], { cwd: project, env });
+    expect(stdout).toContain("fit");
+  });
+
+  it.skipIf(!hasScikitLearn)(
+    "deploys a folder that scikit-learn has trained (skipped where pip's index does not have it)",
+    async () => {
+      const folder = `${await copied("python")}/scikit-learn`;
+      const { stdout } = await run("node", ["python/run.ts", folder], { cwd: project, env });
+      expect(stdout).toContain("answers equal the framework's own");
+      expect(await windjammer("deploy", folder, "--name", "iris")).toContain("iris version 1 serves");
+    },
+  );
 
   it("writes a client of all that, without a source of ours in the folder", async () => {
     expect(await windjammer("export", "client", "-o", "client.ts")).toContain("wrote client.ts");
