@@ -1,6 +1,7 @@
 // One run of `windjammer apply`: the plan, the question whether to go on, and what is done.
 import { createInterface } from "node:readline/promises";
 import type { Windjammer } from "../../client/interface.ts";
+import { urlFromEnvironment } from "../../environment.ts";
 import { InvalidOptionsError } from "../../errors.ts";
 import type { ApplyFlags } from "../apply.ts";
 import { knownVersions } from "../deploying/model.ts";
@@ -15,7 +16,9 @@ import { findWanted, type Wanted } from "./wanted.ts";
 export async function apply(flags: ApplyFlags, signal: AbortSignal): Promise<void> {
   const output = new Output(flags);
   const loaded = await loadConfig(flags.config);
-  const token = flags.token ?? loaded.config.server?.token;
+  // The file's token is for the file's server, and no other is told it.
+  const isOfFile = flags.url === undefined && urlFromEnvironment() === undefined;
+  const token = flags.token ?? (isOfFile ? loaded.config.server?.token : undefined);
   await withServer(
     { ...flags, ...urlOf(flags, loaded), ...(token === undefined ? {} : { token }) },
     async (wj) => {
@@ -141,9 +144,15 @@ async function isAgreed({ yes }: ApplyFlags, output: Output, signal: AbortSignal
     );
   }
   const ask = createInterface({ input: process.stdin, output: process.stderr });
+  // It has the terminal raw: Ctrl-C is a key there, and no signal.
+  ask.once("SIGINT", () => process.kill(process.pid, "SIGINT"));
   try {
     const answer = await ask.question("carry it out? [y/N] ", { signal });
     return /^y(?:es)?$/i.test(answer.trim());
+  } catch (error) {
+    // Ctrl-D.
+    if (!signal.aborted && error instanceof Error && error.name === "AbortError") return false;
+    throw error;
   } finally {
     ask.close();
   }

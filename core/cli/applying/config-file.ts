@@ -21,8 +21,12 @@ export interface LoadedConfig {
   readonly config: WindjammerConfig;
 }
 
-/** Options of a model are checked by its deployer's schema, when it is known which that is. */
+/** Options of a model are checked by its deployer's schema, when it is known which that is; its application's here. */
 const modelSchema = z.looseObject({
+  application: nameSchema.nullable().optional(),
+  latencyObjectiveMs: latencyObjectiveSchema.optional(),
+  defaultOutput: jsonValueSchema.optional(),
+  cache: cacheSchema.optional(),
   source: z.string().min(1),
   as: z.enum(MODEL_KINDS).optional(),
   name: z.undefined("expected none: its key is its name").optional(),

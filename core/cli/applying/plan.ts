@@ -60,7 +60,10 @@ export function deletions(wish: Wish, present: Present): readonly PlanRow[] {
     (name) => !wish.applications.some((wanted) => wanted.name === name),
   );
   const models = [...present.models.keys()].filter(
-    (name) => !wish.models.some(({ model }) => model.name === name),
+    (name) =>
+      !wish.models.some(({ model }) => model.name === name) &&
+      // One of the server's own that the file gives an application is named, too.
+      !wish.applications.some(({ model }) => model === name),
   );
   // A model can only go when no application is linked to it.
   return [

@@ -52,7 +52,7 @@ services:
       - "127.0.0.1:${adminPort}:1338"
     volumes:
       - type: bind
-        source: ${JSON.stringify(stateDir)}
+        source: ${JSON.stringify(stateDir).replaceAll("$", () => "$$")}
         target: ${JSON.stringify(STATE)}
     healthcheck:
       test: ["CMD", "node", "-e", "fetch('http://127.0.0.1:1338/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]

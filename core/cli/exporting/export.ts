@@ -68,18 +68,19 @@ function checkTogether(what: ExportName, application: string | undefined, flags:
 
 async function openApi({ wj, application, flags }: Context): Promise<string> {
   if (application !== undefined) await checkApplication(wj, application);
+  const token = flags.admin === true ? (flags.token ?? tokenFromEnvironment()) : undefined;
   const url =
     flags.admin === true
       ? `${wj.adminUrl}/api/v1/openapi.json`
       : `${wj.url}/${application === undefined ? "" : `${application}/`}openapi.json`;
-  return `${JSON.stringify(await fetched(url, flags), undefined, 2)}\n`;
+  return `${JSON.stringify(await fetched(url, token), undefined, 2)}\n`;
 }
 
-async function typedClient({ wj, application, flags }: Context): Promise<string> {
+async function typedClient({ wj, application }: Context): Promise<string> {
   if (application !== undefined) await checkApplication(wj, application);
   const linked = (await wj.links()).map((link) => link.application);
   const names = application === undefined ? linked : [application];
-  const applications = await Promise.all(names.map((name) => described(wj, name, flags)));
+  const applications = await Promise.all(names.map((name) => described(wj, name)));
   const root = dirname(createRequire(import.meta.url).resolve("windjammer/package.json"));
   const runtime = await readFile(join(root, "core/cli/exporting/client-runtime.ts"), "utf8");
   return clientSource({ applications, url: wj.url, runtime });
@@ -90,8 +91,8 @@ interface Document {
   readonly components: { readonly schemas: Readonly<Record<string, JsonValue>> };
 }
 
-async function described(wj: Windjammer, name: string, flags: ExportFlags): Promise<DescribedApplication> {
-  const { info, components } = (await fetched(`${wj.url}/${name}/openapi.json`, flags)) as Document;
+async function described(wj: Windjammer, name: string): Promise<DescribedApplication> {
+  const { info, components } = (await fetched(`${wj.url}/${name}/openapi.json`)) as Document;
   // Its first sentence says which model.
   const [description = ""] = /^.*?\.(?= )/.exec(info.description) ?? [];
   return { name, schemas: components.schemas, description };
@@ -108,8 +109,9 @@ async function checkApplication(wj: Windjammer, name: string): Promise<void> {
   );
 }
 
-async function fetched(url: string, { token }: ExportFlags): Promise<unknown> {
-  const connection = new Connection(token ?? tokenFromEnvironment());
+/** @param token for the management API only: the query API knows none */
+async function fetched(url: string, token?: string): Promise<unknown> {
+  const connection = new Connection(token);
   try {
     return JSON.parse(await connection.call("GET", url));
   } finally {

@@ -131,6 +131,24 @@ describe("apply", () => {
     expect((await wj.models()).map(({ name }) => name)).toEqual(["one"]);
   });
 
+  test("keeps with --prune a model of the server that the file only links", async () => {
+    await config(`{ models: { one: { source: "one.ts" } } }`);
+    await apply("--yes");
+    await config(`{ applications: { other: { model: "one" } } }`);
+    const rows = await applied("--yes", "--prune");
+    expect(rows).toContain("delete application one");
+    expect(rows).not.toContain("delete model one");
+    expect((await wj.models()).map(({ name }) => name)).toEqual(["one"]);
+  });
+
+  test("refuses wrong settings of a model's application before anything is changed", async () => {
+    await config(`{ models: { one: { source: "one.ts", latencyObjectiveMs: "50" } } }`);
+    const { code, stderr } = await apply("--yes");
+    expect(code).toBe(2);
+    expect(stderr).toContain("models.one.latencyObjectiveMs");
+    expect(await wj.models()).toEqual([]);
+  });
+
   test("stops at a step that fails, says where, and leaves the rest as it was", async () => {
     await config(
       `{ models: { one: { source: "one.ts" }, two: { source: "two.ts", examples: [{ input: {}, output: 2 }] } } }`,
