@@ -4,7 +4,7 @@ import type { ModelKind } from "../../../../core/cli/deploying/kinds.ts";
 import { type Found, recognize, type Target } from "../../../../core/cli/deploying/recognize.ts";
 
 function target(text: string, found: Found): Target {
-  return { text, path: text.startsWith("/") ? text : `/work/${text.replace(/^\.\//, "")}`, found };
+  return { text, path: text.startsWith("/") ? text : `/nets/${text.replace(/^\.\//, "")}`, found };
 }
 const file = (text: string): Target => target(text, { at: "file" });
 const folder = (text: string, ...names: readonly string[]): Target => target(text, { at: "folder", names });
@@ -13,22 +13,22 @@ const nothing = (text: string, ...neighbours: readonly string[]): Target =>
 
 describe("kinds", () => {
   test.each<[Target, ModelKind, string, object]>([
-    [file("digits.onnx"), "onnx", "digits", { model: "/work/digits.onnx" }],
-    [file("tfjs/model.json"), "tensorflow", "work", { model: "/work/tfjs/model.json" }],
-    [file("mnist/tfjs/model.json"), "tensorflow", "mnist", { model: "/work/mnist/tfjs/model.json" }],
-    [file("flowers/saved_model.pb"), "tensorflow", "flowers", { model: "/work/flowers/saved_model.pb" }],
-    [folder("flowers", "saved_model.pb", "variables"), "tensorflow", "flowers", { model: "/work/flowers" }],
+    [file("digits.onnx"), "onnx", "digits", { model: "/nets/digits.onnx" }],
+    [file("tfjs/model.json"), "tensorflow", "nets", { model: "/nets/tfjs/model.json" }],
+    [file("mnist/tfjs/model.json"), "tensorflow", "mnist", { model: "/nets/mnist/tfjs/model.json" }],
+    [file("flowers/saved_model.pb"), "tensorflow", "flowers", { model: "/nets/flowers/saved_model.pb" }],
+    [folder("flowers", "saved_model.pb", "variables"), "tensorflow", "flowers", { model: "/nets/flowers" }],
     [folder("/models/flowers/3", "saved_model.pb"), "tensorflow", "flowers", { model: "/models/flowers/3" }],
-    [folder("net", "model.json", "weights.bin"), "tensorflow", "net", { model: "/work/net" }],
-    [file("score.ts"), "function", "score", { module: "/work/score.ts" }],
-    [file("score.mjs"), "function", "score", { module: "/work/score.mjs" }],
-    [file("spam/predict.js"), "function", "spam", { module: "/work/spam/predict.js" }],
-    [folder("spam", "Dockerfile", "server.py"), "dockerfile", "spam", { dockerfile: "/work/spam" }],
-    [file("spam/Dockerfile"), "dockerfile", "spam", { dockerfile: "/work/spam/Dockerfile" }],
-    [folder("iris", "predict.py", "iris.pkl"), "python", "iris", { folder: "/work/iris" }],
-    [folder("qa", "inference.py"), "python", "qa", { folder: "/work/qa" }],
-    [folder("old", "model.bin"), "python", "old", { folder: "/work/old" }],
-    [file("iris.zip"), "python", "iris", { zip: "/work/iris.zip" }],
+    [folder("net", "model.json", "weights.bin"), "tensorflow", "net", { model: "/nets/net" }],
+    [file("score.ts"), "function", "score", { module: "/nets/score.ts" }],
+    [file("score.mjs"), "function", "score", { module: "/nets/score.mjs" }],
+    [file("spam/predict.js"), "function", "spam", { module: "/nets/spam/predict.js" }],
+    [folder("spam", "Dockerfile", "server.py"), "dockerfile", "spam", { dockerfile: "/nets/spam" }],
+    [file("spam/Dockerfile"), "dockerfile", "spam", { dockerfile: "/nets/spam/Dockerfile" }],
+    [folder("iris", "predict.py", "iris.pkl"), "python", "iris", { folder: "/nets/iris" }],
+    [folder("qa", "inference.py"), "python", "qa", { folder: "/nets/qa" }],
+    [folder("old", "model.bin"), "python", "old", { folder: "/nets/old" }],
+    [file("iris.zip"), "python", "iris", { zip: "/nets/iris.zip" }],
     [
       nothing("registry.example.org/team/spam:3"),
       "image",
@@ -58,7 +58,7 @@ describe("kinds", () => {
   test("--as decides between two, and names what has no suffix of its own", () => {
     const both = folder("spam", "Dockerfile", "predict.py");
     expect(() => recognize(both)).toThrow(/both Dockerfile and predict\.py.*--as dockerfile or --as python/);
-    expect(recognize(both, "python")).toMatchObject({ kind: "python", options: { folder: "/work/spam" } });
+    expect(recognize(both, "python")).toMatchObject({ kind: "python", options: { folder: "/nets/spam" } });
     expect(recognize(file("network.bin2"), "onnx")).toMatchObject({ kind: "onnx" });
     expect(recognize(nothing("spam"), "image")).toMatchObject({ options: { image: "spam" } });
     expect(() => recognize(nothing("spam"), "onnx")).toThrow("no file or folder spam");
@@ -79,7 +79,7 @@ describe("mistakes say what was looked for and what was found", () => {
     [
       "a folder that is not there",
       target("a/b.onnx", { at: "nothing", neighbours: undefined }),
-      /there is no folder \/work\/a$/,
+      /there is no folder \/nets\/a$/,
     ],
     ["a word", nothing("spam"), /no file or folder spam: .*image is written with its tag \(spam:latest\)/],
     [
