@@ -5,7 +5,7 @@ import type { PackageOptions } from "./packages.ts";
 import type { BatchAxis } from "./tensor-model/batch-axis.ts";
 import type { Processing } from "./tensor-model/processing.ts";
 
-/** A model that should serve. What is left out stays as it is on the server, or gets its default. */
+/** A model that should serve. What is left out gets its default in a new version, and else stays as it is. */
 export interface ModelConfig extends ApplicationOptions, VersionOptions, PackageOptions {
   /**
    * An .onnx file, a SavedModel folder, a model.json, a module, a folder with a Dockerfile, a Python folder or zip, an

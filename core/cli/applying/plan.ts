@@ -106,7 +106,9 @@ function settingsOf(
 ): readonly string[] {
   const serving = versions.find((each) => each.version === current);
   const settings = (existing ?? serving)?.settings ?? DEFAULT_SETTINGS;
-  const wanted = resolveSettings(request, settings, request.replicas ?? settings.replicas);
+  // As the server does it: a version that is new takes nothing over from the one that serves.
+  const base = existing?.settings ?? DEFAULT_SETTINGS;
+  const wanted = resolveSettings(request, base, request.replicas ?? settings.replicas);
   const run = changedRunSettings(settings, wanted);
   if (existing !== undefined && existing === serving) refuseRunSettings(name, existing, run);
   const replicas = serving?.desiredReplicas ?? settings.replicas;

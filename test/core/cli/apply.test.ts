@@ -113,6 +113,22 @@ describe("apply", () => {
     expect(one).toMatchObject({ latencyObjectiveMs: 800 });
   });
 
+  test("shows which settings a new version does not have, since the file leaves them out", async () => {
+    await config(
+      `{ models: { one: { source: "one.ts", memoryMb: 300, examples: [{ input: {}, output: 1 }] } } }`,
+    );
+    await apply("--yes");
+    await config(`{ models: { one: { source: "one.ts" } } }`);
+    expect(await applied("--yes")).toEqual(["unchanged model one", "unchanged application one"]);
+    await write("one.ts", "11");
+    const { stderr } = await apply("--plan");
+    expect(stderr).toContain("version 1 → 2 (other content); memoryMb 300 → none; examples");
+    await apply("--yes");
+    const { settings } = await wj.version("one", "2");
+    expect(settings).toMatchObject({ limits: { cpus: 1 }, examples: [] });
+    expect(settings.limits).not.toHaveProperty("memoryMb");
+  });
+
   test("deletes what the file does not name with --prune only", async () => {
     await config(`{ models: { one: { source: "one.ts" }, two: { source: "two.ts" } } }`);
     await apply("--yes");
