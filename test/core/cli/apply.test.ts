@@ -190,9 +190,6 @@ describe("apply", () => {
   });
 
   describe("that lets another model answer, and fails after the former link is gone,", () => {
-    const served = async (): Promise<unknown> =>
-      (await wj.application<unknown, number>("served")).predict({});
-
     beforeEach(async () => {
       await config(`{
         models: { one: { source: "one.ts", application: null } },
@@ -229,7 +226,7 @@ describe("apply", () => {
       });
       expect(run.code).toBe(1);
       expect(await wj.applications()).toEqual(before);
-      expect(await served()).toBe(1);
+      expect(await (await wj.application<object, number>("served")).predict({})).toBe(1);
     });
 
     test("says what is to be done when the former link cannot be put back either", async () => {
@@ -288,6 +285,11 @@ describe("a config file that is wrong is refused before anything is done, by its
       "an option of another type",
       '{ models: { one: { source: "one.ts", replicas: "2" } } }',
       /models\.one: replicas: expected/,
+    ],
+    [
+      "a deployment without a switch",
+      '{ models: { one: { source: "one.ts", switch: false } } }',
+      /models\.one\.switch: .*what the file declares serves/,
     ],
     [
       "a misspelt option",
