@@ -252,9 +252,11 @@ describe("a version that is ready beside the one that serves", () => {
       model_version: "2",
       outputs: [{ data: ['{"by":2,"input":"x"}'] }],
     });
-    expect(await wj.metrics()).toMatch(
-      /windjammer_batch_rows_count\{[^}]*model="canary",version="2"[^}]*\} [1-9]/,
-    );
+    const counts = (await wj.metrics())
+      .split("\n")
+      .filter((line) => line.includes('model="canary"'))
+      .join("\n");
+    expect(counts).toMatch(/windjammer_queries_total\{[^}]*version="2"[^}]*\} [1-9]/);
 
     await wj.setVersion(name, "2");
     expect(await app.predict("x")).toEqual({ by: 2, input: "x" });
