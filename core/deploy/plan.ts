@@ -160,17 +160,26 @@ function countOf(
 }
 
 function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Plan["kind"] {
-  const { version, existing, former, takesOver, application } = plan;
+  const { version, existing, former, takesOver } = plan;
   const isCurrent = existing !== undefined && former?.version === existing.version;
   if (existing === undefined || (takesOver && !isCurrent)) return arrival(version);
   const readyCount = serving.find(version.model, version.version)?.readyCount ?? 0;
   const shouldRun = existing.desiredReplicas > 0 || version.desiredReplicas > 0;
   if (readyCount === 0 && shouldRun) return "rollout";
   if (isCurrent) refuseRunSettings(existing, version);
+  if (isAsItRuns(registry, plan, existing)) return "unchanged";
+  return isCurrent ? "settings" : arrival(version);
+}
+
+/** The version runs with these settings, and its application is set up, where it concerns one. */
+function isAsItRuns(
+  registry: Registry,
+  { version, application }: Pick<Plan, "version" | "application">,
+  existing: Version,
+): boolean {
   const asItRuns = { ...existing, settings: { ...existing.settings, replicas: existing.desiredReplicas } };
   const isSame = application === undefined || isSetUp(registry, application, version.model);
-  if (isSame && isDeepStrictEqual(version, asItRuns)) return "unchanged";
-  return isCurrent ? "settings" : arrival(version);
+  return isSame && isDeepStrictEqual(version, asItRuns);
 }
 
 function arrival({ manifest }: Version): Plan["kind"] {
