@@ -161,14 +161,19 @@ function countOf(
 
 function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Plan["kind"] {
   const { version, existing, former, takesOver } = plan;
-  const isCurrent = existing !== undefined && former?.version === existing.version;
+  const isCurrent = former?.version === version.version;
   if (existing === undefined || (takesOver && !isCurrent)) return arrival(version);
-  const readyCount = serving.find(version.model, version.version)?.readyCount ?? 0;
-  const shouldRun = existing.desiredReplicas > 0 || version.desiredReplicas > 0;
-  if (readyCount === 0 && shouldRun) return "rollout";
+  if (!isRunning(serving, version, existing)) return arrival(version);
   if (isCurrent) refuseRunSettings(existing, version);
   if (isAsItRuns(registry, plan, existing)) return "unchanged";
   return isCurrent ? "settings" : arrival(version);
+}
+
+/** As far as it has to: it may be one without replicas. */
+function isRunning(serving: Serving, version: Version, existing: Version): boolean {
+  const shouldRun = existing.desiredReplicas > 0 || version.desiredReplicas > 0;
+  const readyCount = serving.find(version.model, version.version)?.readyCount ?? 0;
+  return readyCount > 0 || !shouldRun;
 }
 
 /** The version runs with these settings, and its application is set up, where it concerns one. */
