@@ -157,7 +157,7 @@ export class PredictionCache {
       older: undefined,
       newer: undefined,
     };
-    this.#stored.set(stored);
+    if (!this.#stored.set(stored)) return;
     this.#byUse.add(stored);
     this.#bytes += bytes;
   }

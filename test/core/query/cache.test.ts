@@ -127,6 +127,13 @@ describe("hits", () => {
     expect(cache.size).toBe(20);
   });
 
+  test("rows made up to collide are not kept beyond a few, which every look-up would compare", () => {
+    const cache = cacheOf({ hash: () => 42 });
+    for (let value = 0; value < 100; value += 1) fill(cache, rowOf(value, 9), value);
+    expect(cache.size).toBe(32);
+    expect(peek(cache, rowOf(5, 9))).toBe(5);
+  });
+
   test("colliding rows on their way are not joined", () => {
     const cache = cacheOf({ hash: () => 42 });
     const queue = new Queue();
