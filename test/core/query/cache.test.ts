@@ -14,12 +14,14 @@ class Asked implements Query {
   readonly row: Row;
   readonly arrivedAt = 0;
   readonly deadlineAt: number;
+  readonly priority: number | undefined;
   isAbandoned = false;
   readonly settlements: Settlement[] = [];
 
-  constructor(row: Row, deadlineAt: number = Infinity) {
+  constructor(row: Row, deadlineAt: number = Infinity, priority?: number) {
     this.row = row;
     this.deadlineAt = deadlineAt;
+    this.priority = priority;
   }
 
   settle(settlement: Settlement): void {
@@ -268,6 +270,14 @@ describe("joins", () => {
     expect([slow.result, urgent.result, third.result]).toEqual([undefined, 8, 8]);
     queue.succeed(9);
     expect(slow.result).toBe(9);
+  });
+
+  test("a query is enqueued in its own class, and joins none of a later one", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const submit = (priority: number): string => cache.submit(new Asked(rowOf(1), Infinity, priority), queue);
+    expect([10, 1, 5, 10].map(submit)).toEqual(["miss", "miss", "joined", "joined"]);
+    expect(queue.waiting.map(({ priority }) => priority)).toEqual([10, 1]);
   });
 
   test("errors are not kept", () => {
