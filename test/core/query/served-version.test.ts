@@ -216,6 +216,16 @@ describe("a replica that goes", () => {
   });
 });
 
+describe("the first replica", () => {
+  it("is waited for while it starts", async () => {
+    const { served } = await serve(echo, 0);
+    const scaled = served.scale(1);
+    expect(served.startingCount).toBe(1);
+    expect(await ask(served, 5)).toBe(5);
+    await scaled;
+  });
+});
+
 describe("several replicas", () => {
   it("share what waits when they are idle", async () => {
     const sizes: number[] = [];
