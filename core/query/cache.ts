@@ -113,7 +113,8 @@ export class PredictionCache {
     if (settlement.kind === "ok") this.#store(running, settlement);
     start.query.settle(settlement);
     for (const query of running.joined) {
-      if (settlement.kind === "ok") query.settle(settlement);
+      // Whose caller has gone too needs no run of its own.
+      if (settlement.kind === "ok" || query.isAbandoned) query.settle(settlement);
       else this.#runUnlessStored({ ...start, query });
     }
   }

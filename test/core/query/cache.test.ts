@@ -304,6 +304,17 @@ describe("joins", () => {
     expect(queue.waiting[0]?.isAbandoned).toBe(true);
   });
 
+  test("of queries whose callers have all gone none is enqueued again", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const gone = [new Asked(rowOf(1)), new Asked(rowOf(1)), new Asked(rowOf(1))];
+    for (const query of gone) cache.submit(query, queue);
+    for (const query of gone) query.isAbandoned = true;
+    queue.fail();
+    expect(queue.waiting).toEqual([]);
+    expect(gone.map(({ settlements }) => settlements.length)).toEqual([1, 1, 1]);
+  });
+
   test("an equal query submitted from within settle finds the result", () => {
     const cache = cacheOf();
     const queue = new Queue();
