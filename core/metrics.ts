@@ -1,5 +1,4 @@
-// The metrics of a server, by application and by version, and their Prometheus text.
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+// The metrics of a server, by application and by version.
 import { families, type Families } from "./metric-families.ts";
 import {
   type AnswerTotals,
@@ -11,17 +10,7 @@ import {
   type VersionMetrics,
 } from "./metric-handles.ts";
 import type { Labels, Taken } from "./metric-series.ts";
-
-/** One version as it stands at a scrape. */
-export interface VersionGauges {
-  readonly model: string;
-  readonly version: string;
-  readonly ready: number;
-  readonly starting: number;
-  readonly queueLength: number;
-  /** What a batch takes, as far as it was learned. */
-  readonly curve?: { readonly fixedMs: number; readonly perRowMs: number } | undefined;
-}
+import type { MetricText, VersionGauges } from "./metric-text.ts";
 
 /** What one version did since it was opened. */
 export interface VersionStatistics {
@@ -50,23 +39,14 @@ export interface MetricsTaken {
 
 /** Counters, histograms and gauges of one server, with those of its process. */
 export class Metrics {
-  readonly #registry = new Registry();
-  readonly #families: Families;
+  /** Of `text()`. */
+  readonly contentType: string = "text/plain; version=0.0.4; charset=utf-8";
+  readonly #families: Families = families();
   readonly #applications = new Map<string, ApplicationHandle>();
   readonly #versions = new Map<string, VersionHandle>();
   #readGauges: () => Iterable<VersionGauges> = () => [];
   #gather: () => Promise<void> = () => Promise.resolve();
-
-  constructor() {
-    this.#families = families(this.#registry);
-    this.#addGauges();
-    collectDefaultMetrics({ register: this.#registry });
-  }
-
-  /** Content type of `text()`. */
-  get contentType(): string {
-    return this.#registry.contentType;
-  }
+  #text: Promise<MetricText> | undefined;
 
   /** The application's handle: always the same one until it is removed. */
   application(name: string): ApplicationMetrics {
@@ -153,10 +133,16 @@ export class Metrics {
     return this.#gather();
   }
 
-  /** All metrics as Prometheus text. */
+  /** All metrics as Prometheus text; those of the process are collected from the first call on. */
   async text(): Promise<string> {
     await this.#gather();
-    return this.#registry.metrics();
+    return (await (this.#text ??= this.#makeText())).read();
+  }
+
+  /** Late: a watch over the event loop wakes a process that nobody asks a hundred times a second. */
+  async #makeText(): Promise<MetricText> {
+    const { MetricText: Text } = await import("./metric-text.ts");
+    return Text.create(this.#families, () => this.#readGauges());
   }
 
   /** What was counted since the last call; all of it starts anew. */
@@ -205,49 +191,6 @@ export class Metrics {
   #knows({ application = "", model = "", version = "" }: Labels): boolean {
     const hasApplication = application === "" || this.#applications.has(application);
     return hasApplication && (model === "" || this.#versions.has(`${model}/${version}`));
-  }
-
-  #addGauges(): void {
-    const registers = [this.#registry];
-    const replicas = new Gauge({
-      name: "windjammer_replicas",
-      help: "Replicas that run, by state.",
-      labelNames: ["model", "version", "state"],
-      registers,
-      collect: () => {
-        replicas.reset();
-        for (const { model, version, ready, starting } of this.#readGauges()) {
-          replicas.set({ model, version, state: "ready" }, ready);
-          replicas.set({ model, version, state: "starting" }, starting);
-        }
-      },
-    });
-    const curve = new Gauge({
-      name: "windjammer_batch_curve_seconds",
-      help: "What a batch takes, as the batching policy has learned it: fixed, and for each row.",
-      labelNames: ["model", "version", "part"],
-      registers,
-      collect: () => {
-        curve.reset();
-        for (const { model, version, curve: learned } of this.#readGauges()) {
-          if (learned === undefined) continue;
-          curve.set({ model, version, part: "fixed" }, learned.fixedMs / 1000);
-          curve.set({ model, version, part: "row" }, learned.perRowMs / 1000);
-        }
-      },
-    });
-    const queueLength = new Gauge({
-      name: "windjammer_queue_length",
-      help: "Queries that wait for a replica.",
-      labelNames: ["model", "version"],
-      registers,
-      collect: () => {
-        queueLength.reset();
-        for (const { model, version, queueLength: length } of this.#readGauges()) {
-          queueLength.set({ model, version }, length);
-        }
-      },
-    });
   }
 }
 

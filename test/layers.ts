@@ -117,7 +117,7 @@ export const LAYERS: readonly LayerRule[] = [
 /** Packages that only these files may import. */
 export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   zeromq: ["core/replicas/clipper-rpc/"],
-  undici: ["core/replicas/transport.ts", "core/client/"],
+  undici: ["core/replicas/http-transport.ts", "core/client/"],
   express: ["core/frontend/"],
   "node:sqlite": ["core/registry/"],
   "prom-client": ["core/metric"],
