@@ -99,7 +99,7 @@ describe("windjammer start", () => {
     const module = join(folder, "lean.mjs");
     await writeFile(module, "export const predict = (inputs) => inputs.map(([first]) => first);\n");
     const app = await deployFunction(wj, { name: "lean", version: "1", inputType: "doubles", module });
-    expect((await app.predict([3])).output).toBe(3);
+    expect(await app.predict([3])).toBe(3);
     const loaded = async (): Promise<readonly string[]> => (await readFile(list, "utf8")).split("\n");
     const heavy = ["undici", "prom-client", "dockerode", "esbuild", "@grpc/grpc-js", "onnxruntime-node"];
     expect((await loaded()).filter((name) => heavy.includes(name))).toEqual([]);
