@@ -10,7 +10,7 @@ import {
   type VersionMetrics,
 } from "./metric-handles.ts";
 import type { Labels, Taken } from "./metric-series.ts";
-import type { MetricText, VersionGauges } from "./metric-text.ts";
+import type { MetricText, ProcessUsage, VersionGauges } from "./metric-text.ts";
 
 /** What one version did since it was opened. */
 export interface VersionStatistics {
@@ -45,6 +45,7 @@ export class Metrics {
   readonly #applications = new Map<string, ApplicationHandle>();
   readonly #versions = new Map<string, VersionHandle>();
   #readGauges: () => Iterable<VersionGauges> = () => [];
+  #readWorkers: () => Iterable<ProcessUsage> = () => [];
   #gather: () => Promise<void> = () => Promise.resolve();
   #text: Promise<MetricText> | undefined;
 
@@ -123,9 +124,10 @@ export class Metrics {
     return this.#families;
   }
 
-  /** Who brings in what other processes have counted, before anything is shown. */
-  setSource(gather: () => Promise<void>): void {
+  /** Who brings in what workers have counted, before anything is shown, and where their use is read from then. */
+  setSource(gather: () => Promise<void>, readWorkers: () => Iterable<ProcessUsage>): void {
     this.#gather = gather;
+    this.#readWorkers = readWorkers;
   }
 
   /** Brings in what other processes have counted; without any there is nothing to do. */
@@ -142,7 +144,10 @@ export class Metrics {
   /** Late: a watch over the event loop wakes a process that nobody asks a hundred times a second. */
   async #makeText(): Promise<MetricText> {
     const { MetricText: Text } = await import("./metric-text.ts");
-    return Text.create(this.#families, () => this.#readGauges());
+    return Text.create(this.#families, {
+      versions: () => this.#readGauges(),
+      workers: () => this.#readWorkers(),
+    });
   }
 
   /** What was counted since the last call; all of it starts anew. */

@@ -1,7 +1,8 @@
 // The query server: takes predictions before node:http or straight from it, and leaves every other path to express, which
 // would cost a prediction 4 to 8 times its CPU.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
+import { createServer } from "../../containers/node-http.ts";
 import type { ServerConfig } from "../config.ts";
 import { ShuttingDownError, toWindjammerError, WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -19,7 +20,7 @@ import { sagemakerDialect } from "./dialects/sagemaker.ts";
 import { vertexDialect } from "./dialects/vertex.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
 import { Catalog, type Repository } from "./dialects/oip/catalog.ts";
-import { listenForQueries } from "./listening.ts";
+import { listen, queryPort } from "./listening.ts";
 import { PlainRequests } from "./plain-requests.ts";
 import type { QueryRoutes } from "./query-routes.ts";
 import { send, writeBody, writeHead } from "./reply.ts";
@@ -92,7 +93,7 @@ export class QueryServer {
   /** Starts to listen; resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
   async listen(): Promise<string> {
     const { config, log } = this.#parts;
-    const url = await listenForQueries(this.#server, config, log);
+    const url = await listen(this.#server, queryPort(config), log);
     this.#watches = [this.#connections.watch(config.requestTimeoutMs), this.#plain.watch()];
     return url;
   }

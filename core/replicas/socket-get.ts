@@ -1,5 +1,6 @@
 // GETs to a container on a Unix socket, by Node's own client: a server has that loaded anyway.
-import { type IncomingMessage, request } from "node:http";
+import type { IncomingMessage } from "node:http";
+import { request } from "../../containers/node-http.ts";
 
 /** Of health and metadata. */
 const MAX_TEXT_BYTES = 16 * 2 ** 20;
