@@ -69,6 +69,6 @@ function text(value: unknown): string {
 }
 
 /** Compose reads `$` as the start of a variable. */
-function literal(text: string): string {
-  return text.replaceAll("$", () => "$$");
+function literal(json: string): string {
+  return json.replaceAll("$", () => "$$");
 }
