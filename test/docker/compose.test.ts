@@ -51,8 +51,8 @@ describe.skipIf(!hasEngine || !hasCompose)(
       await using place = await newcomer(["--runtime", "docker"]);
       await place.example("functions");
       await place.windjammer("deploy", ...SUM, "--name", "composed");
-      await adderFolder(join(place.folder, "adder"));
-      await place.windjammer("deploy", "adder");
+      await adderFolder(join(place.folder, "composed-adder"));
+      await place.windjammer("deploy", "composed-adder");
       await wantsTheBaseImage(place);
       const engine = await Engine.connect(undefined);
       const before = await imagesOf(engine);
@@ -62,12 +62,14 @@ describe.skipIf(!hasEngine || !hasCompose)(
       {
         await using _ = await up(place);
         await expect.poll(() => asked(`${url}/composed/predict`), WHILE_IT_STARTS).toBe(6.5);
-        await expect.poll(() => asked(`${url}/adder/predict`, [1, 2]), WHILE_IT_STARTS).toBe(3);
-        expect(await place.windjammer("models")).toMatch(/composed +1 .* 1\/1 [^]*adder +1 .* 1\/1 /);
-        for (const model of ["composed", "adder"])
+        await expect.poll(() => asked(`${url}/composed-adder/predict`, [1, 2]), WHILE_IT_STARTS).toBe(3);
+        expect(await place.windjammer("models")).toMatch(
+          /composed +1 .* 1\/1 [^]*composed-adder +1 .* 1\/1 /,
+        );
+        for (const model of ["composed", "composed-adder"])
           expect(await engine.containers({ "windjammer.model": model })).toHaveLength(1);
       }
-      for (const model of ["composed", "adder"])
+      for (const model of ["composed", "composed-adder"])
         expect(await engine.containers({ "windjammer.model": model })).toEqual([]);
       expect(await imagesOf(engine)).toEqual(before);
     });
@@ -136,7 +138,7 @@ async function adderFolder(folder: string): Promise<void> {
 }
 
 async function imagesOf(engine: Engine): Promise<readonly string[]> {
-  const models = ["composed", "adder"].map((model) => engine.images({ "windjammer.model": model }));
+  const models = ["composed", "composed-adder"].map((model) => engine.images({ "windjammer.model": model }));
   return (await Promise.all(models)).flat().map(({ id }) => id);
 }
 
