@@ -3,10 +3,8 @@ import { Pool, type Dispatcher } from "undici";
 import { HEADERS } from "../../containers/protocol.ts";
 import { processEnvironment } from "../environment.ts";
 import { textOf } from "./socket-get.ts";
-import type { InferDone, OneAddress, ReplicaTransport } from "./transport.ts";
+import { type InferDone, MAX_REPLY_BYTES, type OneAddress, type ReplicaTransport } from "./transport.ts";
 
-/** As much as our own containers take in one call. */
-const MAX_REPLY_BYTES = 2 ** 30;
 /** One for calls, and one for questions during a long call. */
 const CONNECTIONS = 2;
 /** An idle connection to one of our containers is kept, since those close none. */

@@ -2,6 +2,9 @@
 import type { ReplicaAddress } from "../types.ts";
 import { getOverSocket, type TextReply } from "./socket-get.ts";
 
+/** As much as our own containers take in one call. */
+export const MAX_REPLY_BYTES: number = 2 ** 30;
+
 export interface InferCall {
   readonly path: string;
   readonly body: Uint8Array;
