@@ -13,12 +13,15 @@ import { measureIsolation } from "./isolation.ts";
 import { type Effort, type Lab, type LabOptions, startLab, startPlain } from "./lab.ts";
 import { measureModels } from "./model-bound.ts";
 import { type OnnxModels, writeOnnxModels } from "./onnx-models.ts";
-import { measurePath, type Peer } from "./path.ts";
+import { measurePath } from "./path.ts";
+import { peerOf } from "./peer-option.ts";
+import { measurePeers } from "./peers.ts";
 import { Report, type Table } from "./report.ts";
 import { measureApplications, measureReplicas } from "./scale.ts";
 import { measureSituations } from "./situations.ts";
 import { secondsOf, soak } from "./soak.ts";
 import { measureStart } from "./start.ts";
+import { measureWorkers } from "./workers.ts";
 
 const HELP = `npm run bench -- [options]
   --quick              less of everything, under a minute
@@ -55,17 +58,14 @@ const effort: Effort = {
   seconds: Number(flags.seconds ?? (quick ? 0.5 : 2)),
   repeats: Number(flags.repeats ?? (quick ? 3 : 7)),
 };
-const peers: readonly Peer[] = flags.peer.map((text) => {
-  const at = text.indexOf("=");
-  return { name: text.slice(0, at), url: text.slice(at + 1) };
-});
+const others = flags.peer.map(peerOf);
 
 const PARTS: Readonly<Record<string, (models: OnnxModels) => Promise<Table>>> = {
   path: async (models) => {
     await using echo = await startPlain("echo-server");
     await using ingress = await startPlain("ingress-server");
     const connections = (flags.connections ?? (quick ? "1,64" : "1,16,64,256")).split(",").map(Number);
-    return await inLab((lab) => measurePath({ lab, echo, ingress, models, peers, connections, effort }));
+    return await inLab((lab) => measurePath({ lab, echo, ingress, models, connections, effort }));
   },
   dialects: () => inLab((lab) => measureDialects(lab, quick ? [64] : [1, 64], effort), DIALECTS_LAB),
   binary: async (models) => {
@@ -88,12 +88,18 @@ const PARTS: Readonly<Record<string, (models: OnnxModels) => Promise<Table>>> = 
   cache: ({ mlp, convnet }) => inLab((lab) => measureCache(lab, { mlp, convnet }, effort)),
   applications: () => measureApplications(quick ? [1, 1000] : [1, 10, 100, 1000], effort),
   replicas: () => inLab((lab) => measureReplicas(lab, quick ? [1, 4] : [1, 4, 16, 64], effort)),
+  peers: async (models) => {
+    await using echo = await startPlain("echo-server");
+    return await measurePeers({ echo, models, others, effort });
+  },
+  workers: () => measureWorkers([1, 2], effort),
   start: (models) => measureStart([0, 1000], models.mlp, effort.repeats),
   isolation: () => measureIsolation(flags["base-image"], effort),
   images: () => measureImages(flags["base-image"]),
 };
 
-const NEED_DOCKER: ReadonlySet<string> = new Set(["isolation", "images"]);
+/** Parts that need what is not on every machine: Docker, or Python and its package index. */
+const NOT_BY_DEFAULT: ReadonlySet<string> = new Set(["isolation", "images", "peers"]);
 
 async function inLab(measure: (lab: Lab) => Promise<Table>, options?: LabOptions): Promise<Table> {
   await using lab = await startLab(options);
@@ -105,7 +111,9 @@ function soakFor(seconds: number): Promise<Table> {
 }
 
 async function main(): Promise<void> {
-  const byDefault = quick ? ["path", "goodput"] : Object.keys(PARTS).filter((part) => !NEED_DOCKER.has(part));
+  const byDefault = quick
+    ? ["path", "goodput"]
+    : Object.keys(PARTS).filter((part) => !NOT_BY_DEFAULT.has(part));
   const names = flags.parts?.split(",") ?? byDefault;
   const folder = await mkdtemp(join(tmpdir(), "windjammer-bench-models-"));
   try {
