@@ -31,7 +31,8 @@ const MAX_HEAD_BYTES = 8 * 1024;
 const MAX_PIECES = 8;
 
 const REQUEST_LINE = /^POST (\/[\x21-\x3e\x40-\x7e]*)(?:\?[\x21-\x7e]*)? HTTP\/1\.1$/;
-const HEADER_LINE = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([\x20-\x7e]*?)[ \t]*$/;
+/** With the space around the value: an expression that leaves it out takes cubic time for a line of spaces. */
+const HEADER_LINE = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):([\t\x20-\x7e]*)$/;
 /** Headers that ask for something that only node:http does. */
 const UNUSUAL = new Set(["transfer-encoding", "content-encoding", "expect", "upgrade", "te", "trailer"]);
 
@@ -328,7 +329,7 @@ function plainHeaders([, ...lines]: readonly string[]): ReadonlyMap<string, stri
     const [, name, value = ""] = HEADER_LINE.exec(line) ?? [];
     const key = name?.toLowerCase();
     if (key === undefined || headers.has(key) || UNUSUAL.has(key)) return undefined;
-    headers.set(key, value);
+    headers.set(key, value.trim());
   }
   const isKept = /^(keep-alive)?$/i.test(headers.get("connection") ?? "");
   return isKept && LENGTH.test(headers.get("content-length") ?? "") ? headers : undefined;

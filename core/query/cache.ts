@@ -1,6 +1,6 @@
 // Prediction cache of one application and version: answers equal queries from memory, and runs equal ones only once.
 import { detachOutputs, detachRow, outputBytes, rowBytes } from "./detached.ts";
-import type { BatchOutputs, Query, Row, Settlement } from "./query.ts";
+import { type BatchOutputs, DEFAULT_PRIORITY, type Query, type Row, type Settlement } from "./query.ts";
 import { type Listed, RecencyList } from "./recency-list.ts";
 import { hashRow, type Keyed, RowMap, type RowHash } from "./row-map.ts";
 
@@ -41,9 +41,9 @@ interface Start {
  * `submit` takes the place of `enqueue` on the query line. Rows are compared byte by byte. Only results are kept,
  * never errors; the least recently used go first when space is needed.
  *
- * A query equal to one on its way joins it, unless its own deadline is earlier: whoever joined is thus settled in
- * time by the one that runs. If that one fails or is dropped, those that joined are enqueued as if there were no
- * cache, so nobody inherits a failure.
+ * A query equal to one on its way joins it, unless its own deadline is earlier or its class goes first: whoever joined
+ * is thus settled in time by the one that runs. If that one fails or is dropped, those that joined are enqueued as if
+ * there were no cache, so nobody inherits a failure.
  */
 export class PredictionCache {
   readonly #maxBytes: number;
@@ -85,7 +85,7 @@ export class PredictionCache {
       return "hit";
     }
     const running = this.#running.get(query.row, hash);
-    if (running !== undefined && running.deadlineAt <= query.deadlineAt) {
+    if (running !== undefined && isAsUrgent(running, query)) {
       running.joined.push(query);
       return "joined";
     }
@@ -103,7 +103,7 @@ export class PredictionCache {
   #run(start: Start): void {
     const running = new RunningQuery(start, (settlement) => this.#settled(running, start, settlement));
     const other = this.#running.get(running.row, running.hash);
-    if (other === undefined || running.deadlineAt < other.deadlineAt) this.#running.set(running);
+    if (other === undefined || !isAsUrgent(other, running)) this.#running.set(running);
     start.target.enqueue(running);
   }
 
@@ -113,7 +113,8 @@ export class PredictionCache {
     if (settlement.kind === "ok") this.#store(running, settlement);
     start.query.settle(settlement);
     for (const query of running.joined) {
-      if (settlement.kind === "ok") query.settle(settlement);
+      // Whose caller has gone too needs no run of its own.
+      if (settlement.kind === "ok" || query.isAbandoned) query.settle(settlement);
       else this.#runUnlessStored({ ...start, query });
     }
   }
@@ -157,7 +158,7 @@ export class PredictionCache {
       older: undefined,
       newer: undefined,
     };
-    this.#stored.set(stored);
+    if (!this.#stored.set(stored)) return;
     this.#byUse.add(stored);
     this.#bytes += bytes;
   }
@@ -178,12 +179,19 @@ function detached(result: Extract<Settlement, { kind: "ok" }>): BatchOutputs | u
   }
 }
 
+/** Whether one may wait for the other. */
+function isAsUrgent(running: Query, query: Query): boolean {
+  const isSameClassOrBefore = (running.priority ?? DEFAULT_PRIORITY) <= (query.priority ?? DEFAULT_PRIORITY);
+  return isSameClassOrBefore && running.deadlineAt <= query.deadlineAt;
+}
+
 /** A query that runs for itself and for those that joined it. */
 class RunningQuery implements Query, Keyed {
   readonly row: Row;
   readonly hash: number;
   readonly arrivedAt: number;
   readonly deadlineAt: number;
+  readonly priority: number | undefined;
   readonly joined: Query[] = [];
   readonly settle: (settlement: Settlement) => void;
   readonly #own: Query;
@@ -193,6 +201,7 @@ class RunningQuery implements Query, Keyed {
     this.hash = start.hash;
     this.arrivedAt = start.query.arrivedAt;
     this.deadlineAt = start.query.deadlineAt;
+    this.priority = start.query.priority;
     this.settle = settle;
     this.#own = start.query;
   }

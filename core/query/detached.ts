@@ -16,6 +16,7 @@ export function detachOutputs(outputs: BatchOutputs, index: number): BatchOutput
   return new BatchOutputs(
     outputs.tensors.map((tensor) => detachTensor(outputs, tensor, index)),
     1,
+    true,
   );
 }
 

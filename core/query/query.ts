@@ -23,21 +23,23 @@ export interface Row {
 export class BatchOutputs {
   readonly tensors: readonly Tensor[];
   readonly count: number;
-  readonly #elements = new Map<Tensor, readonly Uint8Array[]>();
+  readonly #elements: Map<Tensor, readonly Uint8Array[]> | undefined;
 
-  constructor(tensors: readonly Tensor[], count: number) {
+  /** @param isLasting kept for long: its elements, which take many times the memory of their bytes, are not */
+  constructor(tensors: readonly Tensor[], count: number, isLasting = false) {
     this.tensors = tensors;
     this.count = count;
+    this.#elements = isLasting ? undefined : new Map();
   }
 
   /** Elements of a BYTES tensor, cut once for all rows. @throws TensorFormatError */
   elements(tensor: Tensor): readonly Uint8Array[] {
-    let elements = this.#elements.get(tensor);
+    let elements = this.#elements?.get(tensor);
     if (elements === undefined) {
       let count = 1;
       for (const size of tensor.shape) count *= size;
       elements = decodeBytes(tensor.data, count);
-      this.#elements.set(tensor, elements);
+      this.#elements?.set(tensor, elements);
     }
     return elements;
   }

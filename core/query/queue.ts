@@ -129,11 +129,19 @@ export class BatchQueue {
     waiting.failAll("no-replica", () => waiting.stopping());
     for (const flight of this.#flights) {
       flight.isOver = true;
-      for (const pending of flight.batch) waiting.drop(pending, "replica-lost", waiting.stopping());
+      const error = this.#givenUp(flight.replica);
+      for (const pending of flight.batch) waiting.drop(pending, "replica-lost", error);
     }
     this.#flights.clear();
     this.#timer.stop();
     this.#checkIdle();
+  }
+
+  /** Of what may have been computed: whoever takes over from this version gets it only where that may happen twice. */
+  #givenUp(replica: Replica): WindjammerError {
+    if (this.#parts.version.settings.isRetryable) return this.#waiting.stopping();
+    const text = troubleOf(replica.running, "was stopped before it answered");
+    return new ReplicaLostError(text, { details: { replica: replica.id } });
   }
 
   /** By number or by bytes, even without the queries whose callers have gone. */

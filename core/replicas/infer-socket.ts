@@ -4,7 +4,13 @@ import { connect, type Socket } from "node:net";
 import { dirname, join } from "node:path";
 import { HEADERS, INFER_SOCKET, isForeign, type Manifest } from "../../containers/protocol.ts";
 import type { ReplicaAddress } from "../types.ts";
-import type { InferCall, InferDone, InferReply, ReplicaTransport } from "./transport.ts";
+import {
+  type InferCall,
+  type InferDone,
+  type InferReply,
+  MAX_REPLY_BYTES,
+  type ReplicaTransport,
+} from "./transport.ts";
 
 /** A file name and nothing else: a container must not lead the frontend elsewhere. */
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/;
@@ -165,6 +171,6 @@ function readHead(head: string): InferReply | undefined {
     }
     at = end;
   }
-  if (status === undefined || length === undefined) return undefined;
+  if (status === undefined || length === undefined || length > MAX_REPLY_BYTES) return undefined;
   return { statusCode: Number(status), body: new Uint8Array(length), headerLength, computeMs };
 }

@@ -231,7 +231,7 @@ export class ReplicaPool implements Replicas {
       this.#parts.version.manifest.container?.kind === "clipper-rpc"
         ? "no container of it is connected; start one, and let it connect to the RPC port"
         : "none runs; scale it up, or deploy it again";
-    const why = this.#trouble ?? remedy;
+    const why = this.#trouble ?? (this.isRecovering ? "one is being started; try again" : remedy);
     return new NoReplicaError(`no replica of ${this.#label} is ready: ${why}`, {
       details: { model, version },
     });
@@ -284,6 +284,8 @@ export class ReplicaPool implements Replicas {
       ended: (running, exit) => this.#noteEnd(running, exit),
     });
     this.#slots.add(slot);
+    // A replica is on its way from now on: queries wait for the first one, too.
+    this.#changed();
     return slot;
   }
 

@@ -5,7 +5,7 @@ import { processEnvironment } from "../environment.ts";
 import type { ReplicaAddress } from "../types.ts";
 
 /** As much as our own containers take in one call. */
-const MAX_REPLY_BYTES = 2 ** 30;
+export const MAX_REPLY_BYTES: number = 2 ** 30;
 /** Of health and metadata. */
 const MAX_TEXT_BYTES = 16 * 2 ** 20;
 /** One for calls, and one for questions during a long call. */

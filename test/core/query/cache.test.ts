@@ -14,12 +14,14 @@ class Asked implements Query {
   readonly row: Row;
   readonly arrivedAt = 0;
   readonly deadlineAt: number;
+  readonly priority: number | undefined;
   isAbandoned = false;
   readonly settlements: Settlement[] = [];
 
-  constructor(row: Row, deadlineAt: number = Infinity) {
+  constructor(row: Row, deadlineAt: number = Infinity, priority?: number) {
     this.row = row;
     this.deadlineAt = deadlineAt;
+    this.priority = priority;
   }
 
   settle(settlement: Settlement): void {
@@ -127,6 +129,13 @@ describe("hits", () => {
     expect(cache.size).toBe(20);
   });
 
+  test("rows made up to collide are not kept beyond a few, which every look-up would compare", () => {
+    const cache = cacheOf({ hash: () => 42 });
+    for (let value = 0; value < 100; value += 1) fill(cache, rowOf(value, 9), value);
+    expect(cache.size).toBe(32);
+    expect(peek(cache, rowOf(5, 9))).toBe(5);
+  });
+
   test("colliding rows on their way are not joined", () => {
     const cache = cacheOf({ hash: () => 42 });
     const queue = new Queue();
@@ -185,6 +194,8 @@ describe("hits", () => {
       "",
     ]);
     expect(labels).toMatchObject({ name: "labels", shape: [1, 2], contentType: "str" });
+    // Cut elements take many times what is counted for their bytes: each reader has them anew.
+    expect(settlement.outputs.elements(labels)).not.toBe(settlement.outputs.elements(labels));
     expect([...new Int16Array(scores.data.buffer)]).toEqual([3, 4]);
   });
 
@@ -261,6 +272,14 @@ describe("joins", () => {
     expect(slow.result).toBe(9);
   });
 
+  test("a query is enqueued in its own class, and joins none of a later one", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const submit = (priority: number): string => cache.submit(new Asked(rowOf(1), Infinity, priority), queue);
+    expect([10, 1, 5, 10].map(submit)).toEqual(["miss", "miss", "joined", "joined"]);
+    expect(queue.waiting.map(({ priority }) => priority)).toEqual([10, 1]);
+  });
+
   test("errors are not kept", () => {
     const cache = cacheOf();
     const queue = new Queue();
@@ -283,6 +302,17 @@ describe("joins", () => {
     expect(queue.waiting[0]?.isAbandoned).toBe(false);
     joined.isAbandoned = true;
     expect(queue.waiting[0]?.isAbandoned).toBe(true);
+  });
+
+  test("of queries whose callers have all gone none is enqueued again", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const gone = [new Asked(rowOf(1)), new Asked(rowOf(1)), new Asked(rowOf(1))];
+    for (const query of gone) cache.submit(query, queue);
+    for (const query of gone) query.isAbandoned = true;
+    queue.fail();
+    expect(queue.waiting).toEqual([]);
+    expect(gone.map(({ settlements }) => settlements.length)).toEqual([1, 1, 1]);
   });
 
   test("an equal query submitted from within settle finds the result", () => {

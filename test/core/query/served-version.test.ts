@@ -177,6 +177,24 @@ describe("a replica that goes", () => {
     expect(await ask(served, 1)).toBe("REPLICA_LOST");
   });
 
+  it("is not given to the next version either, when the version is closed before the answer", async () => {
+    const results: unknown[] = [];
+    for (const isRetryable of [true, false]) {
+      const begun = Promise.withResolvers<void>();
+      const script: Script = () => {
+        begun.resolve();
+        return "hang";
+      };
+      const { served } = await serve(script, 1, { isRetryable });
+      const answer = ask(served, 1);
+      await begun.promise;
+      await served.drain(0);
+      results.push(await answer);
+    }
+    // Who is told that it shuts down goes to the version that took over.
+    expect(results).toEqual(["SHUTTING_DOWN", "REPLICA_LOST"]);
+  });
+
   it("only drops the connection: it stays, and the query is sent again", async () => {
     let isFirst = true;
     const { served, runtime } = await serve((call) => {
@@ -213,6 +231,16 @@ describe("a replica that goes", () => {
     expect(await settled).toMatchObject({
       error: { code: "NO_REPLICA", message: expect.stringContaining("model echo version 1") },
     });
+  });
+});
+
+describe("the first replica", () => {
+  it("is waited for while it starts", async () => {
+    const { served } = await serve(echo, 0);
+    const scaled = served.scale(1);
+    expect(served.startingCount).toBe(1);
+    expect(await ask(served, 5)).toBe(5);
+    await scaled;
   });
 });
 
