@@ -23,10 +23,21 @@ const ONNX = ["onnxruntime==1.30.0", "numpy"];
 const FASTAPI = ["fastapi==0.142.2", "uvicorn[standard]==0.54.0", "orjson", ...ONNX];
 /** What `ray[serve]` asks for, without its dashboard and its HAProxy, which are not used. */
 const RAY = [
-  "ray==2.58.0",
-  ...["fastapi", "starlette", "uvicorn[standard]", "aiohttp", "requests", "jinja2", "grpcio"],
-  ...["prometheus-client", "smart-open", "watchfiles", "mmh3", "py-spy", "virtualenv"],
   ...ONNX,
+  "ray==2.58.0",
+  "fastapi",
+  "starlette",
+  "uvicorn[standard]",
+  "aiohttp",
+  "requests",
+  "jinja2",
+  "grpcio",
+  "prometheus-client",
+  "smart-open",
+  "watchfiles",
+  "mmh3",
+  "py-spy",
+  "virtualenv",
 ];
 
 export const PEER_SERVERS: readonly PeerServer[] = [

@@ -12,7 +12,7 @@ import { firstNumberQueries, type KnownWorkload, rowQueries } from "./queries.ts
 import type { Table } from "./report.ts";
 import { CLIPPER, type Shape } from "./shapes.ts";
 import { memoryMb } from "./start.ts";
-import { type Figure, figureOf, ratio } from "./statistics.ts";
+import { type Figure, figureOf, ratioOf } from "./statistics.ts";
 
 const MODEL = "mlp";
 const MANY = 64;
@@ -89,10 +89,12 @@ function cells({ rate, cpu, p50Ms, memoryMb: mb, startMs }: Figures): Table["row
   return [rate, cpu ?? "–", p50Ms, mb ?? "–", startMs ?? "–"];
 }
 
+function isLess(one: number | undefined, other: number | undefined): boolean {
+  return one !== undefined && other !== undefined && one < other;
+}
+
 /** Cells in which a server is better than ours. */
 function aheadIn(theirs: Figures, ours: Figures): readonly string[] {
-  const isLess = (one: number | undefined, other: number | undefined): boolean =>
-    one !== undefined && other !== undefined && one < other;
   const ahead = {
     rate: isLess(ours.rate.median, theirs.rate.median),
     CPU: isLess(theirs.cpu?.median, ours.cpu?.median),
@@ -164,17 +166,12 @@ async function measure(
   ];
   const [bare = [], many = []] = await interleaved(targets, MANY, effort);
   const [, one = []] = await interleaved(targets, 1, effort);
-  const over = (key: "perSecond" | "allCpuUs"): Figure =>
-    ratio(
-      many.map((sample) => sample[key]),
-      bare.map((sample) => sample[key]),
-    );
   const isKnown = pids.length > 0;
   return {
     answers: workload.answers,
     figures: {
-      rate: over("perSecond"),
-      cpu: isKnown ? over("allCpuUs") : undefined,
+      rate: ratioOf(many, bare, (sample) => sample.perSecond),
+      cpu: isKnown ? ratioOf(many, bare, (sample) => sample.allCpuUs) : undefined,
       p50Ms: figureOf(one, (sample) => sample.p50Ms),
       memoryMb: isKnown ? await memoryMb(pids) : undefined,
       startMs: isKnown ? startMs : undefined,

@@ -5,7 +5,7 @@ import { type Effort, file, interleaved, startLab, type Target } from "./lab.ts"
 import { treeOf } from "./processes.ts";
 import { firstNumberQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
-import { figureOf, ratio } from "./statistics.ts";
+import { figureOf, ratioOf } from "./statistics.ts";
 
 const MODEL = "first";
 
@@ -30,19 +30,14 @@ export async function measureWorkers(counts: readonly number[], effort: Effort):
       const [alone = []] = samples;
       for (const [index, { count }] of servers.entries()) {
         const of = samples[index] ?? [];
-        const over = (key: "perSecond" | "allCpuUs"): ReturnType<typeof ratio> =>
-          ratio(
-            of.map((one) => one[key]),
-            alone.map((one) => one[key]),
-          );
         rows.push([
           length,
           connections,
           count,
           figureOf(of, (one) => one.perSecond),
-          over("perSecond"),
+          ratioOf(of, alone, (one) => one.perSecond),
           figureOf(of, (one) => one.allCpuUs),
-          over("allCpuUs"),
+          ratioOf(of, alone, (one) => one.allCpuUs),
           figureOf(of, (one) => one.p50Ms).median,
         ]);
       }
