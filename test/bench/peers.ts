@@ -8,10 +8,10 @@ import { type Effort, interleaved, type Plain, startLab } from "./lab.ts";
 import { type OnnxModels, PIXELS } from "./onnx-models.ts";
 import type { Peer } from "./peer-option.ts";
 import { installPeer, PEER_SERVERS, startPeer } from "./peer-servers.ts";
+import { sharedOnceMb } from "./processes.ts";
 import { firstNumberQueries, type KnownWorkload, rowQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { CLIPPER, type Shape } from "./shapes.ts";
-import { memoryMb } from "./start.ts";
 import { type Figure, figureOf, ratioOf } from "./statistics.ts";
 
 const MODEL = "mlp";
@@ -70,7 +70,7 @@ export async function measurePeers(parts: PeersParts): Promise<Table> {
 function table(rows: Table["rows"]): Table {
   return {
     part: "peers",
-    yardstick: `Yardstick: a bare node:http server that parses the same body, asked in turn with each. ONNX MLP 784-256-256-10, one row of ${PIXELS} numbers a request, one replica, one thread of onnxruntime; every reply is held against what we answer. CPU and memory are of all processes of a server, the memory after load; start is to the first right answer.`,
+    yardstick: `Yardstick: a bare node:http server that parses the same body, asked in turn with each. ONNX MLP 784-256-256-10, one row of ${PIXELS} numbers a request, one replica, one thread of onnxruntime; every reply is held against what we answer. CPU and memory are of all processes of a server, memory after load, pages that they share counted once; start is to the first right answer.`,
     columns: [
       "server",
       `rate ÷ echo, ${MANY} callers`,
@@ -173,7 +173,7 @@ async function measure(
       rate: ratioOf(many, bare, (sample) => sample.perSecond),
       cpu: isKnown ? ratioOf(many, bare, (sample) => sample.allCpuUs) : undefined,
       p50Ms: figureOf(one, (sample) => sample.p50Ms),
-      memoryMb: isKnown ? await memoryMb(pids) : undefined,
+      memoryMb: isKnown ? await sharedOnceMb(pids) : undefined,
       startMs: isKnown ? startMs : undefined,
     },
   };

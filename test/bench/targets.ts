@@ -183,6 +183,9 @@ const TARGETS: readonly (readonly [part: string, targets: readonly Target[]])[] 
   ["peers", PEERS],
 ];
 
+/** The parts that have lines in it. */
+export const TARGET_PARTS: readonly string[] = TARGETS.map(([part]) => part);
+
 /** Markdown lines, with head, of what was measured of these. */
 export function targetLines(tables: readonly Table[]): readonly string[] {
   const lines = TARGETS.flatMap(([part, targets]) => {
