@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createLog } from "../../../core/log.ts";
 import { Metrics } from "../../../core/metrics.ts";
+import { PredictionCache } from "../../../core/query/cache.ts";
 import { ServedVersion } from "../../../core/query/served-version.ts";
 import type { OtherSenders } from "../../../core/replicas/slot.ts";
 import type { VersionSettings } from "../../../core/types.ts";
@@ -440,5 +441,50 @@ describe("replicas", () => {
       code: "CONTRACT_MISMATCH",
       message: expect.stringContaining("expected output BYTES [-1]; got none"),
     });
+  });
+});
+
+describe("a model slower than the deadline, behind a cache", () => {
+  it("computes a query once: its late prediction is kept for the next", async () => {
+    const open = Promise.withResolvers<void>();
+    let rows = 0;
+    const { served } = await serve(async (call) => {
+      rows += call.inputs.length;
+      await open.promise;
+      return echo(call);
+    });
+    const cache = new PredictionCache({ maxBytes: 1e6, ttlMs: 1e6 });
+    const first = testQuery(7, performance.now() + 20);
+    cache.submit(first.query, served);
+    expect(resultOf(await first.settled)).toBe("DEADLINE_EXCEEDED");
+    open.resolve();
+    await vi.waitFor(() => expect(cache.size).toBe(1));
+    const second = testQuery(7, performance.now() + 20);
+    expect(cache.submit(second.query, served)).toBe("hit");
+    expect([resultOf(await second.settled), rows]).toEqual([7, 1]);
+  });
+
+  it("answers equal queries whose time is not over when it comes, and counts none of them as dropped", async () => {
+    const open = Promise.withResolvers<void>();
+    let rows = 0;
+    const { served, metrics } = await serve(async (call) => {
+      rows += call.inputs.length;
+      await open.promise;
+      return echo(call);
+    });
+    const cache = new PredictionCache({ maxBytes: 1e6, ttlMs: 1e6 });
+    const now = performance.now();
+    const first = testQuery(7, now + 20);
+    const others = range(20).map((index) => testQuery(7, now + 10_000 + index));
+    for (const { query } of [first, ...others]) cache.submit(query, served);
+    expect(resultOf(await first.settled)).toBe("DEADLINE_EXCEEDED");
+    open.resolve();
+    const results = await Promise.all(others.map(async ({ settled }) => resultOf(await settled)));
+    expect([new Set(results), rows]).toEqual([new Set([7]), 1]);
+    await served.drain(10_000);
+    const dropped = (await metrics.text())
+      .split("\n")
+      .filter((line) => line.startsWith("windjammer_dropped"));
+    expect(dropped).toEqual(['windjammer_dropped_total{model="echo",version="1",reason="deadline"} 1']);
   });
 });
