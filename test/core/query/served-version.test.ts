@@ -247,8 +247,12 @@ describe("a replica that goes", () => {
       count: 2,
       hearOut: async (): Promise<void> => served.noteAnswered(runtime.started.map(({ id }) => id)),
     };
-    const script: Script = (call) => (call.inputs.includes("slow") ? "hang" : echo(call));
-    const { served, runtime } = await serve(script, 1, { batchTimeoutMs: 20 }, others);
+    const { served, runtime } = await serve(
+      (call) => (call.inputs.includes("slow") ? "hang" : echo(call)),
+      1,
+      { batchTimeoutMs: 20 },
+      others,
+    );
     expect(await ask(served, "slow")).toBe("REPLICA_HUNG");
     expect(await ask(served, 7)).toBe(7);
     expect(runtime.started.length).toBeGreaterThan(1);
