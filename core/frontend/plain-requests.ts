@@ -1,8 +1,8 @@
 // Predictions without node:http, which costs more than all the rest of a small one: a connection's requests are read
 // here as long as each is a plain POST of a known length to a prediction path. With the first that is anything else, the
 // connection goes to node:http, with every byte of it, and stays there.
-import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import { STATUS_CODES } from "../../containers/node-http.ts";
 import type { WindjammerError } from "../errors.ts";
 import type { PredictCall } from "../query/predict.ts";
 import type { Connections } from "./connections.ts";
