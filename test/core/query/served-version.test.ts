@@ -3,6 +3,7 @@ import { createLog } from "../../../core/log.ts";
 import { Metrics } from "../../../core/metrics.ts";
 import { PredictionCache } from "../../../core/query/cache.ts";
 import { ServedVersion } from "../../../core/query/served-version.ts";
+import type { OtherSenders } from "../../../core/replicas/slot.ts";
 import type { VersionSettings } from "../../../core/types.ts";
 import {
   type Script,
@@ -19,10 +20,12 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((close) => close()));
 });
 
+// oxlint-disable-next-line max-params -- most tests need the first one or two
 async function serve(
   script: Script,
   replicas = 1,
   settings: Partial<VersionSettings> = {},
+  others?: OtherSenders,
 ): Promise<{ served: ServedVersion; runtime: ScriptedRuntime; metrics: Metrics }> {
   const runtime = new ScriptedRuntime(script);
   const metrics = new Metrics();
@@ -37,6 +40,7 @@ async function serve(
     log: createLog("silent"),
     maxQueueLength: 1000,
     nextId: () => `echo-1-r${++id}`,
+    ...(others === undefined ? {} : { others }),
   });
   opened.push(async () => {
     await served.drain(0);
@@ -225,6 +229,37 @@ describe("a replica that goes", () => {
     expect(await hung).toBe("REPLICA_HUNG");
     expect(served.lastTrouble() ?? "did not answer").toContain("did not answer");
     expect(await others).toEqual(range(5));
+    expect(runtime.started.length).toBeGreaterThan(1);
+  });
+
+  it("is at the batches of others: it is no hung one", async () => {
+    const isHeard = Promise.withResolvers<void>();
+    const hearOut = async (): Promise<void> => {
+      served.noteAnswered(["echo-1-r1"]);
+      isHeard.resolve();
+    };
+    const script: Script = async (call) => {
+      await isHeard.promise;
+      return echo(call);
+    };
+    const { served, runtime } = await serve(script, 1, { batchTimeoutMs: 500 }, { count: 2, hearOut });
+    expect(await ask(served, 7)).toBe(7);
+    expect(runtime.started).toHaveLength(1);
+  });
+
+  it("answers others for ever, and not this batch: it is replaced when it had time for all", async () => {
+    const others = {
+      count: 2,
+      hearOut: async (): Promise<void> => served.noteAnswered(runtime.started.map(({ id }) => id)),
+    };
+    const { served, runtime } = await serve(
+      (call) => (call.inputs.includes("slow") ? "hang" : echo(call)),
+      1,
+      { batchTimeoutMs: 20 },
+      others,
+    );
+    expect(await ask(served, "slow")).toBe("REPLICA_HUNG");
+    expect(await ask(served, 7)).toBe(7);
     expect(runtime.started.length).toBeGreaterThan(1);
   });
 
