@@ -210,3 +210,8 @@ function isPort(text: string): boolean {
 function isRoute(text: string): boolean {
   return ROUTE_PATTERN.test(text) && !/[?#]/.test(text);
 }
+
+/** Processes that answer predictions: the workers, and beside them the server's own process where gRPC comes to it. */
+export function answeringCount({ workers, grpcPort }: Pick<ServerConfig, "workers" | "grpcPort">): number {
+  return workers > 1 && grpcPort !== undefined ? workers + 1 : workers;
+}

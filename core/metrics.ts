@@ -11,6 +11,7 @@ import {
 } from "./metric-handles.ts";
 import type { Labels, Taken } from "./metric-series.ts";
 import type { MetricText, ProcessUsage, VersionGauges } from "./metric-text.ts";
+import { versionKey } from "./version-key.ts";
 
 /** What one version did since it was opened. */
 export interface VersionStatistics {
@@ -65,7 +66,7 @@ export class Metrics {
 
   /** The version's handle: always the same one until it is removed. */
   version(model: string, version: string): VersionMetrics {
-    const key = `${model}/${version}`;
+    const key = versionKey({ model, version });
     let handle = this.#versions.get(key);
     if (handle === undefined) {
       handle = new VersionHandle(this.#families, { model, version });
@@ -81,7 +82,7 @@ export class Metrics {
 
   /** What the version did, whichever application asked it. */
   statistics(model: string, version: string): VersionStatistics {
-    const handle = this.#versions.get(`${model}/${version}`);
+    const handle = this.#versions.get(versionKey({ model, version }));
     const handles = [...this.#applications.values()].map((application) => application.find(model, version));
     return {
       lastBatchAt: handle?.lastBatchAt ?? 0,
@@ -109,8 +110,8 @@ export class Metrics {
 
   /** Forgets a version's series. */
   removeVersion(model: string, version: string): void {
-    this.#versions.get(`${model}/${version}`)?.remove();
-    this.#versions.delete(`${model}/${version}`);
+    this.#versions.get(versionKey({ model, version }))?.remove();
+    this.#versions.delete(versionKey({ model, version }));
     for (const application of this.#applications.values()) application.removeVersion(model, version);
     const { cache: _, ...all } = this.#families;
     for (const family of Object.values(all)) family.remove({ model, version });
@@ -183,7 +184,7 @@ export class Metrics {
         this.#application(application).of(model, version).add(totals);
     }
     for (const { model, version, ...statistics } of batches)
-      this.#versions.get(`${model}/${version}`)?.add(statistics);
+      this.#versions.get(versionKey({ model, version }))?.add(statistics);
   }
 
   #addSeries(name: keyof Families, taken: Taken): void {
@@ -197,7 +198,7 @@ export class Metrics {
 
   #knows({ application = "", model = "", version = "" }: Labels): boolean {
     const hasApplication = application === "" || this.#applications.has(application);
-    return hasApplication && (model === "" || this.#versions.has(`${model}/${version}`));
+    return hasApplication && (model === "" || this.#versions.has(versionKey({ model, version })));
   }
 }
 

@@ -4,7 +4,13 @@ import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { ConnectOptions, ServerInfo, Windjammer } from "./client/interface.ts";
-import { isLoopbackName, serverOptionsSchema, type ServerConfig, type ServerOptions } from "./config.ts";
+import {
+  answeringCount,
+  isLoopbackName,
+  serverOptionsSchema,
+  type ServerConfig,
+  type ServerOptions,
+} from "./config.ts";
 import { BundleStore } from "./deploy/bundle-store.ts";
 import { Deployments, type DeploymentListener } from "./deploy/deployments.ts";
 import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
@@ -205,7 +211,13 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   started.defer(() => serving.closeAll(config.drainTimeoutMs));
   metrics.setGauges(() => gauges(serving));
   const deployments = new Deployments({ registry, bundles, runtime, serving, log });
-  const router = new Router({ registry, serving, metrics, opening: deployments });
+  const router = new Router({
+    registry,
+    serving,
+    metrics,
+    opening: deployments,
+    cacheParts: answeringCount(config),
+  });
   started.defer(() => router.close());
   const urls = { query: "", admin: "" };
   const startedAt = new Date().toISOString();

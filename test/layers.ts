@@ -17,6 +17,7 @@ const LEAVES = [
   "core/package-names.ts",
   "core/python-requirements.ts",
   "core/types.ts",
+  "core/version-key.ts",
   "core/version.ts",
   "core/wait.ts",
 ];
@@ -44,7 +45,7 @@ export const LAYERS: readonly LayerRule[] = [
   { from: "core/errors.ts", may: [] },
   { from: "core/error-replies.ts", may: ["core/errors.ts"] },
   { from: "core/types.ts", may: WIRE },
-  { from: "core/metric", may: ["core/types.ts", "core/metric"] },
+  { from: "core/metric", may: ["core/types.ts", "core/version-key.ts", "core/metric"] },
   { from: "core/registry/", may: [...LEAVES, ...WIRE] },
   { from: "core/replicas/", may: [...LEAVES, ...WIRE, "core/runtimes/runtime.ts"] },
   {

@@ -6,6 +6,7 @@ import type { Serving } from "../query/serving.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import { pause, unlessAborted } from "../wait.ts";
 import type { BundleStore } from "./bundle-store.ts";
 import { prepareWithin } from "./prepare.ts";
@@ -48,7 +49,7 @@ export class Reopening {
    * @param found replicas of the version that run already: those that are fit become its own, the others are stopped
    */
   start(version: Version, found: readonly RunningReplica[] = []): void {
-    const key = keyOf(version);
+    const key = versionKey(version);
     if (this.#trying.has(key) || this.#signal.aborted) return;
     const stop = new AbortController();
     const waiting = [...found];
@@ -63,14 +64,14 @@ export class Reopening {
 
   /** Ends the tries, so that the caller can open the version; resolves when the one that runs now has ended. */
   async take(version: Version): Promise<void> {
-    const trying = this.#trying.get(keyOf(version));
+    const trying = this.#trying.get(versionKey(version));
     trying?.stop.abort();
     await trying?.ended;
   }
 
   /** Whether a version that does not run is being opened, and why the last try failed. */
   stateOf(version: Version): { readonly isOpening: boolean; readonly lastError: string | undefined } {
-    const key = keyOf(version);
+    const key = versionKey(version);
     return { isOpening: this.#opening.has(key), lastError: this.#lastErrors.get(key) };
   }
 
@@ -81,7 +82,7 @@ export class Reopening {
   /** Opens a version that does not run, with no replicas yet. @throws what the runtime's preparation throws */
   async open(version: Version): Promise<ServedVersion> {
     const { bundles, runtime, serving, log } = this.#parts;
-    const key = keyOf(version);
+    const key = versionKey(version);
     const report = (message: string): void =>
       log.debug({ model: version.model, version: version.version }, message);
     this.#opening.add(key);
@@ -107,7 +108,7 @@ export class Reopening {
       } catch (error) {
         if (error instanceof ShuttingDownError || signal.aborted) return;
         const { message } = toWindjammerError(error);
-        this.#lastErrors.set(keyOf(version), message);
+        this.#lastErrors.set(versionKey(version), message);
         const names = { model: version.model, version: version.version };
         log.error({ ...names, err: error, pauseMs }, "a version could not be reopened; it is tried again");
       }
@@ -144,8 +145,4 @@ export class Reopening {
   #replicasOf({ model, version }: Version): number {
     return this.#parts.registry.findVersion(model, version)?.desiredReplicas ?? 0;
   }
-}
-
-function keyOf({ model, version }: Version): string {
-  return `${model}/${version}`;
 }

@@ -4,6 +4,7 @@ import type { Serving } from "../query/serving.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import { unlessAborted } from "../wait.ts";
 import { connectsByItself } from "./container-kind.ts";
 import type { ModelLocks, Work } from "./model-locks.ts";
@@ -58,7 +59,7 @@ export class Scaling {
     try {
       await unlessAborted(served.scale(replicas), later.signal);
     } finally {
-      const key = keyOf(version);
+      const key = versionKey(version);
       if (this.#waiting.get(key) === later) this.#waiting.delete(key);
     }
   }
@@ -67,7 +68,7 @@ export class Scaling {
     const { registry, serving, reopening } = this.#parts;
     const { model, settings } = version;
     this.#supersede(version, replicas);
-    this.#waiting.delete(keyOf(version));
+    this.#waiting.delete(versionKey(version));
     try {
       const opened = replicas === 0 ? undefined : await reopening.open(version);
       await registry.setDesiredReplicas(model, version.version, replicas);
@@ -81,7 +82,7 @@ export class Scaling {
 
   /** Ends an earlier call that still waits: its count is not the wish any more. */
   #supersede(version: Version, replicas: number): AbortController {
-    const key = keyOf(version);
+    const key = versionKey(version);
     this.#waiting
       .get(key)
       ?.abort(
@@ -117,8 +118,4 @@ function refuseOwnWill({ model, version, manifest }: Version): void {
 
 function wishOf({ version, bundle }: Version): Omit<Work, "isSwitching"> {
   return { what: `version ${version} is being scaled`, version, bundle };
-}
-
-function keyOf({ model, version }: Version): string {
-  return `${model}/${version}`;
 }

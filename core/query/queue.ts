@@ -1,4 +1,5 @@
 // The queue of one version: cuts batches for free replicas, sends them, hands results back.
+import { setTimeout as sleep } from "node:timers/promises";
 import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
@@ -54,6 +55,7 @@ export class BatchQueue {
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
   #onIdle: (() => void)[] = [];
+  #isTaking = true;
   #isClosed = false;
 
   constructor(parts: QueueParts) {
@@ -71,8 +73,8 @@ export class BatchQueue {
     const { pool, policy } = this.#parts;
     const waiting = this.#waiting;
     const pending = new Pending(query);
-    if (this.#isClosed) {
-      waiting.drop(pending, "no-replica", waiting.stopping());
+    if (!this.#isTaking) {
+      pending.fail(waiting.stopping());
       return;
     }
     if (this.#isFull(pending)) {
@@ -110,6 +112,11 @@ export class BatchQueue {
     }
   }
 
+  /** Whatever comes from now on is refused; what is here goes on. */
+  stopTaking(): void {
+    this.#isTaking = false;
+  }
+
   /** Resolves when nothing waits and nothing is on its way, or the queue is closed. */
   whenIdle(): Promise<void> {
     return new Promise((resolve) => {
@@ -121,6 +128,7 @@ export class BatchQueue {
   /** Gives up whatever waits or is on its way; nothing is taken any more. */
   close(): void {
     const waiting = this.#waiting;
+    this.#isTaking = false;
     this.#isClosed = true;
     waiting.failAll("no-replica", () => waiting.stopping());
     for (const flight of this.#flights) {
@@ -280,7 +288,7 @@ export class BatchQueue {
   async #lost(flight: Flight, why: string): Promise<void> {
     const { replica } = flight;
     const looked = this.#parts.pool.suspect(replica, why);
-    const exit = await Promise.race([replica.running.exited, elapsed(EXIT_DETAIL_MS)]);
+    const exit = await Promise.race([replica.running.exited, sleep(EXIT_DETAIL_MS, undefined)]);
     if (exit?.reason === "out-of-memory") this.#learn(flight, "out-of-memory", undefined);
     const text = troubleOf(replica.running, exit?.message ?? why);
     // Only now: until its queries wait again, a drain must not take the queue for idle.
@@ -384,10 +392,4 @@ function settleRows(batch: readonly Pending[], reply: Extract<BatchReply, { kind
     if (error === undefined) pending.succeed(reply.outputs, index);
     else pending.fail(error);
   }
-}
-
-function elapsed(ms: number): Promise<undefined> {
-  return new Promise((resolve) => {
-    setTimeout(() => resolve(undefined), ms);
-  });
 }

@@ -4,6 +4,7 @@ import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import type { LogOptions, ReplicaStats, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, LogLine, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import { ServedVersion } from "./served-version.ts";
 
 export interface ServingParts {
@@ -55,7 +56,7 @@ export class Serving {
 
   /** Opens a version with no replicas yet. */
   open(version: Version, bundle: BundleFolder, image: string): ServedVersion {
-    const key = keyOf(version.model, version.version);
+    const key = versionKey(version);
     if (this.#served.has(key))
       throw new WindjammerError(`model ${version.model} version ${version.version} runs already`);
     const { runtime, log, maxQueueLength } = this.#parts;
@@ -80,7 +81,7 @@ export class Serving {
   }
 
   find(model: string, version: string): ServedVersion | undefined {
-    return this.#served.get(keyOf(model, version));
+    return this.#served.get(versionKey({ model, version }));
   }
 
   all(): readonly ServedVersion[] {
@@ -110,7 +111,7 @@ export class Serving {
 
   /** Drains a version and forgets it; unknown ones are fine. */
   async close(model: string, version: string, graceMs: number): Promise<void> {
-    const key = keyOf(model, version);
+    const key = versionKey({ model, version });
     const served = this.#served.get(key);
     if (served === undefined) return;
     const until = performance.now() + graceMs;
@@ -128,8 +129,4 @@ export class Serving {
   async closeAll(graceMs: number): Promise<void> {
     await Promise.all(this.all().map(({ version }) => this.close(version.model, version.version, graceMs)));
   }
-}
-
-function keyOf(model: string, version: string): string {
-  return `${model}/${version}`;
 }

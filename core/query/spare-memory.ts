@@ -5,9 +5,12 @@
 const MAX_BYTES = 16 * 2 ** 20;
 /** Batches on their way at once, for most versions. */
 const MAX_SPARES = 4;
+/** A version that sends no batch for so long keeps none. */
+const IDLE_MS = 10_000;
 
 export class SpareMemory {
   readonly #spares: ArrayBuffer[] = [];
+  #idle: NodeJS.Timeout | undefined;
 
   /** `size` bytes that hold anything. */
   take(size: number): Uint8Array {
@@ -23,7 +26,15 @@ export class SpareMemory {
 
   /** Gives back what `take` gave; nobody may read or write it any more. */
   give({ buffer }: Uint8Array): void {
-    if (buffer.byteLength <= MAX_BYTES && this.#spares.length < MAX_SPARES)
-      this.#spares.push(buffer as ArrayBuffer);
+    if (buffer.byteLength > MAX_BYTES || this.#spares.length === MAX_SPARES) return;
+    this.#spares.push(buffer as ArrayBuffer);
+    // Refreshed only: a timer each would cost more than the memory saves.
+    if (this.#idle === undefined) this.#idle = setTimeout(() => this.#clear(), IDLE_MS).unref();
+    else this.#idle.refresh();
+  }
+
+  #clear(): void {
+    this.#spares.length = 0;
+    this.#idle = undefined;
   }
 }

@@ -1,5 +1,4 @@
 // The queue of a version with its batching policy, from the first query to the last.
-import { ShuttingDownError } from "../errors.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
 import type { Version } from "../types.ts";
@@ -24,14 +23,11 @@ export interface QueueState {
 }
 
 export class VersionQueue {
-  readonly #version: Version;
   readonly #policy: BatchingPolicy;
   readonly #queue: BatchQueue;
-  #isDraining = false;
 
   constructor({ version, replicas, metrics, maxQueueLength }: VersionQueueParts) {
     const { contract } = version.manifest;
-    this.#version = version;
     this.#policy = batchingPolicy(version.settings.batching, contract.isBatched ? contract.maxBatchSize : 1);
     this.#queue = new BatchQueue({
       version,
@@ -49,13 +45,7 @@ export class VersionQueue {
 
   /** Settles the query exactly once: with its result, at its deadline, or with what went wrong. */
   enqueue(query: Query): void {
-    if (!this.#isDraining) {
-      this.#queue.enqueue(query);
-      return;
-    }
-    const { model, version } = this.#version;
-    const message = `model ${model} version ${version} is being stopped; try again`;
-    query.settle({ kind: "error", error: new ShuttingDownError(message) });
+    this.#queue.enqueue(query);
   }
 
   /** A replica became ready, or went. */
@@ -69,7 +59,7 @@ export class VersionQueue {
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then gives it up. Resolves with the ms that are left. */
   async drain(graceMs: number): Promise<number> {
-    this.#isDraining = true;
+    this.#queue.stopTaking();
     const until = performance.now() + graceMs;
     await within(this.#queue.whenIdle(), graceMs);
     this.#queue.close();

@@ -7,6 +7,7 @@ import {
 } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import type { Application, Deployment, Link, Model, Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import type { State } from "./store.ts";
 
 /** Longer lists of names would hide the message. */
@@ -35,7 +36,7 @@ export function modelOf(state: State, name: string): Model {
 
 /** @throws ModelNotFoundError, VersionNotFoundError */
 export function versionOf(state: State, model: string, version: string): Version {
-  const found = state.versions.get(`${model}/${version}`);
+  const found = state.versions.get(versionKey({ model, version }));
   if (found !== undefined) return found;
   modelOf(state, model);
   const known = [...state.versions.values()].filter((each) => each.model === model);

@@ -1,6 +1,7 @@
 // The registry: applications, models, versions, links and deployments, in memory as they are in the store.
 import { InvalidRequestError, ShuttingDownError } from "../errors.ts";
 import type { Application, Deployment, DeploymentEvent, Link, Model, Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import { applicationOf, deploymentOf, modelOf, versionOf } from "./lookup.ts";
 import * as rules from "./rules.ts";
 import { keyOf, type Change, type MutableState, type State, type Store } from "./store.ts";
@@ -69,7 +70,7 @@ export class Registry {
   }
 
   findVersion(model: string, version: string): Version | undefined {
-    return this.#state.versions.get(`${model}/${version}`);
+    return this.#state.versions.get(versionKey({ model, version }));
   }
 
   /** Versions of a model, or of all, newest first; empty for an unknown model. */

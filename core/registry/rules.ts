@@ -3,6 +3,7 @@ import type { InputType } from "../../containers/protocol.ts";
 import { NAME_PATTERN, VERSION_PATTERN } from "../config.ts";
 import { DeploymentConflictError, InUseError, InvalidRequestError, VersionExistsError } from "../errors.ts";
 import type { Application, Deployment, Link, Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import { applicationOf, linkOfApplication, linksOfModel, modelOf, versionOf } from "./lookup.ts";
 import { keyOf, type Change, type State } from "./store.ts";
 
@@ -143,7 +144,7 @@ export function deleteVersion(state: State, model: string, version: string): rea
       { details: { model, version } },
     );
   }
-  return [{ delete: "versions", key: `${model}/${version}` }];
+  return [{ delete: "versions", key: versionKey({ model, version }) }];
 }
 
 export function deleteModel(state: State, model: string): readonly Change[] {

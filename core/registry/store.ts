@@ -2,6 +2,7 @@
 // It deliberately has no query language, transaction handle or connection: a registry is small, is read whole at
 // the start and kept in memory, and a shared store (Redis, PostgreSQL) can implement two calls.
 import type { Application, Deployment, DeploymentEvent, Link, Model, Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 
 /** Record type by collection. Keys: see `keyOf`. */
 export interface Collections {
@@ -58,7 +59,7 @@ export function keyOf<C extends CollectionName>(collection: C, record: Collectio
   const keys: { readonly [K in CollectionName]: (record: Collections[K]) => string } = {
     applications: (application) => application.name,
     models: (model) => model.name,
-    versions: (version) => `${version.model}/${version.version}`,
+    versions: versionKey,
     links: (link) => `${link.application}/${link.model}`,
     deployments: (deployment) => deployment.id,
   };

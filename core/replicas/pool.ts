@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   DeploymentConflictError,
-  NoReplicaError,
+  type NoReplicaError,
   ReplicaNotFoundError,
   ShuttingDownError,
   type WindjammerError,
@@ -11,6 +11,7 @@ import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runti
 import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
 import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
+import { noReplica } from "./no-replica.ts";
 import { type Replica, troubleOf } from "./replica.ts";
 import type { ReplicaRoute } from "./route.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
@@ -88,7 +89,6 @@ export class ReplicaPool implements Replicas {
     return this.#startingCount;
   }
 
-  /** True while a replica is on its way, so that waiting makes sense. */
   get isRecovering(): boolean {
     return this.#startingCount > 0;
   }
@@ -102,14 +102,12 @@ export class ReplicaPool implements Replicas {
     return this.#trouble;
   }
 
-  /** Replicas that `take` would still give. */
   get freeCount(): number {
     let count = 0;
     for (const replica of this.#free) if (replica.isFree) count++;
     return count;
   }
 
-  /** A free replica, or undefined. It comes back by `release` or `suspect`. */
   take(): Replica | undefined {
     for (let replica = this.#free.pop(); replica !== undefined; replica = this.#free.pop()) {
       if (replica.isFree) return replica;
@@ -121,7 +119,6 @@ export class ReplicaPool implements Replicas {
     if (replica.isFree) this.#free.push(replica);
   }
 
-  /** A replica answered: whatever the trouble was, it is over. */
   noteAnswer(): void {
     this.#trouble = undefined;
   }
@@ -240,17 +237,8 @@ export class ReplicaPool implements Replicas {
     await Promise.all([...this.#slots].map((slot) => this.#remove(slot, graceMs, why)));
   }
 
-  /** What a query is told while no replica is ready. */
   noReplica(): NoReplicaError {
-    const { model, version } = this.#parts.version;
-    const remedy =
-      this.#parts.version.manifest.container?.kind === "clipper-rpc"
-        ? "no container of it is connected; start one, and let it connect to the RPC port"
-        : "none runs; scale it up, or deploy it again";
-    const why = this.#trouble ?? (this.isRecovering ? "one is being started; try again" : remedy);
-    return new NoReplicaError(`no replica of ${this.#label} is ready: ${why}`, {
-      details: { model, version },
-    });
+    return noReplica(this.#parts.version, this);
   }
 
   async #isGood(replica: Replica, { fault }: Suspicion): Promise<boolean> {

@@ -1,4 +1,5 @@
 // Whether a started container serves: waits until it is ready, and holds its metadata against the contract.
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   isForeign,
   modelAtServer,
@@ -182,10 +183,4 @@ function describeTensor(spec: TensorSpec, isBatched: boolean): string {
 function describeDeclared(value: unknown): string {
   const { name, datatype, shape } = (value ?? {}) as { name?: unknown; datatype?: unknown; shape?: unknown };
   return `${String(name)} ${String(datatype)} [${Array.isArray(shape) ? shape.join(",") : ""}]`;
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

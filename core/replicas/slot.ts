@@ -4,6 +4,7 @@ import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
+import { pause } from "../wait.ts";
 import { inferSocketOf } from "./infer-socket.ts";
 import { becomeReady } from "./readiness.ts";
 import { type Replica, troubleOf, withLastWords } from "./replica.ts";
@@ -263,16 +264,4 @@ export class Slot {
     if (isWanted && exit.reason !== "stopped") this.#listener.trouble(troubleOf(running, exit.message));
     this.#listener.ended(running, exit);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done, { once: true });
-    function done(): void {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-  });
 }

@@ -1,7 +1,8 @@
 // The replicas of one version as a worker sees them: the server's own process starts, watches and replaces them.
-import { NoReplicaError } from "../errors.ts";
+import type { NoReplicaError } from "../errors.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import type { ReachableReplica, Replicas, Suspicion } from "../replicas/pool.ts";
+import { noReplica } from "../replicas/no-replica.ts";
 import type { Occupant, Replica } from "../replicas/replica.ts";
 import { replicaAt } from "../replicas/route.ts";
 import { transportTo } from "../replicas/transport.ts";
@@ -119,11 +120,7 @@ export class FollowedReplicas implements Replicas {
   }
 
   noReplica(): NoReplicaError {
-    const { model, version } = this.#parts.version;
-    const why = this.#trouble ?? "none runs; scale it up, or deploy it again";
-    return new NoReplicaError(`no replica of model ${model} version ${version} is ready: ${why}`, {
-      details: { model, version },
-    });
+    return noReplica(this.#parts.version, this);
   }
 
   /** The replicas as they are now. One that is not among them any more gets no batch; what it has it may finish. */

@@ -1,6 +1,6 @@
 // The workers of a server: starts them, replaces those that end, tells them what changes, and adds up what they count.
 import type { Socket } from "node:net";
-import type { ServerConfig } from "../config.ts";
+import { answeringCount, type ServerConfig } from "../config.ts";
 import { WindjammerError } from "../errors.ts";
 import type { WorkerStatus } from "../frontend/schemas.ts";
 import type { Log } from "../log.ts";
@@ -13,9 +13,10 @@ import type { Registry } from "../registry/registry.ts";
 import type { Change } from "../registry/store.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { ReplicaExit, Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import { pause } from "../wait.ts";
 import { Dealer } from "./dealer.ts";
-import { type Beginning, type FromWorker, keyOf, type ToWorker } from "./messages.ts";
+import { type Beginning, type FromWorker, type ToWorker } from "./messages.ts";
 import { WorkerProcess, type WorkerListener } from "./worker-process.ts";
 
 export interface WorkerGroupParts {
@@ -205,6 +206,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     return {
       config: { maxBodyBytes, maxInputs, requestTimeoutMs, maxQueueLength, vertex, logLevel },
       count: workers,
+      cacheParts: answeringCount(config),
       turn: this.#startedCount++,
       serverUrl: this.#serverUrl,
       registry: registry.snapshot(),
@@ -227,9 +229,9 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
 
   #count(worker: WorkerProcess, { taken, usage, versions }: Extract<FromWorker, { kind: "counts" }>): void {
     this.#parts.metrics.add(taken);
-    const queues = new Map(versions.map((report) => [keyOf(report), report.state]));
+    const queues = new Map(versions.map((report) => [versionKey(report), report.state]));
     this.#reports.set(worker, { queues, usage });
-    this.#noteQueues(versions.map(keyOf));
+    this.#noteQueues(versions.map(versionKey));
     for (const { model, version, answered, errors } of versions) {
       const served = this.#parts.serving.find(model, version);
       served?.noteAnswered(answered);
@@ -268,7 +270,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     const lastErrors = new Map<string, string>();
     for (const version of this.#parts.registry.versions()) {
       const { lastError } = this.#parts.openingOf(version);
-      if (lastError !== undefined) lastErrors.set(keyOf(version), lastError);
+      if (lastError !== undefined) lastErrors.set(versionKey(version), lastError);
     }
     if (isEqual(lastErrors, this.#troubles)) return;
     this.#troubles = lastErrors;

@@ -29,8 +29,10 @@ export interface RunningVersion {
 /** Everything a worker begins with. */
 export interface Beginning {
   readonly config: WorkerConfig;
-  /** Workers there are: caches get an equal part of what an application allows. */
+  /** Workers there are. */
   readonly count: number;
+  /** Processes that share what an application allows its cache. */
+  readonly cacheParts: number;
   /** Counts the workers that were started: its own number. */
   readonly turn: number;
   /** The server's own query listener, for every request that is no prediction. */
@@ -90,7 +92,3 @@ export type FromWorker =
       readonly why: Suspicion;
       readonly hasAnswered: boolean;
     } & VersionName);
-
-export function keyOf({ model, version }: VersionName): string {
-  return `${model}/${version}`;
-}

@@ -13,11 +13,11 @@ import { Registry } from "../registry/registry.ts";
 import type { Suspicion } from "../replicas/pool.ts";
 import type { Replica } from "../replicas/replica.ts";
 import type { Version } from "../types.ts";
+import { versionKey } from "../version-key.ts";
 import { FollowedVersion } from "./followed-version.ts";
 import {
   type Beginning,
   type FromWorker,
-  keyOf,
   type RunningVersion,
   type ToWorker,
   type VersionName,
@@ -40,7 +40,7 @@ export class Worker {
   #reports: NodeJS.Timeout | undefined;
 
   private constructor(beginning: Beginning, registry: Registry, tell: (message: FromWorker) => void) {
-    const { config, count, turn, serverUrl } = beginning;
+    const { config, cacheParts, turn, serverUrl } = beginning;
     const metrics = this.#metrics;
     this.#beginning = beginning;
     this.#tell = tell;
@@ -50,9 +50,9 @@ export class Worker {
     this.#router = new Router({
       registry,
       metrics,
-      serving: { find: (model, version) => this.#versions.get(keyOf({ model, version })) },
+      serving: { find: (model, version) => this.#versions.get(versionKey({ model, version })) },
       opening: { openingOf: (version) => this.#openingOf(version) },
-      cacheParts: count,
+      cacheParts,
     });
     const router = this.#router;
     const elsewhere: Forward = forwardTo(serverUrl);
@@ -112,8 +112,8 @@ export class Worker {
 
   #hearOfReplicas(message: Extract<ToWorker, { kind: "open" | "replicas" | "looked" }>): void {
     if (message.kind === "open") this.#open(message);
-    else if (message.kind === "replicas") this.#versions.get(keyOf(message))?.update(message.shared);
-    else this.#versions.get(keyOf(message))?.looked(message.replica);
+    else if (message.kind === "replicas") this.#versions.get(versionKey(message))?.update(message.shared);
+    else this.#versions.get(versionKey(message))?.looked(message.replica);
   }
 
   #open({ version, shared }: RunningVersion): void {
@@ -129,11 +129,11 @@ export class Worker {
     };
     const parts = { version, shared, metrics, maxQueueLength, turn, senders, doubt };
     const followed = new FollowedVersion(parts);
-    this.#versions.set(keyOf(version), followed);
+    this.#versions.set(versionKey(version), followed);
   }
 
   async #close({ id, graceMs, ...name }: { id: number; graceMs: number } & VersionName): Promise<void> {
-    const key = keyOf(name);
+    const key = versionKey(name);
     const version = this.#versions.get(key);
     await version?.drain(graceMs);
     // Before it is forgotten, so that nothing it did is lost.
@@ -152,7 +152,7 @@ export class Worker {
 
   /** What should run and does not is being opened, by the server's own process. */
   #openingOf(version: Version): { readonly isOpening: boolean; readonly lastError: string | undefined } {
-    return { isOpening: version.desiredReplicas > 0, lastError: this.#lastErrors.get(keyOf(version)) };
+    return { isOpening: version.desiredReplicas > 0, lastError: this.#lastErrors.get(versionKey(version)) };
   }
 }
 

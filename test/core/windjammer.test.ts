@@ -1,4 +1,5 @@
 // The composition root: what it may close when a start fails, and what a server leaves behind.
+import { answeringCount } from "../../core/config.ts";
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { expect, it, vi } from "vitest";
@@ -38,4 +39,11 @@ it("takes three quarters of the cores for workers where it may choose, and one i
   const runtime = new ScriptedRuntime(({ inputs }) => ({ outputs: inputs }));
   await using server = await startServer({ runtime, port: 0, adminPort: 0, workers: "auto" });
   expect(server.workerCount).toBe(Math.max(1, Math.floor((availableParallelism() * 3) / 4)));
+});
+
+test("a cache is shared among all processes that answer predictions", () => {
+  const counts = [1, 2, 4].flatMap((workers) =>
+    [undefined, 1339].map((grpcPort) => answeringCount({ workers, grpcPort })),
+  );
+  expect(counts).toEqual([1, 1, 2, 3, 4, 5]);
 });

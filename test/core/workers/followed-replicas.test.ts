@@ -145,3 +145,12 @@ test("the connection to a replica that hangs is closed, since nobody waits for i
   expect(await replaced).toBe(true);
   expect(await failed).toBeInstanceOf(Error);
 });
+
+test("a query that comes during the first start hears that a replica is on its way", () => {
+  const { replicas } = followed();
+  expect(replicas.noReplica().message).toContain("none runs; scale it up");
+  replicas.update({ ...reachable(), startingCount: 1 });
+  expect(replicas.noReplica().message).toContain("one is being started; try again");
+  replicas.update({ ...reachable(), startingCount: 1, trouble: "replica r1 exited with code 1" });
+  expect(replicas.noReplica().message).toContain("replica r1 exited with code 1");
+});

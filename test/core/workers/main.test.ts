@@ -19,6 +19,7 @@ const BEGIN: ToWorker = {
     logLevel: "silent",
   },
   count: 1,
+  cacheParts: 1,
   turn: 0,
   serverUrl: "http://127.0.0.1:9",
   registry: [],
