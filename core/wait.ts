@@ -1,5 +1,4 @@
 // Waiting that ends early: for work that takes no signal of its own, and for time to pass.
-import { setTimeout as sleep } from "node:timers/promises";
 import { toWindjammerError } from "./errors.ts";
 
 /** Resolves with the work, or rejects with the signal's reason; the work itself goes on. */
@@ -19,6 +18,15 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): P
 }
 
 /** Resolves after `ms`, or when the signal aborts. Never rejects. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined);
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    }
+  });
 }

@@ -1,8 +1,8 @@
 // The composition root: what it may close when a start fails, and what a server leaves behind.
-import { answeringCount } from "../../core/config.ts";
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { expect, it, vi } from "vitest";
+import { answeringCount } from "../../core/config.ts";
 import { InvalidOptionsError } from "../../core/errors.ts";
 import { startServer } from "../../core/windjammer.ts";
 import { ScriptedRuntime } from "../helpers/scripted-runtime.ts";
@@ -41,7 +41,7 @@ it("takes three quarters of the cores for workers where it may choose, and one i
   expect(server.workerCount).toBe(Math.max(1, Math.floor((availableParallelism() * 3) / 4)));
 });
 
-test("a cache is shared among all processes that answer predictions", () => {
+it("shares a cache among all processes that answer predictions", () => {
   const counts = [1, 2, 4].flatMap((workers) =>
     [undefined, 1339].map((grpcPort) => answeringCount({ workers, grpcPort })),
   );
