@@ -141,6 +141,20 @@ describe("windjammer completion", () => {
     expect(await complete("nonsense", "")).toEqual([]);
   });
 
+  test("asks the server that the line names", async () => {
+    const elsewhere = { WINDJAMMER_URL: "http://127.0.0.1:1" };
+    const at = async (...words: string[]): Promise<string> =>
+      (await cli(["completion", "bash", "--", ...words], { env: elsewhere })).stdout;
+    expect(await at("rollback", "--url", wj.adminUrl, "")).toBe("tides\n");
+    expect(await at("rollback", `--url=${wj.adminUrl}`, "tides", "")).toBe("2026\n");
+    expect(await at("rollback", "")).toBe("");
+    await using guarded = await windjammer({ port: 0, adminPort: 0, token: "a-token-for-completion" });
+    await guarded.putApplication({ name: "guarded", inputType: "json" });
+    const url = ["--url", guarded.adminUrl];
+    expect(await at("predict", ...url, "--token", "a-token-for-completion", "")).toBe("guarded\n");
+    expect(await at("predict", ...url, "")).toBe("");
+  });
+
   test("is silent and quick when no server answers", async () => {
     const silent = createServer(() => {});
     silent.listen(0, "127.0.0.1");
@@ -159,8 +173,9 @@ describe("windjammer completion", () => {
     [
       "bash",
       `source <(windjammer completion bash)
-      COMP_WORDS=(windjammer rollback tides ""); COMP_CWORD=3; _windjammer; echo "\${COMPREPLY[@]}"
-      COMP_WORDS=(windjammer ver); COMP_CWORD=1; _windjammer; echo "\${COMPREPLY[@]}"`,
+      try() { COMP_LINE=$1; COMP_POINT=\${#1}; _windjammer; echo "\${COMPREPLY[@]}"; }
+      try "windjammer rollback --url $WINDJAMMER_URL tides "
+      try "windjammer ver"`,
     ],
     [
       "zsh",

@@ -104,6 +104,19 @@ describe("a command", () => {
     expect([await run.exited, run.stderr()]).toEqual([0, ""]);
   });
 
+  test("stands in a group of the help that says what it is for", () => {
+    const help = createProgram(false).helpInformation();
+    const groups = [...help.matchAll(/^([A-Z][^\n]*):\n((?: {2}.*\n)+)/gm)].map(([, title, rows = ""]) => [
+      title,
+      [...rows.matchAll(/^ {2}(?! )(\S+)/gm)].map(([, name]) => name),
+    ]);
+    expect(groups.map(([title]) => title)).not.toContain("Commands");
+    expect(groups).toContainEqual(["This command line", ["completion", "help"]]);
+    expect(groups.slice(1).flatMap(([, names]) => names)).toHaveLength(
+      createProgram(false).commands.length + 1,
+    );
+  });
+
   test("prints its help without a server, and each of its options with what it does", async () => {
     for (const command of createProgram(false).commands) {
       expect(command.description()).not.toBe("");
