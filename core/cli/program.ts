@@ -94,14 +94,19 @@ export function createProgram(isJson: boolean): Command {
     // So that a command can have options of these names, as deploy has --version.
     .enablePositionalOptions()
     .exitOverride();
+  const add = (command: Command): void => {
+    // Commands made apart do not inherit how this one ends and prints.
+    command.copyInheritedSettings(program);
+    if (!isJson) command.showHelpAfterError(`(windjammer ${command.name()} --help says what it takes)`);
+    program.addCommand(command);
+  };
   for (const [group, commands] of COMMANDS) {
     program.commandsGroup(group);
-    // Commands made apart do not inherit how this one ends and prints.
-    for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
+    for (const command of commands) add(command());
   }
   program.commandsGroup("This command line:");
   // It completes the others, too.
-  program.addCommand(completionCommand(() => program).copyInheritedSettings(program));
+  add(completionCommand(() => program));
   program.helpCommand("help [command]", "print the help of a command");
   return program;
 }

@@ -12,3 +12,9 @@ export function parseWhole(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("expected a whole number.");
   return Number(text);
 }
+
+export function parsePositive(text: string): number {
+  const value = parseWhole(text);
+  if (value === 0) throw new InvalidArgumentError("expected a whole number over 0.");
+  return value;
+}
