@@ -192,7 +192,6 @@ async function run(): Promise<void> {
   if (port === null) throw new Error("worker.js is started by server.js, not on its own");
   writeThrough(process.stdout, 1);
   writeThrough(process.stderr, 2);
-  process.setSourceMapsEnabled(true);
   const post: Post = (message, transfer) => port.postMessage(message, transfer);
   const settings = workerData as WorkerSettings;
   let model: LoadedModel;

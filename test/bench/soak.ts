@@ -16,7 +16,8 @@ export async function soak(lab: Lab, seconds: number): Promise<Table> {
     version: "1",
     inputType: "doubles",
     module: file("models/first.ts"),
-    latencyObjectiveMs: 1000,
+    // Far off: on a machine that others use, too, a soak is to end with a table.
+    latencyObjectiveMs: 60_000,
   });
   const workload = firstNumberQueries(lab.urlOf(name), 784);
   const pids = await lab.pidsOf(name);
