@@ -7,6 +7,7 @@ import type { WindjammerError } from "../errors.ts";
 import type { PredictCall } from "../query/predict.ts";
 import type { Connections } from "./connections.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
+import { giveBack } from "./memory.ts";
 import { compressed, lengthOf } from "./reply.ts";
 
 export interface PlainParts {
@@ -202,6 +203,7 @@ class PlainConnection {
     this.#pending = undefined;
     this.#pieces = 0;
     this.#answer(head, bytes.subarray(bodyAt, end));
+    if (head.dialect.isDoneWithBody === true) giveBack(bytes);
     return "taken";
   }
 
