@@ -48,6 +48,14 @@ export interface MetricsTaken {
   readonly batches: readonly (BatchStatistics & { readonly model: string; readonly version: string })[];
 }
 
+/** What a process of the server uses. */
+export interface ProcessUsage {
+  readonly pid: number;
+  /** User and system time since its start. */
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+}
+
 /** Counters, histograms and gauges of one server, with those of its process. */
 export class Metrics {
   readonly #registry = new Registry();
@@ -55,6 +63,7 @@ export class Metrics {
   readonly #applications = new Map<string, ApplicationHandle>();
   readonly #versions = new Map<string, VersionHandle>();
   #readGauges: () => Iterable<VersionGauges> = () => [];
+  #readWorkers: () => Iterable<ProcessUsage> = () => [];
   #gather: () => Promise<void> = () => Promise.resolve();
 
   constructor() {
@@ -143,9 +152,10 @@ export class Metrics {
     return this.#families;
   }
 
-  /** Who brings in what other processes have counted, before anything is shown. */
-  setSource(gather: () => Promise<void>): void {
+  /** Who brings in what workers have counted, before anything is shown, and where their use is read from then. */
+  setSource(gather: () => Promise<void>, readWorkers: () => Iterable<ProcessUsage>): void {
     this.#gather = gather;
+    this.#readWorkers = readWorkers;
   }
 
   /** Brings in what other processes have counted; without any there is nothing to do. */
@@ -208,47 +218,70 @@ export class Metrics {
   }
 
   #addGauges(): void {
-    const registers = [this.#registry];
-    const replicas = new Gauge({
-      name: "windjammer_replicas",
-      help: "Replicas that run, by state.",
-      labelNames: ["model", "version", "state"],
-      registers,
-      collect: () => {
-        replicas.reset();
-        for (const { model, version, ready, starting } of this.#readGauges()) {
-          replicas.set({ model, version, state: "ready" }, ready);
-          replicas.set({ model, version, state: "starting" }, starting);
-        }
+    const versions = (what: string[], fill: (gauge: Gauge, one: VersionGauges) => void): Filling => ({
+      labelNames: ["model", "version", ...what],
+      fill: (gauge) => {
+        for (const one of this.#readGauges()) fill(gauge, one);
       },
     });
-    const curve = new Gauge({
-      name: "windjammer_batch_curve_seconds",
-      help: "What a batch takes, as the batching policy has learned it: fixed, and for each row.",
-      labelNames: ["model", "version", "part"],
-      registers,
-      collect: () => {
-        curve.reset();
-        for (const { model, version, curve: learned } of this.#readGauges()) {
-          if (learned === undefined) continue;
-          curve.set({ model, version, part: "fixed" }, learned.fixedMs / 1000);
-          curve.set({ model, version, part: "row" }, learned.perRowMs / 1000);
-        }
+    const workers = (value: (one: ProcessUsage) => number): Filling => ({
+      labelNames: ["pid"],
+      fill: (gauge) => {
+        for (const one of this.#readWorkers()) gauge.set({ pid: one.pid }, value(one));
       },
     });
-    const queueLength = new Gauge({
-      name: "windjammer_queue_length",
-      help: "Queries that wait for a replica.",
-      labelNames: ["model", "version"],
-      registers,
+    this.#addGauge(
+      "windjammer_replicas",
+      "Replicas that run, by state.",
+      versions(["state"], (gauge, { model, version, ready, starting }) => {
+        gauge.set({ model, version, state: "ready" }, ready);
+        gauge.set({ model, version, state: "starting" }, starting);
+      }),
+    );
+    this.#addGauge(
+      "windjammer_batch_curve_seconds",
+      "What a batch takes, as the batching policy has learned it: fixed, and for each row.",
+      versions(["part"], (gauge, { model, version, curve }) => {
+        if (curve === undefined) return;
+        gauge.set({ model, version, part: "fixed" }, curve.fixedMs / 1000);
+        gauge.set({ model, version, part: "row" }, curve.perRowMs / 1000);
+      }),
+    );
+    this.#addGauge(
+      "windjammer_queue_length",
+      "Queries that wait for a replica.",
+      versions([], (gauge, { model, version, queueLength }) => gauge.set({ model, version }, queueLength)),
+    );
+    this.#addGauge(
+      "windjammer_worker_cpu_seconds",
+      "CPU time of each worker process since its start, user and system.",
+      workers(({ cpuSeconds }) => cpuSeconds),
+    );
+    this.#addGauge(
+      "windjammer_worker_resident_memory_bytes",
+      "Resident memory of each worker process.",
+      workers(({ residentBytes }) => residentBytes),
+    );
+  }
+
+  #addGauge(name: string, help: string, { labelNames, fill }: Filling): void {
+    const gauge = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
       collect: () => {
-        queueLength.reset();
-        for (const { model, version, queueLength: length } of this.#readGauges()) {
-          queueLength.set({ model, version }, length);
-        }
+        gauge.reset();
+        fill(gauge);
       },
     });
   }
+}
+
+/** How a gauge is set at each scrape. */
+interface Filling {
+  readonly labelNames: string[];
+  readonly fill: (gauge: Gauge) => void;
 }
 
 function total(parts: readonly (Total | undefined)[]): Total {

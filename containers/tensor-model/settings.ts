@@ -1,6 +1,7 @@
 // What `manifest.model` holds for every model of tensors, and what processing functions get and give: deployers write it,
 // loaders read it, and users' functions are typed by it.
 import type { Datatype, JsonValue } from "../protocol.ts";
+import type { NumericArray } from "../typed-arrays.ts";
 
 /** One tensor of the model file. */
 export interface TensorSettings {
@@ -59,19 +60,7 @@ export interface TensorModelSettings {
  * Elements of a tensor, row-major: bool as Uint8Array of 0 and 1, int64 and uint64 as BigInt arrays. Of a string tensor
  * each is a string, or its bytes where they are no UTF-8 text.
  */
-export type TensorData =
-  | Float32Array
-  | Float64Array
-  | Float16Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | Uint16Array
-  | Uint32Array
-  | BigUint64Array
-  | readonly StringElement[];
+export type TensorData = NumericArray | readonly StringElement[];
 
 /** An element of a string tensor. */
 export type StringElement = string | Uint8Array;

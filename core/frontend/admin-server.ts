@@ -1,6 +1,5 @@
 // The management API's HTTP server: express over the table of routes, one place that turns errors into replies.
 import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
 import { errorBody } from "../error-replies.ts";
 import {
@@ -8,9 +7,7 @@ import {
   InvalidJsonError,
   InvalidOptionsError,
   InvalidRequestError,
-  isNodeError,
   MethodNotAllowedError,
-  PortInUseError,
   RequestTimeoutError,
   RouteNotFoundError,
   ShuttingDownError,
@@ -34,6 +31,7 @@ import {
 } from "./admin-routes.ts";
 import { bundleRoutes, eventRoutes, logRoutes } from "./admin-streams.ts";
 import { KEEP_ALIVE_MS } from "./connections.ts";
+import { closeServer, listen } from "./listening.ts";
 import { parseJson } from "./json-text.ts";
 import { openApiDocument, type OpenApiDocument } from "./openapi/document.ts";
 import { type Call, route, type Route } from "./route.ts";
@@ -81,39 +79,30 @@ export class AdminServer {
    * @throws PortInUseError, InvalidOptionsError when the host cannot be bound, or needs a token and has none
    */
   async listen(): Promise<string> {
-    const { host, adminPort, token } = this.#parts.config;
+    const { config, log } = this.#parts;
+    const { host, adminPort, token } = config;
     if (token === undefined && !isLoopbackName(host)) {
       throw new InvalidOptionsError(
         `host ${host}: the management API can be reached from other machines there and needs a token; give one (at least 16 characters), or listen on 127.0.0.1`,
         { details: { option: "token" } },
       );
     }
-    await new Promise<void>((resolve, reject) => {
-      const refuse = (error: Error): void => reject(listenError(error, host, adminPort));
-      this.#server.once("error", refuse);
-      this.#server.listen({ host, port: adminPort }, () => {
-        this.#server.off("error", refuse);
-        this.#server.on("error", (error) =>
-          this.#parts.log.error({ err: error }, "management server failed"),
-        );
-        resolve();
-      });
-    });
-    const { port } = this.#server.address() as AddressInfo;
-    return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+    return await listen(
+      this.#server,
+      {
+        host,
+        port: adminPort,
+        name: "the management API",
+        options: { host: "host", port: "adminPort", flag: "--admin-port" },
+      },
+      log,
+    );
   }
 
   /** Ends streams, lets running requests finish for `graceMs`, then closes their connections. Idempotent. */
   async close(graceMs: number): Promise<void> {
     this.#closing.abort();
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-    });
-    const timer = setTimeout(() => this.#server.closeAllConnections(), graceMs);
-    this.#server.closeIdleConnections();
-    await closed;
-    clearTimeout(timer);
+    await closeServer(this.#server, graceMs);
   }
 
   #createApp(): Express {
@@ -283,19 +272,4 @@ function toReplyError(cause: unknown): WindjammerError {
     return new UnsupportedEncodingError(`${cause.message}; send JSON as UTF-8, plain or gzip`);
   if (typeof type === "string") return new InvalidJsonError(`the body could not be read: ${cause.message}`);
   return toWindjammerError(cause);
-}
-
-function listenError(error: Error, host: string, port: number): Error {
-  const code = isNodeError(error) ? error.code : undefined;
-  if (code === "EADDRINUSE")
-    return new PortInUseError(
-      `port ${port} of ${host} is in use by another process; stop it, or choose another port for the management API (adminPort, --admin-port; 0 picks a free one)`,
-      { cause: error, details: { host, port } },
-    );
-  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EACCES" || code === "EAI_AGAIN")
-    return new InvalidOptionsError(`cannot listen on ${host}, port ${port}: ${error.message}`, {
-      cause: error,
-      details: { option: code === "EACCES" ? "adminPort" : "host" },
-    });
-  return error;
 }

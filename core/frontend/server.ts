@@ -19,7 +19,7 @@ import { sagemakerDialect } from "./dialects/sagemaker.ts";
 import { vertexDialect } from "./dialects/vertex.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
 import { Catalog, type Repository } from "./dialects/oip/catalog.ts";
-import { listenForQueries } from "./listening.ts";
+import { listen, queryPort } from "./listening.ts";
 import { PlainRequests } from "./plain-requests.ts";
 import type { QueryRoutes } from "./query-routes.ts";
 import { send, writeBody, writeHead } from "./reply.ts";
@@ -92,7 +92,7 @@ export class QueryServer {
   /** Starts to listen; resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
   async listen(): Promise<string> {
     const { config, log } = this.#parts;
-    const url = await listenForQueries(this.#server, config, log);
+    const url = await listen(this.#server, queryPort(config), log);
     this.#watches = [this.#connections.watch(config.requestTimeoutMs), this.#plain.watch()];
     return url;
   }

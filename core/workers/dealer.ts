@@ -1,5 +1,5 @@
 // Listens on the port of the query API, and deals the connections out to the workers in turn.
-import { listenForQueries } from "../frontend/listening.ts";
+import { listen, queryPort } from "../frontend/listening.ts";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Log } from "../log.ts";
 
@@ -28,7 +28,7 @@ export class Dealer {
 
   /** Resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
   listen(host: string, port: number): Promise<string> {
-    return listenForQueries(this.#server, { host, port }, this.#log);
+    return listen(this.#server, queryPort({ host, port }), this.#log);
   }
 
   /** Deals out what waits; called when a worker is ready. */

@@ -1,5 +1,5 @@
 // Hands requests that are no predictions on to the server's own process, and its replies back.
-import { Agent, type IncomingMessage, request as ask, type ServerResponse } from "node:http";
+import { type IncomingMessage, request as ask, type ServerResponse } from "node:http";
 import { errorBody } from "../error-replies.ts";
 import { ShuttingDownError } from "../errors.ts";
 
@@ -12,10 +12,10 @@ export interface Forward {
 
 export function forwardTo(serverUrl: string): Forward {
   const { hostname: host, port } = new URL(serverUrl);
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: 16 });
   return (request, response) => {
     const { method, url: path } = request;
-    const onward = ask({ agent, host, port, method, path, headers: forwarded(request.rawHeaders) });
+    // A connection each: one that is kept may be closed by the other side just as it is used again.
+    const onward = ask({ agent: false, host, port, method, path, headers: forwarded(request.rawHeaders) });
     onward.on("response", (reply) => {
       response.writeHead(reply.statusCode ?? 502, forwarded(reply.rawHeaders));
       reply.pipe(response);

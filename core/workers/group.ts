@@ -4,7 +4,7 @@ import type { ServerConfig } from "../config.ts";
 import { WindjammerError } from "../errors.ts";
 import type { WorkerStatus } from "../frontend/schemas.ts";
 import type { Log } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Metrics, ProcessUsage } from "../metrics.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Serving, ServingFollowers } from "../query/serving.ts";
 import type { QueueState } from "../query/version-queue.ts";
@@ -44,11 +44,17 @@ const MAX_STARTING_LOOKS = 120;
 /** Last lines of a container that its end is told with. */
 const TAIL_LINES = 5;
 
+/** What a worker said last. */
+interface Report {
+  /** By version. */
+  readonly queues: ReadonlyMap<string, QueueState>;
+  readonly usage: ProcessUsage;
+}
+
 export class WorkerGroup implements ServingFollowers, WorkerListener {
   readonly #parts: WorkerGroupParts;
   readonly #workers = new Set<WorkerProcess>();
-  /** Queues of each worker, by version. */
-  readonly #reports = new Map<WorkerProcess, ReadonlyMap<string, QueueState>>();
+  readonly #reports = new Map<WorkerProcess, Report>();
   /** Versions that are being closed: a worker that begins meanwhile does not open them, since nobody would tell it to close them. */
   readonly #leaving = new WeakSet<ServedVersion>();
   readonly #dealer: Dealer;
@@ -65,7 +71,10 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     this.#parts = parts;
     this.#dealer = new Dealer(() => [...this.#workers], parts.log);
     parts.serving.follow(this);
-    parts.metrics.setSource(() => this.#gather());
+    parts.metrics.setSource(
+      () => this.#gather(),
+      () => Array.from(this.#reports.values(), ({ usage }) => usage),
+    );
     this.#stopListening = parts.registry.onChange((changes) => this.#changed(changes));
   }
 
@@ -154,7 +163,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
   ended(worker: WorkerProcess, why: string, untaken: readonly Socket[]): void {
     const { log, metrics } = this.#parts;
     this.#workers.delete(worker);
-    const queues = [...(this.#reports.get(worker)?.keys() ?? [])];
+    const queues = [...(this.#reports.get(worker)?.queues.keys() ?? [])];
     this.#reports.delete(worker);
     this.#noteQueues(queues);
     for (const socket of untaken) this.#dealer.deal(socket);
@@ -211,9 +220,10 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     return this.#callAll({ kind: "count" }, ANSWER_MS);
   }
 
-  #count(worker: WorkerProcess, { taken, versions }: Extract<FromWorker, { kind: "counts" }>): void {
+  #count(worker: WorkerProcess, { taken, usage, versions }: Extract<FromWorker, { kind: "counts" }>): void {
     this.#parts.metrics.add(taken);
-    this.#reports.set(worker, new Map(versions.map((report) => [keyOf(report), report.state])));
+    const queues = new Map(versions.map((report) => [keyOf(report), report.state]));
+    this.#reports.set(worker, { queues, usage });
     this.#noteQueues(versions.map(keyOf));
     for (const { model, version, answered, errors } of versions) {
       const served = this.#parts.serving.find(model, version);
@@ -226,7 +236,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
   #noteQueues(keys: readonly string[]): void {
     for (const key of keys) {
       const [model = "", version = ""] = key.split("/");
-      const states = [...this.#reports.values()].flatMap((queues) => queues.get(key) ?? []);
+      const states = [...this.#reports.values()].flatMap(({ queues }) => queues.get(key) ?? []);
       const [busiest] = states.toSorted(
         (one, other) => (other.policy.arrivalRate ?? 0) - (one.policy.arrivalRate ?? 0),
       );

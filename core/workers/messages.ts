@@ -1,6 +1,6 @@
 // What the server's own process and its workers tell each other, over the channel that Node gives parent and child.
 import type { ServerConfig } from "../config.ts";
-import type { MetricsTaken } from "../metrics.ts";
+import type { MetricsTaken, ProcessUsage } from "../metrics.ts";
 import type { RecentError } from "../query/recent-errors.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import type { QueueState } from "../query/version-queue.ts";
@@ -80,6 +80,7 @@ export type FromWorker =
   | {
       readonly kind: "counts";
       readonly taken: MetricsTaken;
+      readonly usage: ProcessUsage;
       readonly versions: readonly VersionReport[];
     }
   | ({

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { type Forward, forwardTo } from "./forward.ts";
 import { QueryServer } from "../frontend/server.ts";
 import { createLog } from "../log.ts";
-import { Metrics } from "../metrics.ts";
+import { Metrics, type ProcessUsage } from "../metrics.ts";
 import { Predictor } from "../query/predict.ts";
 import { Router } from "../query/router.ts";
 import { MemoryStore } from "../registry/memory-store.ts";
@@ -143,11 +143,20 @@ export class Worker {
 
   #report(): void {
     const versions = Array.from(this.#versions.values(), (version) => version.report());
-    this.#tell({ kind: "counts", taken: this.#metrics.take(), versions });
+    this.#tell({ kind: "counts", taken: this.#metrics.take(), usage: usage(), versions });
   }
 
   /** What should run and does not is being opened, by the server's own process. */
   #openingOf(version: Version): { readonly isOpening: boolean; readonly lastError: string | undefined } {
     return { isOpening: version.desiredReplicas > 0, lastError: this.#lastErrors.get(keyOf(version)) };
   }
+}
+
+function usage(): ProcessUsage {
+  const { user, system } = process.cpuUsage();
+  return {
+    pid: process.pid,
+    cpuSeconds: (user + system) / 1e6,
+    residentBytes: process.memoryUsage.rss(),
+  };
 }

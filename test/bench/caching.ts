@@ -2,7 +2,7 @@
 import { deployOnnxModel } from "windjammer";
 import { type Effort, interleaved, type Lab } from "./lab.ts";
 import { PIXELS } from "./onnx-models.ts";
-import { pixelQueries } from "./queries.ts";
+import { rowQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
@@ -24,7 +24,7 @@ export async function measureCache(
     for (const [index, cache] of Object.values(SETTINGS).entries()) {
       const name = `cached-${model}-${index}`;
       await deployOnnxModel(lab.client, { name, version: "1", model: source, inputType: "floats", cache });
-      const workload = await pixelQueries(lab.urlOf(name), PIXELS);
+      const workload = await rowQueries({ url: lab.urlOf(name), shape: [PIXELS] });
       targets.push({ workload, pids: await lab.pidsOf(name) });
     }
     const samples = await interleaved(targets, 64, effort);

@@ -52,14 +52,17 @@ export class Connection implements Caller {
     this.#socket.on("close", () => this.#finish(undefined, new Error("the server closed the connection")));
   }
 
-  get isFree(): boolean {
-    return this.#done === undefined && !this.#socket.destroyed;
-  }
-
   send(request: Buffer, done: ReplyDone): void {
     if (this.#done !== undefined) throw new Error("a request is on its way already");
     this.#done = done;
     this.#socket.write(request);
+  }
+
+  /** As `send`. @throws the error of the connection */
+  ask(request: Buffer): Promise<RawReply> {
+    return new Promise((resolve, reject) => {
+      this.send(request, (reply, error) => (reply === undefined ? reject(error) : resolve(reply)));
+    });
   }
 
   close(): void {

@@ -5,8 +5,9 @@ import { requestBytes } from "./connection.ts";
 import { grpcQueries } from "./grpc-queries.ts";
 import { file, interleaved, type Effort, type Lab, type LabOptions } from "./lab.ts";
 import type { Workload } from "./load.ts";
-import { firstNumberQueries } from "./queries.ts";
+import { firstNumberQueries, isInferred } from "./queries.ts";
 import type { Table } from "./report.ts";
+import { oipBinary, oipJson, type Shape } from "./shapes.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
 const BODIES = 256;
@@ -90,10 +91,6 @@ function isPredicted(index: number, body: string): boolean {
   return body === `{"predictions":[${index}]}`;
 }
 
-function isInferred(index: number, body: string): boolean {
-  return body.includes(`"data":["${index}"]`);
-}
-
 async function numberDialects(lab: Lab, length: number): Promise<readonly NamedWorkload[]> {
   const { url } = lab.client;
   const random = randomNumbers(length);
@@ -102,16 +99,11 @@ async function numberDialects(lab: Lab, length: number): Promise<readonly NamedW
     ...Array.from({ length: length - 1 }, () => Number(random().toFixed(6))),
   ]);
   const infer = `${url}/v2/models/first/infer`;
-  const tensor = { name: "input", datatype: "FP64", shape: [1, length] };
-  const json = inputs.map((data) => requestBytes(infer, JSON.stringify({ inputs: [{ ...tensor, data }] })));
-  const header = JSON.stringify({
-    inputs: [{ ...tensor, parameters: { binary_data_size: length * 8 } }],
+  const tensor = { name: "input", datatype: "FP64", shape: [length] } as const;
+  const byOip = (name: string, form: Shape): NamedWorkload => ({
+    name,
+    workload: firstNumberQueries(infer, length, { form, isRight: isInferred }),
   });
-  const binary = inputs.map((data) =>
-    requestBytes(infer, Buffer.concat([Buffer.from(header), Buffer.from(new Float64Array(data).buffer)]), [
-      `Inference-Header-Content-Length: ${header.length}`,
-    ]),
-  );
   const withInstances = (name: string, path: string): NamedWorkload => {
     const requests = inputs.map((input) => requestBytes(url + path, JSON.stringify({ instances: [input] })));
     return { name, workload: { url, requests, isRight: isPredicted } };
@@ -119,8 +111,8 @@ async function numberDialects(lab: Lab, length: number): Promise<readonly NamedW
   const { grpcAddress = "" } = lab;
   return [
     { name: "Clipper", workload: firstNumberQueries(`${url}/first/predict`, length) },
-    { name: "OIP, JSON", workload: { url: infer, requests: json, isRight: isInferred } },
-    { name: "OIP, binary", workload: { url: infer, requests: binary, isRight: isInferred } },
+    byOip("OIP, JSON", oipJson(tensor)),
+    byOip("OIP, binary", oipBinary(tensor)),
     { name: "gRPC, typed", workload: await grpcQueries(grpcAddress, inputs, "typed") },
     { name: "gRPC, raw", workload: await grpcQueries(grpcAddress, inputs, "raw") },
     withInstances("KServe V1", "/v1/models/first:predict"),

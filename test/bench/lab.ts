@@ -68,6 +68,8 @@ export async function interleaved(
 
 export interface Lab extends AsyncDisposable {
   readonly client: Windjammer;
+  /** What the server printed until it was ready. */
+  readonly output: string;
   /** Where it speaks gRPC, if it was told to. */
   readonly grpcAddress: string | undefined;
   readonly pid: number;
@@ -110,6 +112,7 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
   };
   return {
     client,
+    output: server.output,
     grpcAddress: /^\s*gRPC\s+(\S+)/m.exec(server.output)?.[1],
     pid: server.pid,
     stateDir,
@@ -139,8 +142,11 @@ export interface Plain extends AsyncDisposable {
 }
 
 /** The bare echo, or the frontend without a hop. */
-export async function startPlain(name: "echo-server" | "ingress-server"): Promise<Plain> {
-  const server = await startServer([SOURCE, file(`programs/${name}.ts`)], /^http:\S+/);
+export async function startPlain(
+  name: "echo-server" | "ingress-server",
+  ...args: readonly string[]
+): Promise<Plain> {
+  const server = await startServer([SOURCE, file(`programs/${name}.ts`), ...args], /^http:\S+/);
   return {
     url: server.url,
     pids: [server.pid],

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { measureBatching } from "./batching.ts";
+import { BINARY_LAB, measureBinary } from "./binary.ts";
 import { measureCache } from "./caching.ts";
 import { DIALECTS_LAB, measureDialects } from "./dialects.ts";
 import { ALL_POLICIES, measureGoodput } from "./goodput.ts";
@@ -11,7 +12,7 @@ import { measureImages } from "./images.ts";
 import { measureIsolation } from "./isolation.ts";
 import { type Effort, type Lab, type LabOptions, startLab, startPlain } from "./lab.ts";
 import { measureModels } from "./model-bound.ts";
-import { writeOnnxModels } from "./onnx-models.ts";
+import { type OnnxModels, writeOnnxModels } from "./onnx-models.ts";
 import { measurePath, type Peer } from "./path.ts";
 import { Report, type Table } from "./report.ts";
 import { measureApplications, measureReplicas } from "./scale.ts";
@@ -21,7 +22,7 @@ import { measureStart } from "./start.ts";
 
 const HELP = `npm run bench -- [options]
   --quick              less of everything, under a minute
-  --parts a,b          of path, dialects, model, batching, cache, goodput, situations, applications, replicas, start, isolation
+  --parts a,b          of path, binary, dialects, model, batching, cache, goodput, situations, applications, replicas, start, isolation
                        and images (which need Docker);
                        default: all but these two; with --quick: path, goodput
   --connections 1,64   of the part path
@@ -59,9 +60,7 @@ const peers: readonly Peer[] = flags.peer.map((text) => {
   return { name: text.slice(0, at), url: text.slice(at + 1) };
 });
 
-type Models = Awaited<ReturnType<typeof writeOnnxModels>>;
-
-const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
+const PARTS: Readonly<Record<string, (models: OnnxModels) => Promise<Table>>> = {
   path: async (models) => {
     await using echo = await startPlain("echo-server");
     await using ingress = await startPlain("ingress-server");
@@ -69,7 +68,12 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
     return await inLab((lab) => measurePath({ lab, echo, ingress, models, peers, connections, effort }));
   },
   dialects: () => inLab((lab) => measureDialects(lab, quick ? [64] : [1, 64], effort), DIALECTS_LAB),
-  model: (models) => inLab((lab) => measureModels({ lab, models, effort })),
+  binary: async (models) => {
+    await using echo = await startPlain("echo-server");
+    await using ingress = await startPlain("ingress-server", "tensor");
+    return await inLab((lab) => measureBinary({ lab, echo, ingress, models, effort }), BINARY_LAB);
+  },
+  model: ({ mlp, convnet }) => inLab((lab) => measureModels({ lab, models: { mlp, convnet }, effort })),
   batching: () => inLab((lab) => measureBatching(lab, effort)),
   goodput: () =>
     inLab((lab) =>
@@ -81,7 +85,7 @@ const PARTS: Readonly<Record<string, (models: Models) => Promise<Table>>> = {
       }),
     ),
   situations: () => inLab((lab) => measureSituations(lab, quick ? 4 : 20)),
-  cache: (models) => inLab((lab) => measureCache(lab, models, effort)),
+  cache: ({ mlp, convnet }) => inLab((lab) => measureCache(lab, { mlp, convnet }, effort)),
   applications: () => measureApplications(quick ? [1, 1000] : [1, 10, 100, 1000], effort),
   replicas: () => inLab((lab) => measureReplicas(lab, quick ? [1, 4] : [1, 4, 16, 64], effort)),
   start: (models) => measureStart([0, 1000], models.mlp, effort.repeats),

@@ -6,7 +6,7 @@ import { deployOnnxModel, deployTensorFlowModel } from "windjammer";
 import { type Effort, file, type Lab, sample, type Sample } from "./lab.ts";
 import { PIXELS } from "./onnx-models.ts";
 import type { Workload } from "./load.ts";
-import { imageQueries, pixelQueries } from "./queries.ts";
+import { rowQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
@@ -108,10 +108,14 @@ async function* deployed({ lab, models }: ModelParts): AsyncGenerator<Deployed> 
   for (const [label, source] of Object.entries(models)) {
     const name = `loop-${label}`;
     await deployOnnxModel(lab.client, { name, version: "1", model: source, inputType: "floats" });
-    yield { label, name, workload: await pixelQueries(lab.urlOf(name), PIXELS) };
+    yield { label, name, workload: await rowQueries({ url: lab.urlOf(name), shape: [PIXELS] }) };
   }
   const name = "loop-tensorflow";
   const model = file("../../examples/digits/tfjs");
   await deployTensorFlowModel(lab.client, { name, version: "1", model, backend: "wasm" });
-  yield { label: "digits, tfjs on wasm", name, workload: await imageQueries(lab.urlOf(name), [8, 8, 1]) };
+  yield {
+    label: "digits, tfjs on wasm",
+    name,
+    workload: await rowQueries({ url: lab.urlOf(name), shape: [8, 8, 1] }),
+  };
 }

@@ -1,19 +1,32 @@
-// The ONNX models of the benchmark, written with made-up weights: a small MLP, and a convnet of some ms a row.
+// The ONNX models of the benchmark, with made-up weights: a small MLP, a convnet of some ms a row, means of images.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { onnxModel } from "../helpers/onnx-writer.ts";
 import { randomNumbers } from "../core/query/batching/random.ts";
 
 export const PIXELS = 784;
+/** Channels, height and width. */
+export const IMAGE = [3, 224, 224] as const;
 
-/** Writes both; gives their paths. */
-export async function writeOnnxModels(
-  folder: string,
-): Promise<{ readonly mlp: string; readonly convnet: string }> {
-  const paths = { mlp: join(folder, "mlp.onnx"), convnet: join(folder, "convnet.onnx") };
-  await writeFile(paths.mlp, mlp());
-  await writeFile(paths.convnet, convnet());
-  return paths;
+/** Where they lie. */
+export interface OnnxModels {
+  readonly mlp: string;
+  readonly convnet: string;
+  /** Takes an image, costs next to nothing: the mean of each channel. */
+  readonly means: string;
+}
+
+export async function writeOnnxModels(folder: string): Promise<OnnxModels> {
+  const write = async (name: string, model: Uint8Array): Promise<string> => {
+    const path = join(folder, `${name}.onnx`);
+    await writeFile(path, model);
+    return path;
+  };
+  return {
+    mlp: await write("mlp", mlp()),
+    convnet: await write("convnet", convnet()),
+    means: await write("means", means()),
+  };
 }
 
 type Weights = {
@@ -80,6 +93,17 @@ function convnet(): Uint8Array {
       weights("c1", [128, 1, 3, 3]),
       weights("c2", [256, 128, 3, 3]),
       weights("w", [256, 10]),
+    ],
+  });
+}
+
+function means(): Uint8Array {
+  return onnxModel({
+    inputs: [{ name: "image", type: "float32", shape: ["batch", ...IMAGE] }],
+    outputs: [{ name: "means", type: "float32", shape: ["batch", IMAGE[0]] }],
+    nodes: [
+      { op: "GlobalAveragePool", inputs: ["image"], outputs: ["pooled"] },
+      { op: "Flatten", inputs: ["pooled"], outputs: ["means"] },
     ],
   });
 }

@@ -2,7 +2,7 @@
 import { deployFunction, deployOnnxModel } from "windjammer";
 import { file, interleaved, type Effort, type Lab, type Plain, type Sample, type Target } from "./lab.ts";
 import { PIXELS } from "./onnx-models.ts";
-import { firstNumberQueries, pixelQueries } from "./queries.ts";
+import { firstNumberQueries, rowQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { figureOf, ratio } from "./statistics.ts";
 import type { Workload } from "./load.ts";
@@ -76,9 +76,9 @@ async function rowsOf({ lab, models, peers }: PathParts): Promise<Row[]> {
     name: `ONNX MLP, ${PIXELS} numbers`,
     model: "mlp",
     length: PIXELS,
-    whole: await pixelQueries(lab.urlOf("mlp"), PIXELS),
+    whole: await rowQueries({ url: lab.urlOf("mlp"), shape: [PIXELS] }),
     peers: await Promise.all(
-      peers.map(async ({ name, url }) => ({ name, workload: await pixelQueries(url, PIXELS) })),
+      peers.map(async ({ name, url }) => ({ name, workload: await rowQueries({ url, shape: [PIXELS] }) })),
     ),
   };
   return [first(4), first(PIXELS), mlp];

@@ -19,6 +19,14 @@ function quantile(sorted: readonly number[], share: number): number {
   return low + (high - low) * (at - Math.floor(at));
 }
 
+/** Between two of the values where it falls between them. */
+export function quantileOf(values: readonly number[], share: number): number {
+  return quantile(
+    values.toSorted((one, other) => one - other),
+    share,
+  );
+}
+
 /** Repeats of the same thing, value by value. */
 export function figureOf<T>(samples: readonly T[], value: (sample: T) => number): Figure {
   return figure(samples.map(value));

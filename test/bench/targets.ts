@@ -6,6 +6,7 @@ interface Target {
   readonly row: readonly (string | number)[];
   readonly column: string;
   readonly what: string;
+  /** Without a bound, the line is there to compare. */
   readonly atMost?: number;
   readonly atLeast?: number;
   readonly unit?: string;
@@ -134,8 +135,27 @@ const START: readonly Target[] = [
   },
 ];
 
+const PIXELS_AT_INGRESS = ["784 numbers, ingress", "OIP, binary"];
+const BINARY: readonly Target[] = [
+  {
+    row: PIXELS_AT_INGRESS,
+    column: "frontend CPU ÷ OIP, JSON",
+    what: "CPU of the frontend without a model container, 784 numbers in the Open Inference Protocol: binary ÷ JSON",
+    atMost: 0.5,
+  },
+  { row: PIXELS_AT_INGRESS, column: "frontend CPU ÷ echo", what: "the same ÷ echo, which parses JSON" },
+  {
+    row: ["image 3×224×224, whole path", "OIP, binary"],
+    column: "longest turn ms, median",
+    what: "an image of 3×224×224 numbers, binary, holds the event loop at most",
+    atMost: 1,
+    unit: "ms",
+  },
+];
+
 const TARGETS: readonly (readonly [part: string, targets: readonly Target[]])[] = [
   ["path", PATH],
+  ["binary", BINARY],
   ["batching", BATCHING],
   ["goodput", GOODPUT],
   ["model", MODEL],
@@ -160,9 +180,13 @@ function lineOf({ row, column, what, atMost, atLeast, unit }: Target, table: Tab
   const value = typeof cell === "object" ? cell.median : Number.parseFloat(String(cell));
   const isMet = value <= (atMost ?? Infinity) && value >= (atLeast ?? -Infinity);
   const suffix = unit === undefined ? "" : ` ${unit}`;
-  const bound = atMost === undefined ? `≥ ${atLeast}` : `≤ ${atMost}`;
   const shown = `${text(value)}${suffix}`;
-  return [`| ${what} | ${isMet ? shown : `**${shown}**`} | ${bound}${suffix} |`];
+  return [`| ${what} | ${isMet ? shown : `**${shown}**`} | ${boundOf(atMost, atLeast, suffix)} |`];
+}
+
+function boundOf(atMost: number | undefined, atLeast: number | undefined, suffix: string): string {
+  if (atMost !== undefined) return `≤ ${atMost}${suffix}`;
+  return atLeast === undefined ? "–" : `≥ ${atLeast}${suffix}`;
 }
 
 function text(value: number): string {

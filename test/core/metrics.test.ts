@@ -187,9 +187,13 @@ describe("metrics", () => {
     const [own, other] = [new Metrics(), new Metrics()];
     own.version("digits", "1");
     other.version("digits", "1").dropped("shed");
-    own.setSource(async () => own.add(other.take()));
-    expect(await own.text()).toContain(
-      'windjammer_dropped_total{model="digits",version="1",reason="shed"} 1',
+    own.setSource(
+      async () => own.add(other.take()),
+      () => [{ pid: 7, cpuSeconds: 1.5, residentBytes: 2048 }],
     );
+    const text = await own.text();
+    expect(text).toContain('windjammer_dropped_total{model="digits",version="1",reason="shed"} 1');
+    expect(text).toContain('windjammer_worker_cpu_seconds{pid="7"} 1.5');
+    expect(text).toContain('windjammer_worker_resident_memory_bytes{pid="7"} 2048');
   });
 });

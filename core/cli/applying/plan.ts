@@ -111,14 +111,15 @@ function settingsOf(
   const wanted = resolveSettings(request, base, request.replicas ?? settings.replicas);
   const run = changedRunSettings(settings, wanted);
   if (existing !== undefined && existing === serving) refuseRunSettings(name, existing, run);
-  const replicas = serving?.desiredReplicas ?? settings.replicas;
   return [
-    ...(wanted.replicas === replicas || request.replicas === undefined
-      ? []
-      : [`replicas ${replicas} → ${wanted.replicas}`]),
+    ...replicasChange(serving?.desiredReplicas ?? settings.replicas, request.replicas),
     ...run.map((field) => `${field} ${shown(flat(settings)[field])} → ${shown(flat(wanted)[field])}`),
     ...(changedGate(settings, wanted) ? ["examples"] : []),
   ];
+}
+
+function replicasChange(now: number, wanted: number | undefined): readonly string[] {
+  return wanted === undefined || wanted === now ? [] : [`replicas ${now} → ${wanted}`];
 }
 
 /** @throws InvalidOptionsError */

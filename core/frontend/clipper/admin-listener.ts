@@ -1,13 +1,9 @@
 // Clipper's management API on its own port: paths, status codes and plain texts as Clipper has them.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { isLoopbackName } from "../../config.ts";
 import { errorBody } from "../../error-replies.ts";
 import {
-  InvalidOptionsError,
-  isNodeError,
   MethodNotAllowedError,
-  PortInUseError,
   RouteNotFoundError,
   toWindjammerError,
   WindjammerError,
@@ -16,6 +12,7 @@ import type { Log } from "../../log.ts";
 import { createGuard, type Guard, refuseOtherPages } from "../admin-guard.ts";
 import { checkHeaders, readBody } from "../body.ts";
 import { KEEP_ALIVE_MS } from "../connections.ts";
+import { closeServer, listen } from "../listening.ts";
 import { CLIPPER_CALLS, type ClipperCall, type ClipperCallParts } from "./calls.ts";
 import { ClipperJsonError, ClipperRefusal, Fields } from "./fields.ts";
 import { jsonErrorText } from "./schemas.ts";
@@ -62,29 +59,21 @@ export class ClipperAdminListener {
   /** Resolves with the base URL. @throws PortInUseError, InvalidOptionsError */
   async listen(): Promise<string> {
     const { host, port, log } = this.#parts;
-    await new Promise<void>((resolve, reject) => {
-      const refuse = (error: Error): void => reject(listenError(error, host, port));
-      this.#server.once("error", refuse);
-      this.#server.listen({ host, port }, () => {
-        this.#server.off("error", refuse);
-        this.#server.on("error", (error) => log.error({ err: error }, "Clipper's management API failed"));
-        resolve();
-      });
-    });
-    const address = this.#server.address() as AddressInfo;
-    return `http://${host.includes(":") ? `[${host}]` : host}:${address.port}`;
+    return await listen(
+      this.#server,
+      {
+        host,
+        port,
+        name: "Clipper's management API",
+        options: { host: "clipper.host", port: "clipper.adminPort", flag: "--clipper-admin-port" },
+      },
+      log,
+    );
   }
 
   /** Running calls get `graceMs`. Idempotent. */
-  async close(graceMs: number): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-    });
-    const timer = setTimeout(() => this.#server.closeAllConnections(), graceMs);
-    this.#server.closeIdleConnections();
-    await closed;
-    clearTimeout(timer);
+  close(graceMs: number): Promise<void> {
+    return closeServer(this.#server, graceMs);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -173,18 +162,4 @@ function respond(response: ServerResponse, status: number, text: string): void {
     "content-length": Buffer.byteLength(text),
   });
   response.end(text);
-}
-
-function listenError(cause: Error, host: string, port: number): Error {
-  const code = isNodeError(cause) ? cause.code : undefined;
-  const details = { host, port };
-  if (code === "EADDRINUSE")
-    return new PortInUseError(
-      `port ${port} of ${host} is in use by another process; stop it, or choose another port for Clipper's management API (clipper.adminPort, --clipper-admin-port; 0 picks a free one)`,
-      { cause, details },
-    );
-  return new InvalidOptionsError(`cannot listen on ${host} port ${port}: ${cause.message}`, {
-    cause,
-    details: { option: "clipper.host", ...details },
-  });
 }

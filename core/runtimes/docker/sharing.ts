@@ -21,7 +21,10 @@ export interface TrialParts {
   readonly labels: Labels;
 }
 
-/** What an earlier trial on this engine found, else a new trial's outcome, which is kept in `cacheDir`. */
+/**
+ * What an earlier trial on this engine found, else a new trial's outcome. It is kept in `cacheDir` when the trial's container
+ * has run: what kept it from running may be gone the next time.
+ */
 export async function sharesSockets(
   parts: TrialParts,
   {
@@ -34,16 +37,17 @@ export async function sharesSockets(
   const file = join(folder, engineId.replaceAll(/[^A-Za-z0-9]+/g, "-"));
   const known = await readFile(file, "utf8").catch(() => "");
   if (known === "socket" || known === "port") return known === "socket";
-  const isSharing = await canShareSocket(parts, image);
-  await mkdir(folder, { recursive: true });
-  await writeFile(file, isSharing ? "socket" : "port");
-  return isSharing;
+  const found = await tryOut(parts, image);
+  if (found !== "not run") {
+    await mkdir(folder, { recursive: true });
+    await writeFile(file, found);
+  }
+  return found === "socket";
 }
 
-async function canShareSocket(
-  { engine, folders, user, labels }: TrialParts,
-  image: string,
-): Promise<boolean> {
+type Outcome = "socket" | "port" | "not run";
+
+async function tryOut({ engine, folders, user, labels }: TrialParts, image: string): Promise<Outcome> {
   const folder = await folders.claim({});
   const request = lockedDown(image, {
     options: {},
@@ -61,10 +65,10 @@ async function canShareSocket(
       Labels: { ...labels },
     });
     await engine.start(container);
-    return await answers(engine, container, folder.socketPath);
+    return await outcome(engine, container, folder.socketPath);
   } catch (error) {
     // An engine on another machine says that there is no such folder.
-    if (error instanceof EngineRefusedError) return false;
+    if (error instanceof EngineRefusedError) return "not run";
     throw error;
   } finally {
     if (container !== undefined) await engine.remove(container).catch(() => {});
@@ -72,14 +76,14 @@ async function canShareSocket(
   }
 }
 
-async function answers(engine: Engine, container: string, socketPath: string): Promise<boolean> {
+async function outcome(engine: Engine, container: string, socketPath: string): Promise<Outcome> {
   const giveUpAt = performance.now() + PATIENCE_MS;
   for (let probe = 0; performance.now() < giveUpAt; probe++) {
-    if (await saysHello(socketPath)) return true;
-    if (probe % 10 === 9 && (await engine.inspect(container))?.isRunning !== true) return false;
+    if (await saysHello(socketPath)) return "socket";
+    if (probe % 10 === 9 && (await engine.inspect(container))?.isRunning !== true) return "not run";
     await delay(PROBE_MS);
   }
-  return false;
+  return "port";
 }
 
 function saysHello(socketPath: string): Promise<boolean> {

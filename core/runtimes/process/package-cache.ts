@@ -3,8 +3,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isNodeError } from "../../errors.ts";
-import { unlessAborted } from "../../wait.ts";
 import { npmInstall } from "./npm.ts";
+import { type InstallOptions, isOwned, Turns } from "./installing.ts";
 
 /** All that decides what an installation holds, beside the Node that runs it. */
 export interface DependencySet {
@@ -12,13 +12,6 @@ export interface DependencySet {
   readonly allowScripts: Readonly<Record<string, boolean>>;
   /** Text of a package-lock.json; undefined: npm resolves what the packages themselves depend on. */
   readonly lockfile: string | undefined;
-}
-
-export interface InstallOptions {
-  readonly signal: AbortSignal;
-  /** Called before npm starts; not when the set is there already. */
-  readonly onInstall: () => void;
-  readonly onLine: (line: string) => void;
 }
 
 export interface Installation {
@@ -36,7 +29,7 @@ const UNFINISHED = ".unfinished-";
  */
 export class PackageCache {
   readonly #root: string;
-  readonly #running = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
 
   constructor(root: string) {
     this.#root = root;
@@ -66,16 +59,7 @@ export class PackageCache {
   /** @throws PackageNotFoundError, PackageInstallError, DiskFullError; the signal's reason when aborted */
   async install(set: DependencySet, options: InstallOptions): Promise<Installation> {
     const key = keyOf(set);
-    for (let running = this.#running.get(key); running !== undefined; running = this.#running.get(key)) {
-      await unlessAborted(
-        running.catch(() => undefined),
-        options.signal,
-      );
-    }
-    options.signal.throwIfAborted();
-    const installing = this.#findOrInstall(set, key, options).finally(() => this.#running.delete(key));
-    this.#running.set(key, installing);
-    return installing;
+    return this.#turns.take(key, options.signal, () => this.#findOrInstall(set, key, options));
   }
 
   async #findOrInstall(set: DependencySet, key: string, options: InstallOptions): Promise<Installation> {
@@ -129,15 +113,4 @@ function packageJson({ packages, allowScripts }: DependencySet): string {
     null,
     2,
   );
-}
-
-/** Whether the server that makes something runs. @param owner text that begins with its process id */
-export function isOwned(owner: string): boolean {
-  const pid = Number.parseInt(owner, 10);
-  if (!(pid > 0)) return false;
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return isNodeError(error) && error.code === "EPERM";
-  }
 }

@@ -3,9 +3,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { access, mkdir, readdir, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isNodeError, PackageInstallError, type WindjammerError } from "../../errors.ts";
-import { unlessAborted } from "../../wait.ts";
 import { pipError } from "../pip-errors.ts";
-import { isOwned } from "./package-cache.ts";
+import { type InstallOptions, isOwned, Turns } from "./installing.ts";
 import { pipEnvironment, type Interpreter } from "./python.ts";
 import { runTool } from "./tool.ts";
 
@@ -20,13 +19,6 @@ export interface PythonSet {
   readonly wheels: { readonly folder: string; readonly hash: string } | undefined;
 }
 
-export interface PythonInstallOptions {
-  readonly signal: AbortSignal;
-  /** Called before anything is made; not when the environment is there already. */
-  readonly onInstall: () => void;
-  readonly onLine: (line: string) => void;
-}
-
 const ENVIRONMENT = "environment-";
 const FIRST_NAME = /^environment-(\d+)-/;
 
@@ -37,7 +29,7 @@ const FIRST_NAME = /^environment-(\d+)-/;
  */
 export class PythonCache {
   readonly #root: string;
-  readonly #running = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
 
   constructor(root: string) {
     this.#root = root;
@@ -58,25 +50,16 @@ export class PythonCache {
   /** Path of the environment's interpreter, and whether it was made by this call. */
   async install(
     set: PythonSet,
-    options: PythonInstallOptions,
+    options: InstallOptions,
   ): Promise<{ readonly python: string; readonly folder: string }> {
     const key = keyOf(set);
-    for (let running = this.#running.get(key); running !== undefined; running = this.#running.get(key)) {
-      await unlessAborted(
-        running.catch(() => undefined),
-        options.signal,
-      );
-    }
-    options.signal.throwIfAborted();
-    const installing = this.#findOrInstall(set, key, options).finally(() => this.#running.delete(key));
-    this.#running.set(key, installing);
-    return installing;
+    return this.#turns.take(key, options.signal, () => this.#findOrInstall(set, key, options));
   }
 
   async #findOrInstall(
     set: PythonSet,
     key: string,
-    options: PythonInstallOptions,
+    options: InstallOptions,
   ): Promise<{ readonly python: string; readonly folder: string }> {
     const found = await this.#find(key);
     if (found !== undefined) return found;
@@ -116,7 +99,7 @@ export class PythonCache {
   }
 }
 
-async function make(folder: string, set: PythonSet, { signal, onLine }: PythonInstallOptions): Promise<void> {
+async function make(folder: string, set: PythonSet, { signal, onLine }: InstallOptions): Promise<void> {
   const environment = pipEnvironment();
   const run = (file: string, args: readonly string[]): ReturnType<typeof runTool> =>
     runTool({ file, args, folder, environment, signal, onLine });

@@ -97,6 +97,12 @@ test("connections are dealt to the workers in turn, and what they count is one",
   expect(ids.size).toBe(40);
   expect(await counted(url, QUERIES)).toBe(40);
   expect(await counted(url, ROWS)).toBe(gate + 40);
+  for (const pid of await readyPids(wj)) {
+    expect(await counted(url, `windjammer_worker_cpu_seconds{pid="${pid}"}`)).toBeGreaterThan(0);
+    expect(await counted(url, `windjammer_worker_resident_memory_bytes{pid="${pid}"}`)).toBeGreaterThan(
+      10_000_000,
+    );
+  }
   const statistics = await (await fetch(`${url}/v2/models/model/stats`)).json();
   expect(statistics).toMatchObject({
     model_stats: [{ inference_count: gate + 40, inference_stats: { success: { count: 40 } } }],
