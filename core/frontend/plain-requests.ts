@@ -3,11 +3,11 @@
 // connection goes to node:http, with every byte of it, and stays there.
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import { giveBack } from "../../containers/spent-memory.ts";
 import type { WindjammerError } from "../errors.ts";
 import type { PredictCall } from "../query/predict.ts";
 import type { Connections } from "./connections.ts";
 import type { Dialect, Reply } from "./dialects/dialect.ts";
-import { giveBack } from "./memory.ts";
 import { compressed, lengthOf } from "./reply.ts";
 
 export interface PlainParts {

@@ -1,5 +1,6 @@
 // The Clipper dialect: POST /<application>/predict with {"input": …} or {"input_batch": […]}.
 import type { InputType, JsonValue, Manifest } from "../../../containers/protocol.ts";
+import { giveBack } from "../../../containers/spent-memory.ts";
 import { manifest as completeManifest } from "../../deploy/deployer.ts";
 import {
   BatchTooLargeError,
@@ -13,7 +14,6 @@ import type { Row } from "../../query/query.ts";
 import type { Target } from "../../query/router.ts";
 import { decodeInput, describeValue } from "../../query/rows.ts";
 import { parseJson } from "../json-text.ts";
-import { giveBack } from "../memory.ts";
 import { inClipperWords, MISSING_INPUT } from "./clipper-errors.ts";
 import { type ClipperForm, clipperReply, errorReply } from "./clipper-reply.ts";
 import type { Dialect, Exchange } from "./dialect.ts";

@@ -1,4 +1,4 @@
-// Gives the memory of requests back at once, which the garbage collector would do too late.
+// Gives memory of bytes that were read back at once, which the garbage collector would do too late.
 
 /** Smaller pieces are not worth it, and the smallest lie in the heap itself. */
 const MIN_BYTES = 1024;
