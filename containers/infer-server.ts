@@ -5,7 +5,7 @@ import { STATUS_CODES } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Prediction, Predicting } from "./call-queue.ts";
 import { MAX_BODY_BYTES } from "./http-body.ts";
-import { END_OF_HEAD, type MessageHead, MessageReader } from "./infer-message.ts";
+import { type MessageHead, MessageReader } from "./infer-message.ts";
 import { ReplyWriter } from "./infer-reply.ts";
 import { RequestReader } from "./infer-request.ts";
 import { HEADERS, type Manifest, PATHS } from "./protocol.ts";
@@ -62,8 +62,12 @@ export class InferServer {
     await promise;
   }
 
+  /** What has arrived by now, and is not read, is a call that gets its answer. */
   #closeIfIdle(connection: InferConnection): void {
-    if (this.#isDraining && connection.isIdle) connection.close();
+    if (!this.#isDraining || !connection.isIdle) return;
+    setImmediate(() => {
+      if (connection.isIdle) connection.close();
+    });
   }
 }
 
@@ -145,6 +149,8 @@ class InferConnection {
   }
 
   #received(chunk: Buffer): void {
+    // Behind what was refused.
+    if (this.#socket.writableEnded) return;
     try {
       if (this.#cancel !== undefined) throw new RequestError(400, "one call at a time");
       this.#reader.take(chunk);
@@ -168,7 +174,8 @@ class InferConnection {
       this.#cancel = cancel;
       const { result, computeUs } = await prediction;
       this.#answer(this.#shared.writer.write(reply, result), computeUs);
-      this.#shared.release(body);
+      // An output may be a part of an input, so that it has to be on its way.
+      if (this.#socket.writableLength === 0) this.#shared.release(body);
     } catch (error) {
       this.#refuse(error);
     }
