@@ -1,6 +1,7 @@
 // The HTTP side of a model container: paths of the Open Inference Protocol, status codes, drain.
 import { chmodSync, lstatSync, rmSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer } from "./node-http.ts";
 import type { Predicting } from "./call-queue.ts";
 import type { Environment } from "./environment.ts";
 import { readBody } from "./http-body.ts";

@@ -1,11 +1,11 @@
 // Takes infer calls on the model's own thread, from a frontend on the same machine: a socket that understands nothing else
 // costs a call a third of what node:http does.
 import { chmodSync, lstatSync, rmSync } from "node:fs";
-import { STATUS_CODES } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Prediction, Predicting } from "./call-queue.ts";
 import { MAX_BODY_BYTES } from "./http-body.ts";
 import { type MessageHead, MessageReader } from "./infer-message.ts";
+import { STATUS_CODES } from "./node-http.ts";
 import { ReplyWriter } from "./infer-reply.ts";
 import { RequestReader } from "./infer-request.ts";
 import { HEADERS, type Manifest, PATHS } from "./protocol.ts";

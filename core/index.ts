@@ -84,6 +84,7 @@ export type {
   ReplicaLimits,
   ReplicaStatus,
   Version,
+  RolloutOptions,
   VersionOptions,
   VersionSettings,
 } from "./types.ts";

@@ -70,6 +70,7 @@ export class OutcomeHandle implements AnswerMetrics {
   readonly #families: Families;
   readonly #labels: Labels;
   readonly #counts = new Map<string, Count>();
+  readonly #cache = new Map<CacheResult, Count>();
   #duration: Distribution | undefined;
   #failedMs = 0;
   cacheHits = 0;
@@ -129,8 +130,12 @@ export class OutcomeHandle implements AnswerMetrics {
   }
 
   cache(result: CacheResult): void {
-    const { application = "" } = this.#labels;
-    this.#families.cache.of({ application, result }).value += 1;
+    let count = this.#cache.get(result);
+    if (count === undefined) {
+      count = this.#families.cache.of({ application: this.#labels["application"] ?? "", result });
+      this.#cache.set(result, count);
+    }
+    count.value += 1;
     if (result === "miss") this.cacheMisses += 1;
     else this.cacheHits += 1;
   }
@@ -208,6 +213,7 @@ export class VersionHandle implements VersionMetrics {
   readonly #duration: Distribution;
   readonly #compute: Distribution;
   readonly #prediction: Distribution;
+  readonly #dropped = new Map<DropReason, Count>();
   readonly #batches = new Map<number, { count: number; transferMs: number; computeMs: number }>();
   lastBatchAt = 0;
 
@@ -276,7 +282,12 @@ export class VersionHandle implements VersionMetrics {
   }
 
   dropped(reason: DropReason): void {
-    this.#families.dropped.of({ ...this.#labels, reason }).value += 1;
+    let count = this.#dropped.get(reason);
+    if (count === undefined) {
+      count = this.#families.dropped.of({ ...this.#labels, reason });
+      this.#dropped.set(reason, count);
+    }
+    count.value += 1;
   }
 
   replicaExit(reason: ExitReason): void {

@@ -73,7 +73,7 @@ export interface Version {
   readonly bundle: string;
   readonly manifest: Manifest;
   readonly settings: VersionSettings;
-  /** Replicas that should run now: `settings.replicas` for the current version, 0 for a retired one. */
+  /** Replicas that should run now: `settings.replicas` for the current version, 0 for a retired one, as asked for others. */
   readonly desiredReplicas: number;
   readonly createdAt: string;
 }
@@ -133,8 +133,11 @@ export interface Deployment {
   readonly bundle: string;
   /** Succeeded from the switch on, while the former version may still drain. */
   readonly state: "running" | "succeeded" | "failed";
-  /** Set on success: "unchanged" when the same content was already serving with the same settings. */
-  readonly result?: "deployed" | "unchanged";
+  /**
+   * Set on success. "deployed": the version serves; "ready": it runs beside the one that serves (`switch: false`);
+   * "unchanged": the same content did so already, with the same settings.
+   */
+  readonly result?: "deployed" | "ready" | "unchanged";
   readonly startedAt: string;
   readonly endedAt?: string;
   readonly error?: DeploymentError;
@@ -218,10 +221,19 @@ export interface VersionOptions {
   readonly tolerance?: number | undefined;
 }
 
-/** What to deploy: a stored bundle as a version of a model. */
-export interface DeploymentRequest extends ApplicationOptions, VersionOptions {
-  /** Packages must be installed, or an image built, this many ms after that began; concerns this deployment only. Default 600,000. */
+/** How one deployment goes; nothing of it stays with the version. */
+export interface RolloutOptions {
+  /** Packages must be installed, or an image built, this many ms after that began. Default 600,000. */
   readonly prepareTimeoutMs?: number | undefined;
+  /**
+   * False: the version passes the gate and runs, ready, while the one that serves goes on; queries that name it reach it,
+   * and `setVersion` switches to it. Applications stay as they are. Not for a model's first version. Default true.
+   */
+  readonly switch?: boolean | undefined;
+}
+
+/** What to deploy: a stored bundle as a version of a model. */
+export interface DeploymentRequest extends ApplicationOptions, VersionOptions, RolloutOptions {
   /** Name of the model. */
   readonly name: string;
   readonly version: string;

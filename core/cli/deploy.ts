@@ -9,6 +9,8 @@ export interface DeployFlags extends ServerFlags, ModelFlags {
   readonly runtime?: "process" | "docker";
   readonly dryRun?: true;
   readonly watch?: true;
+  /** False: `--no-switch`. */
+  readonly switch: boolean;
   readonly verbose?: true;
 }
 
@@ -28,6 +30,7 @@ export function deployCommand(): Command {
         "refuse a server that runs models otherwise; with --dry-run: what to try it with",
       ).choices(["process", "docker"]),
     )
+    .option("--no-switch", "leave it ready beside the version that serves; rollback switches to it later")
     .option("--dry-run", "bundle, check and run it here, without a server")
     .option("--watch", "go on, and deploy again when its files change")
     .option("-v, --verbose", "show every line, also of builds")
@@ -41,7 +44,11 @@ export function deployCommand(): Command {
 
 /** @throws InvalidOptionsError */
 function checkTogether(flags: DeployFlags): void {
+  if (flags.dryRun === true && !flags.switch)
+    refuse("--no-switch", "--dry-run switches nothing either; leave one of them out");
   if (flags.watch !== true) return;
+  if (!flags.switch)
+    refuse("--no-switch", "with --watch each change takes the place of the one before; leave it out");
   if (flags.dryRun === true) refuse("--watch", "it deploys, and --dry-run does not; leave one of them out");
   if (flags.version !== undefined)
     refuse("--version", "with --watch each change becomes a version of its own, numbered; leave it out");

@@ -95,7 +95,7 @@ function versionsTable(versions: readonly ListedVersion[]): string {
     ["VERSION", "STATE", "REPLICAS", "INPUT", "LOADER", "CREATED", "BUNDLE"],
     versions.map(({ version, isCurrent, replicas, manifest, createdAt, bundle }) => [
       { text: version, style: "bold" },
-      isCurrent ? { text: "current", style: "green" } : undefined,
+      stateCell(isCurrent, replicas),
       countCell(replicas),
       manifest.inputType,
       manifest.loader,
@@ -103,6 +103,12 @@ function versionsTable(versions: readonly ListedVersion[]): string {
       bundle.slice(0, 12),
     ]),
   );
+}
+
+/** One that is not current and runs can be asked by its name, and switched to at once. */
+function stateCell(isCurrent: boolean, { ready }: ReplicaCount): Cell {
+  if (isCurrent) return { text: "current", style: "green" };
+  return ready > 0 ? "ready" : undefined;
 }
 
 function countCell({ ready, desired }: ReplicaCount): Cell {

@@ -53,7 +53,7 @@ function formerVersion(
   }: { readonly model: string; readonly from: string; readonly known: readonly string[] },
 ): string {
   const served = deployments
-    .filter((each) => each.model === model && each.state === "succeeded")
+    .filter((each) => each.model === model && each.result === "deployed")
     .map(({ version }) => version);
   // Deployments that are long past are not kept; versions are listed newest first.
   const older = known.slice(known.indexOf(from) + 1);

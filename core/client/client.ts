@@ -99,10 +99,11 @@ export class Client implements Windjammer {
     const { deployment: begun, manifest } = await beginDeployment(target, deployer, checked);
     const deployment = await followDeployment(target, begun, checked);
     const { application, model } = deployment;
+    const pinned = checked.request.switch === false ? deployment.version : undefined;
     const handle =
       application === ""
         ? new NoApplication(model)
-        : this.#handle<Input, Output>(application, manifest.inputType);
+        : this.#handle<Input, Output>(application, manifest.inputType, pinned);
     return Object.assign(handle, { deployment });
   }
 
@@ -256,12 +257,17 @@ export class Client implements Windjammer {
     }
   }
 
-  #handle<Input, Output>(name: string, inputType: InputType): ApplicationClient<Input, Output> {
+  #handle<Input, Output>(
+    name: string,
+    inputType: InputType,
+    version?: string,
+  ): ApplicationClient<Input, Output> {
     return new ApplicationClient<Input, Output>({
       connection: this.#connection,
       queryUrl: this.url,
       name,
       inputType,
+      version,
       limits: this.#limits,
     });
   }

@@ -18,6 +18,8 @@ export interface HandleParts {
   readonly queryUrl: string;
   readonly name: string;
   readonly inputType: InputType;
+  /** Asked where a call names no other; undefined: the current one. */
+  readonly version?: string | undefined;
   /** What the server takes in one request. */
   readonly limits: { readonly maxInputs: number; readonly maxBodyBytes: number };
 }
@@ -47,7 +49,7 @@ export class ApplicationClient<Input, Output> implements ApplicationHandle<Input
 
   async predict(input: Input, options: PredictOptions = {}): Promise<Output> {
     const text = encodeInput(input, this.#parts.inputType, "input");
-    const reply = await this.#post(`{"input":${text}${fields(options)}}`, options);
+    const reply = await this.#post(`{"input":${text}${this.#fields(options)}}`, options);
     return outputOf(readDetail<Output>(reply, this.url));
   }
 
@@ -91,7 +93,7 @@ export class ApplicationClient<Input, Output> implements ApplicationHandle<Input
   }
 
   async #predictPart<T>(part: Part, options: PredictOptions): Promise<Detail<T>[]> {
-    const body = `{"input_batch":[${part.texts.join(",")}]${fields(options)}}`;
+    const body = `{"input_batch":[${part.texts.join(",")}]${this.#fields(options)}}`;
     const reply = await this.#post(body, options);
     // A batch of one is answered with the bare object, as Clipper does.
     const list = reply["batch_predictions"] ?? [reply];
@@ -108,6 +110,17 @@ export class ApplicationClient<Input, Output> implements ApplicationHandle<Input
     // A list of which every input failed has the first one's status.
     if (isObject && (statusCode < 300 || "batch_predictions" in reply)) return reply;
     throw statusCode < 300 ? this.#strange(text) : replyError(received, this.url);
+  }
+
+  #fields({ version = this.#parts.version, timeoutMs }: PredictOptions): string {
+    if (timeoutMs !== undefined && !(timeoutMs > 0 && Number.isFinite(timeoutMs)))
+      throw new InvalidInputError(`timeoutMs: expected a number above 0, got ${timeoutMs}`, {
+        details: { field: "timeoutMs" },
+      });
+    return (
+      (version === undefined ? "" : `,"version":${JSON.stringify(version)}`) +
+      (timeoutMs === undefined ? "" : `,"timeout_ms":${timeoutMs}`)
+    );
   }
 
   #strange(text: string): ServerUnreachableError {
@@ -171,17 +184,6 @@ export class NoApplication implements ApplicationHandle<unknown, never> {
       { details: { model: this.#model } },
     );
   }
-}
-
-function fields({ version, timeoutMs }: PredictOptions): string {
-  if (timeoutMs !== undefined && !(timeoutMs > 0 && Number.isFinite(timeoutMs)))
-    throw new InvalidInputError(`timeoutMs: expected a number above 0, got ${timeoutMs}`, {
-      details: { field: "timeoutMs" },
-    });
-  return (
-    (version === undefined ? "" : `,"version":${JSON.stringify(version)}`) +
-    (timeoutMs === undefined ? "" : `,"timeout_ms":${timeoutMs}`)
-  );
 }
 
 /** One answer of a reply: an output, or an error of this input alone. */

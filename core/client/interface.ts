@@ -11,6 +11,7 @@ import type {
   LogLine,
   Model,
   ReplicaStatus,
+  RolloutOptions,
   Version,
   VersionOptions,
 } from "../types.ts";
@@ -18,13 +19,11 @@ import type {
 export type { ReplicaStats, ServerInfo, VersionDetail };
 
 /** Options every deploy call takes, beside those of its deployer. */
-export interface DeployOptions extends ApplicationOptions, VersionOptions {
+export interface DeployOptions extends ApplicationOptions, VersionOptions, RolloutOptions {
   /** Name of the model, and of the application unless `application` names another: a-z, 0-9, inner - and _, at most 100. */
   readonly name: string;
   /** Immutable: the same version with other content is refused. Letters, digits, - . _, at most 64. */
   readonly version: string;
-  /** Packages must be installed this many ms after that began. Default 600,000. */
-  readonly prepareTimeoutMs?: number | undefined;
   /** Called with each step as it happens. */
   readonly onEvent?: ((event: DeploymentEvent) => void) | undefined;
   /**
@@ -91,7 +90,8 @@ export interface ApplicationHandle<Input = JsonValue, Output = JsonValue> {
 
 /**
  * What a deploy call gives: the application, and what became of the deployment. Where none is linked to the model
- * (`application: null`), `name` and `url` are empty, and predictions fail with ApplicationNotFoundError.
+ * (`application: null`), `name` and `url` are empty, and predictions fail with ApplicationNotFoundError. After a
+ * deployment with `switch: false` predictions ask its version, unless they name another.
  */
 export interface DeployedApplication<Input = JsonValue, Output = JsonValue> extends ApplicationHandle<
   Input,

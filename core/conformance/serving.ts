@@ -33,7 +33,7 @@ export function servingChecks<Options extends object>(test: ServedCase<Options>)
     check("it is unchanged by the same content, and keeps a version from other content", (folder) =>
       served.isImmutable(folder),
     ),
-    check("it changes with a new version, and back", (folder) => served.changes(folder)),
+    check("a new version is ready before it is switched to, and back", (folder) => served.changes(folder)),
     check("it is gone after close, with its processes", () => served.isGone()),
   ];
   const close = (): Promise<void> => served.close();
@@ -117,7 +117,11 @@ class Served<Options extends object> {
 
   async changes(makeFolder: MakeFolder): Promise<void> {
     const { inputs, outputs } = this.#test;
-    await this.#deploy("second", { version: "2" }, makeFolder);
+    const beside = await this.#deploy("second", { version: "2", switch: false }, makeFolder);
+    assert.equal(beside.deployment.result, "ready");
+    assert.deepEqual(await beside.predictBatch(inputs), outputs.second);
+    assert.deepEqual(await this.#app.predictBatch(inputs), outputs.first);
+    await this.#running.setVersion(this.#name, "2");
     assert.deepEqual(await this.#app.predictBatch(inputs), outputs.second);
     await this.#running.setVersion(this.#name, "1");
     assert.deepEqual(await this.#app.predictBatch(inputs), outputs.first);

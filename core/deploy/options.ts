@@ -80,6 +80,7 @@ const shape = {
   cpus: z.number().positive().max(1024).optional(),
   batching: batchingSchema.optional(),
   prepareTimeoutMs: milliseconds.optional(),
+  switch: z.boolean().optional(),
   readyTimeoutMs: milliseconds.optional(),
   batchTimeoutMs: milliseconds.optional(),
   isRetryable: z.boolean().optional(),

@@ -13,6 +13,7 @@ import { runGate } from "./gate.ts";
 import { connectsByItself } from "./container-kind.ts";
 import type { Journal, Remark } from "./journal.ts";
 import type { Plan } from "./plan.ts";
+import { planRemarks, replicaCount } from "./plan-remarks.ts";
 import { prepareWithin } from "./prepare.ts";
 import type { Reopening } from "./reopening.ts";
 import { changedGate, changedRunSettings } from "./settings.ts";
@@ -52,11 +53,15 @@ export class Pipeline {
     return this.#step;
   }
 
-  /** Resolves when the version serves. @throws what went wrong, before anything has been switched: call `undo` then */
+  /** Resolves when the version serves, or is ready beside the one that does. @throws what went wrong, before anything has been switched: call `undo` then */
   async run(deployment: Deployment): Promise<Exclude<Deployment["result"], undefined>> {
-    await this.#check(deployment);
+    for (const remark of planRemarks(this.#plan, deployment)) await this.#say(remark);
     if (this.#plan.kind === "unchanged") return "unchanged";
     const served = await this.#makeReady(this.#plan.kind);
+    if (!this.#plan.takesOver) {
+      await this.#leaveReady(deployment, served);
+      return "ready";
+    }
     await this.#switch(deployment);
     await this.#afterSwitch(served);
     return "deployed";
@@ -78,39 +83,6 @@ export class Pipeline {
     return isNew ? serving.forget(model, version, 0) : serving.close(model, version, 0);
   }
 
-  async #check(deployment: Deployment): Promise<void> {
-    const { kind, former, version, bundle, application } = this.#plan;
-    const { model } = version;
-    const names = `model ${model} version ${version.version}`;
-    if (kind === "unchanged") {
-      await this.#say({
-        step: "done",
-        message: `${names} already serves this content with these settings; nothing to do`,
-      });
-      return;
-    }
-    const details = { deployment: deployment.id, model, version: version.version, bundle: bundle.hash };
-    await this.#say({ step: "receive", message: `deploying ${names}`, details });
-    const before =
-      former === undefined
-        ? "the first version of this model"
-        : `version ${former.version} serves with ${replicas(former.desiredReplicas)}`;
-    await this.#say({
-      step: "check",
-      message: `${before}; ${application === undefined ? "no application is changed" : `application ${application.name} will serve it`}`,
-      details: {
-        former: former?.version ?? null,
-        application: application?.name ?? null,
-        replicas: version.desiredReplicas,
-      },
-    });
-    const { loader, deployer } = bundle.manifest;
-    await this.#say({
-      step: "store",
-      message: `bundle ${bundle.hash.slice(0, 12)} is stored (made by ${deployer}, loader ${loader})`,
-    });
-  }
-
   #makeReady(kind: Exclude<Plan["kind"], "unchanged">): Promise<ServedVersion | undefined> {
     if (kind === "settings") return this.#changeSettings();
     return kind === "registration" ? this.#register() : this.#rollOut();
@@ -122,7 +94,7 @@ export class Pipeline {
     const { version, bundle } = this.#plan;
     const { model } = version;
     const running = serving.find(model, version.version);
-    const count = replicas(running?.readyCount ?? 0);
+    const count = replicaCount(running?.readyCount ?? 0);
     await this.#say({
       step: "start",
       message: `its containers come by themselves, as of now ${count}; nothing is started or tried here`,
@@ -180,7 +152,7 @@ export class Pipeline {
       );
       await this.#say({
         step: "prepare",
-        message: `${replicas(running.readyCount)} of version ${version.version} run already`,
+        message: `${replicaCount(running.readyCount)} of version ${version.version} run already`,
       });
       return running;
     }
@@ -285,19 +257,36 @@ export class Pipeline {
    * record too, so that a server that is killed knows after its restart what had happened.
    */
   async #switch(deployment: Deployment): Promise<void> {
-    const { version, publication } = this.#plan;
+    const { version } = this.#plan;
     const retired = this.#retired();
     const target = `model ${version.model} to version ${version.version}`;
     const from = retired === undefined ? "" : ` from version ${retired.version}`;
     await this.#say({ step: "switch", message: `switching ${target}${from}` });
     this.#parts.signal.throwIfAborted();
     this.#parts.beginSwitch();
+    await this.#publish(deployment, "deployed");
+  }
+
+  async #publish(deployment: Deployment, result: "deployed" | "ready"): Promise<void> {
     const endedAt = new Date().toISOString();
     await this.#parts.registry.publish({
-      ...publication,
-      deployment: { ...deployment, state: "succeeded", result: "deployed", endedAt },
+      ...this.#plan.publication,
+      deployment: { ...deployment, state: "succeeded", result, endedAt },
     });
     this.#undo.length = 0;
+  }
+
+  /** In place of a switch: the version is recorded beside the one that serves, and goes on running. */
+  async #leaveReady(deployment: Deployment, served: ServedVersion | undefined): Promise<void> {
+    const { version, former } = this.#plan;
+    const { model } = version;
+    this.#parts.signal.throwIfAborted();
+    await this.#publish(deployment, "ready");
+    if (!connectsByItself(version.manifest)) await this.#settleReplicas(served);
+    await this.#tell({
+      step: "done",
+      message: `version ${version.version} of model ${model} is ready; version ${former?.version} goes on serving`,
+    });
   }
 
   /** The version serves: nothing from here on may fail the deployment. */
@@ -325,7 +314,15 @@ export class Pipeline {
       await this.#tell({ step: "scale", message: `${how} to ${count}` });
       await this.#attempt(served.scale(count));
     }
-    if (count === 0) {
+    if (count === 0 && !this.#plan.takesOver) {
+      await this.#tell({
+        step: "scale",
+        message: "it is to have no replica, and stops until it is switched to",
+      });
+      await this.#attempt(
+        this.#parts.serving.close(model, version, this.#plan.version.settings.batchTimeoutMs),
+      );
+    } else if (count === 0) {
       const message = `model ${model} is scaled to 0 replicas: queries get no prediction until it is scaled up`;
       await this.#tell({ step: "scale", level: "warning", message });
     }
@@ -371,8 +368,4 @@ export class Pipeline {
       return false;
     }
   }
-}
-
-function replicas(count: number): string {
-  return count === 1 ? "1 replica" : `${count} replicas`;
 }

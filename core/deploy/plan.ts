@@ -1,6 +1,6 @@
 // What a deployment is going to change, worked out before anything is started.
 import { isDeepStrictEqual } from "node:util";
-import { InvalidRequestError } from "../errors.ts";
+import { InvalidOptionsError, InvalidRequestError } from "../errors.ts";
 import type { Serving } from "../query/serving.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Publication } from "../registry/rules.ts";
@@ -25,7 +25,7 @@ export interface PlanParts {
 
 export interface Plan {
   /**
-   * rollout: replicas of the version are started, pass the gate and take over. settings: the version is current and
+   * rollout: replicas of the version are started, pass the gate and, where it takes over, get the queries. settings: the version is current and
    * runs; only its application, replica count or examples change. registration: it takes over as it is, since its
    * containers come by themselves. unchanged: there is nothing to do.
    */
@@ -37,6 +37,8 @@ export interface Plan {
   readonly existing: Version | undefined;
   /** The current version now; may be this one. */
   readonly former: Version | undefined;
+  /** False: it is left ready beside the former version, which goes on serving. */
+  readonly takesOver: boolean;
   /** With the fields that the deployment names, and no others. */
   readonly application: Application | undefined;
   /** What the switch commits, beside the deployment's own record. */
@@ -58,12 +60,18 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
   const request = { ...asked, ...replicasOf(asked, bundle) };
   const existing = registry.findVersion(request.name, request.version);
   const former = currentVersion(registry, request.name);
-  const application = requestedApplication(request, bundle.manifest.inputType);
+  // One that serves already has nothing to switch to.
+  const takesOver = request.switch !== false || former?.version === request.version;
+  const application =
+    request.switch === false
+      ? unchangedApplication(registry, request, { bundle, former })
+      : requestedApplication(request, bundle.manifest.inputType);
   const version = recordOf(request, bundle, { existing, former });
   const publication: Publication = {
     version,
     application,
     isKnownApplication: application !== undefined && registry.findApplication(application.name) !== undefined,
+    takesOver,
     keepsReplicas: request.replicas === undefined && !comesOrCame(version, former),
     retire: former !== undefined && former.version !== version.version,
   };
@@ -71,8 +79,37 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
   registry.checkPublish(publication);
   if (hasContract(version.manifest)) decodeExamples(version.manifest, version.settings.examples);
   const prepareTimeoutMs = request.prepareTimeoutMs ?? DEFAULT_PREPARE_TIMEOUT_MS;
-  const plan = { bundle, version, existing, former, application, publication, prepareTimeoutMs };
+  const plan = { bundle, version, existing, former, takesOver, application, publication, prepareTimeoutMs };
   return { kind: kindOf(parts, plan), ...plan };
+}
+
+/**
+ * Without a switch, applications stay as they are: none is planned.
+ * @throws InvalidOptionsError for the first version of a model, and where the request wants an application otherwise
+ */
+function unchangedApplication(
+  registry: Registry,
+  request: DeploymentRequest,
+  { bundle, former }: { readonly bundle: BundleFolder; readonly former: Version | undefined },
+): undefined {
+  const { name, version } = request;
+  if (former === undefined) {
+    throw new InvalidOptionsError(
+      `switch: model ${name} has no version that serves, so its first one, ${version}, cannot stand beside it; leave switch: false out (with application: null it serves no application)`,
+      { details: { option: "switch", model: name, version } },
+    );
+  }
+  const wanted = requestedApplication(request, bundle.manifest.inputType);
+  if (wanted === undefined) return;
+  const { name: application, inputType: _, ...settings } = wanted;
+  const given = Object.keys(settings);
+  if (request.application === undefined && given.length === 0) return;
+  if (isSetUp(registry, wanted, name)) return;
+  const fields = [...(request.application === undefined ? [] : ["application"]), ...given];
+  throw new InvalidOptionsError(
+    `${fields.join(", ")}: a deployment with switch: false leaves applications as they are, and application ${application} is set up otherwise; leave that out, and change the application apart`,
+    { details: { option: fields[0], application, fields } },
+  );
 }
 
 /** Of servers that run elsewhere there is one replica each, unless the request names another count. */
@@ -123,15 +160,31 @@ function countOf(
 }
 
 function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Plan["kind"] {
-  const { version, existing, former, application } = plan;
-  if (existing === undefined || former?.version !== existing.version) return arrival(version);
-  const readyCount = serving.find(version.model, version.version)?.readyCount ?? 0;
+  const { version, existing, former, takesOver } = plan;
+  const isCurrent = former?.version === version.version;
+  if (existing === undefined || (takesOver && !isCurrent)) return arrival(version);
+  if (!isRunning(serving, version, existing)) return arrival(version);
+  if (isCurrent) refuseRunSettings(existing, version);
+  if (isAsItRuns(registry, plan, existing)) return "unchanged";
+  return isCurrent ? "settings" : arrival(version);
+}
+
+/** As far as it has to: it may be one without replicas. */
+function isRunning(serving: Serving, version: Version, existing: Version): boolean {
   const shouldRun = existing.desiredReplicas > 0 || version.desiredReplicas > 0;
-  if (readyCount === 0 && shouldRun) return "rollout";
-  refuseRunSettings(existing, version);
+  const readyCount = serving.find(version.model, version.version)?.readyCount ?? 0;
+  return readyCount > 0 || !shouldRun;
+}
+
+/** The version runs with these settings, and its application is set up, where it concerns one. */
+function isAsItRuns(
+  registry: Registry,
+  { version, application }: Pick<Plan, "version" | "application">,
+  existing: Version,
+): boolean {
   const asItRuns = { ...existing, settings: { ...existing.settings, replicas: existing.desiredReplicas } };
   const isSame = application === undefined || isSetUp(registry, application, version.model);
-  return isSame && isDeepStrictEqual(version, asItRuns) ? "unchanged" : "settings";
+  return isSame && isDeepStrictEqual(version, asItRuns);
 }
 
 function arrival({ manifest }: Version): Plan["kind"] {

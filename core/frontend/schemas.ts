@@ -294,7 +294,7 @@ export const deploymentSchema: z.ZodType<Deployment> = z.strictObject({
   version,
   bundle: hash,
   state: z.enum(["running", "succeeded", "failed"]),
-  result: z.enum(["deployed", "unchanged"]).exactOptional(),
+  result: z.enum(["deployed", "ready", "unchanged"]).exactOptional(),
   startedAt: time,
   endedAt: time.exactOptional(),
   error: deploymentError.exactOptional(),

@@ -156,10 +156,11 @@ export class Registry {
   /**
    * Makes a version the current one of its model, all in one commit: the version, the model, and the application
    * with its link and the deployment, where they are given; the former version is retired where asked. A version that
-   * exists with the same bundle gets the new settings and keeps its `createdAt`.
+   * exists with the same bundle gets the new settings and keeps its `createdAt`. With `takesOver` false the version alone
+   * is recorded, beside the current one.
    * @throws VersionExistsError for another bundle, InvalidRequestError for names and unequal input types (also of
    * other linked applications), InUseError when the application is linked to another model, DeploymentConflictError
-   * when it was known and has been deleted
+   * when it was known and has been deleted, ModelNotFoundError when there is no version to stand beside
    */
   publish(publication: rules.Publication): Promise<void> {
     return this.#write(() => rules.publish(this.#state, publication));

@@ -15,6 +15,8 @@ export interface Publication {
   readonly application?: Application | undefined;
   /** The application was there when the publication was planned: it is not made anew when it has been deleted since. */
   readonly isKnownApplication?: boolean | undefined;
+  /** False: it is recorded beside the current version, which stays; applications do, too. Default true. */
+  readonly takesOver?: boolean | undefined;
   /** The version gets as many replicas as the current one has at that moment, if there is one. */
   readonly keepsReplicas?: boolean | undefined;
   /** Whether the former current version gets 0 desired replicas in the same commit. */
@@ -68,16 +70,21 @@ export function publish(state: State, publication: Publication): readonly Change
   checkName("model", model);
   checkVersionName(version.version);
   checkReplicas(version.desiredReplicas);
-  const changes: Change[] = [
-    { put: "versions", record: version },
-    { put: "models", record: { name: model, currentVersion: version.version } },
-  ];
-  if (publication.retire) changes.push(...retirement(state, version));
   for (const link of linksOfModel(state, model))
     checkInputTypes(applicationOf(state, link.application), version);
-  changes.push(...publishedApplication(state, publication));
+  const changes: Change[] = [{ put: "versions", record: version }];
+  if (publication.takesOver === false) modelOf(state, model);
+  else changes.push(...takeOver(state, publication, version));
   if (publication.deployment !== undefined) changes.push(...putDeployment(state, publication.deployment));
   return changes;
+}
+
+function takeOver(state: State, publication: Publication, version: Version): readonly Change[] {
+  return [
+    { put: "models", record: { name: version.model, currentVersion: version.version } },
+    ...(publication.retire ? retirement(state, version) : []),
+    ...publishedApplication(state, publication),
+  ];
 }
 
 function asPublished(state: State, { version, keepsReplicas }: Publication): Version {

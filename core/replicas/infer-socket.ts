@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { END_OF_HEAD, type MessageHead, MessageReader } from "../../containers/infer-message.ts";
 import { HEADERS, INFER_SOCKET, isForeign, type Manifest } from "../../containers/protocol.ts";
 import type { ReplicaAddress } from "../types.ts";
-import type { InferCall, InferDone, ReplicaTransport } from "./transport.ts";
+import { type InferCall, type InferDone, MAX_REPLY_BYTES, type ReplicaTransport } from "./transport.ts";
 
 /** A file name and nothing else: a container must not lead the frontend elsewhere. */
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/;
@@ -53,7 +53,7 @@ class InferConnection {
   readonly #socket: Socket;
   readonly #onGone: (connection: InferConnection) => void;
   readonly #reader = new MessageReader({
-    memory: (size) => new Uint8Array(size),
+    memory: placeOf,
     onMessage: (head, body) => this.#answered(head, body),
   });
   #done: InferDone | undefined;
@@ -118,4 +118,10 @@ class InferConnection {
     this.#socket.destroy();
     done?.(error, undefined);
   }
+}
+
+/** @throws Error where no reply of ours has so many bytes */
+function placeOf(size: number): Uint8Array {
+  if (size <= MAX_REPLY_BYTES) return new Uint8Array(size);
+  throw new Error("is not one of ours");
 }

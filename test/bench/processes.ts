@@ -54,6 +54,44 @@ async function cpuOf(pid: number): Promise<number> {
   return stats.reduce((sum, text) => sum + Number.parseInt(text, 10) / 1e6, 0);
 }
 
+/** Resident memory of processes, summed: pages that they share, as of Node's own file, count for each. */
+export async function residentMb(pids: readonly number[]): Promise<number> {
+  const stats = await Promise.all(pids.map(processStats));
+  return stats.reduce((sum, one) => sum + (one?.memoryBytes ?? 0), 0) / 2 ** 20;
+}
+
+/** The same with pages of files counted once, as they are in memory once. NaN where the system does not tell. */
+export async function sharedOnceMb(pids: readonly number[]): Promise<number> {
+  const maps = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/smaps`, "utf8").catch(() => "")));
+  if (maps.includes("")) return Number.NaN;
+  let ownKb = 0;
+  const fileKb = new Map<string, number>();
+  for (const text of maps) {
+    for (const [file, { resident, own }] of mappingsIn(text)) {
+      ownKb += own;
+      fileKb.set(file, Math.max(fileKb.get(file) ?? 0, resident - own));
+    }
+  }
+  return (ownKb + [...fileKb.values()].reduce((sum, kb) => sum + kb, 0)) / 1024;
+}
+
+/** KiB by the path that is mapped, of which `own` are the process's alone: written to, or backed by no file. */
+function mappingsIn(text: string): ReadonlyMap<string, { resident: number; own: number }> {
+  const mappings = new Map<string, { resident: number; own: number }>();
+  let current = { resident: 0, own: 0 };
+  for (const line of text.split("\n")) {
+    const path = /^[\da-f]+-[\da-f]+ (?:\S+ ){4}\s*(.*)$/.exec(line)?.[1];
+    const [, key, kb] = /^(Rss|Anonymous):\s+(\d+) kB$/.exec(line) ?? [];
+    if (path !== undefined) {
+      current = mappings.get(path) ?? { resident: 0, own: 0 };
+      mappings.set(path, current);
+    } else if (key !== undefined) {
+      current[key === "Rss" ? "resident" : "own"] += Number(kb);
+    }
+  }
+  return mappings;
+}
+
 async function firstMatch(
   child: ChildProcess,
   pattern: RegExp,

@@ -32,6 +32,15 @@ const deployments: Record<string, () => Promise<unknown>> = {
       replicas: 2,
       examples: [{ input: 5, output: { by: 2, input: 5 } }],
     }),
+  withoutSwitch: () =>
+    wj.deploy(sourceDeployer, {
+      name,
+      version: "2",
+      source: answering("({ by: 2, input })"),
+      replicas: 2,
+      switch: false,
+      examples: [{ input: 5, output: { by: 2, input: 5 } }],
+    }),
   settings: () =>
     wj.deploy(sourceDeployer, {
       name,

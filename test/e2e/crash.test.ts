@@ -131,14 +131,27 @@ it("a server killed at any event of a deployment comes back whole", { timeout: 6
   expect(new Set(served)).toEqual(new Set(["1", "2"]));
 });
 
-/** What serves, as far as a deployment can change it: version, replicas, latency objective. */
+/** What serves, as far as a deployment can change it: version, replicas, latency objective; and replicas beside it. */
 interface Serves {
   readonly current?: string;
   readonly replicas?: number;
   readonly objective?: number;
+  readonly beside?: number;
 }
 
-const KINDS: readonly { kind: string; state: string; before: Serves; after: Serves }[] = [
+interface Kind {
+  readonly kind: string;
+  readonly state: string;
+  readonly before: Serves;
+  readonly after: Serves;
+  /** The first event behind its commit. Default: the second one of the switch. */
+  readonly committed?: string;
+  /** The last event before that. Default: the first one of the switch. */
+  readonly last?: string;
+  readonly result?: "ready";
+}
+
+const KINDS: readonly Kind[] = [
   { kind: "first", state: "none", before: {}, after: { current: "1", replicas: 1 } },
   {
     kind: "settings",
@@ -152,28 +165,41 @@ const KINDS: readonly { kind: string; state: string; before: Serves; after: Serv
     before: { current: "2", replicas: 1 },
     after: { current: "1", replicas: 1 },
   },
+  {
+    kind: "withoutSwitch",
+    state: "state",
+    before: { current: "1", replicas: 1 },
+    after: { current: "1", replicas: 1, beside: 2 },
+    last: "scale/2",
+    committed: "done/1",
+    result: "ready",
+  },
 ];
 
 async function whatServes(wj: Windjammer): Promise<Serves> {
   const current = (await wj.models())[0]?.currentVersion;
   if (current === undefined) return {};
-  const version = (await wj.versions("model")).find(({ version: name }) => name === current);
+  const versions = await wj.versions("model");
+  const version = versions.find(({ version: name }) => name === current);
+  const beside = versions.find(
+    ({ version: name, desiredReplicas }) => name !== current && desiredReplicas > 0,
+  );
   const objective = (await wj.applications())[0]?.latencyObjectiveMs;
   return {
     current,
     ...(version === undefined ? {} : { replicas: version.desiredReplicas }),
     ...(objective === undefined ? {} : { objective }),
+    ...(beside === undefined ? {} : { beside: beside.desiredReplicas }),
   };
 }
 
 it.each(KINDS)(
   "a server killed during a deployment of the kind $kind knows whether it had happened",
-  async ({ kind, state, before, after }) => {
-    // The second event of the switch is the first behind its commit.
+  async ({ kind, state, before, after, last = "switch/1", committed = "switch/2", result = "deployed" }) => {
     for (const [killAt, serves] of [
       ["check/1", before],
-      ["switch/1", before],
-      ["switch/2", after],
+      [last, before],
+      [committed, after],
     ] as const) {
       const stateDir = join(folder, `${kind}-${killAt.replace("/", "-")}`);
       if (state !== "none") await cp(join(folder, state), stateDir, { recursive: true });
@@ -182,13 +208,16 @@ it.each(KINDS)(
       expect(await whatServes(wj)).toEqual(serves);
       expect((await wj.deployments())[0]).toMatchObject(
         serves === after
-          ? { state: "succeeded", result: "deployed" }
+          ? { state: "succeeded", result }
           : { state: "failed", error: { code: "DEPLOYMENT_INTERRUPTED" } },
       );
       if (serves.current === undefined) continue;
       const application = await wj.application("model");
       const answer = (): Promise<unknown> => application.predict(7).catch(String);
       await expect.poll(answer, { timeout: 20_000 }).toEqual({ by: Number(serves.current), input: 7 });
+      if (serves.beside === undefined) continue;
+      const fromBeside = (): Promise<unknown> => application.predict(7, { version: "2" }).catch(String);
+      await expect.poll(fromBeside, { timeout: 20_000 }).toEqual({ by: 2, input: 7 });
     }
   },
 );

@@ -231,6 +231,39 @@ describe("deployments at the same time", () => {
   });
 });
 
+describe("a version that is ready beside the one that serves", () => {
+  it("answers those who name it, in every dialect and in the metrics, and nobody else", async () => {
+    const name = "canary";
+    const app = await deploy(byVersion(1), { name, version: "1" });
+    const canary = await deploy(byVersion(2), { name, version: "2", switch: false });
+    expect(canary.deployment).toMatchObject({ state: "succeeded", result: "ready", application: name });
+    expect(await canary.predict("x")).toEqual({ by: 2, input: "x" });
+    expect(await canary.predictBatch([1, 2])).toEqual([
+      { by: 2, input: 1 },
+      { by: 2, input: 2 },
+    ]);
+    expect(await canary.predict("x", { version: "1" })).toEqual({ by: 1, input: "x" });
+    expect(await app.predict("x")).toEqual({ by: 1, input: "x" });
+    const reply = await fetch(`${wj.url}/v2/models/${name}/versions/2/infer`, {
+      method: "POST",
+      body: JSON.stringify({ inputs: [{ name: "input", datatype: "BYTES", shape: [1], data: ['"x"'] }] }),
+    });
+    expect(await reply.json()).toMatchObject({
+      model_version: "2",
+      outputs: [{ data: ['{"by":2,"input":"x"}'] }],
+    });
+    const counts = (await wj.metrics())
+      .split("\n")
+      .filter((line) => line.includes('model="canary"'))
+      .join("\n");
+    expect(counts).toMatch(/windjammer_queries_total\{[^}]*version="2"[^}]*\} [1-9]/);
+
+    await wj.setVersion(name, "2");
+    expect(await app.predict("x")).toEqual({ by: 2, input: "x" });
+    await expect(canary.predict("x", { version: "1" })).rejects.toMatchObject({ code: "NO_REPLICA" });
+  });
+});
+
 describe("queries during rollouts", () => {
   it("are all answered, each with its own result, by one version or the other", async () => {
     const name = "busy";

@@ -2,13 +2,12 @@
 import type { Windjammer } from "../../client/interface.ts";
 import { errorFromBody } from "../../error-replies.ts";
 import { toWindjammerError } from "../../errors.ts";
-import type { InputType } from "../../../containers/protocol.ts";
-import type { Application } from "../../types.ts";
 import { alreadyMade } from "../deploying/model.ts";
 import { Stages } from "../deploying/stages.ts";
 import type { Output } from "../output.ts";
 import type { PlanRow } from "./plan.ts";
-import type { Wanted, WantedApplication } from "./wanted.ts";
+import { setUp } from "./set-up.ts";
+import type { Wanted } from "./wanted.ts";
 
 export interface CarryOutOptions {
   readonly output: Output;
@@ -88,22 +87,4 @@ async function deployModel(wj: Windjammer, { row, wanted }: Step, options: Carry
     stages.fail();
     throw error;
   }
-}
-
-/** With what the file says, and else as it is; linked last, so that no query meets it half done. */
-async function setUp(wj: Windjammer, { name, model, ...settings }: WantedApplication): Promise<void> {
-  const existing = (await wj.applications()).find((each) => each.name === name);
-  const linked = (await wj.links()).find((link) => link.application === name)?.model;
-  const inputType = await inputTypeOf(wj, model);
-  const application: Application = { ...existing, ...settings, name, inputType };
-  // To another input type, it cannot be changed while the model of the former one is linked.
-  if (existing !== undefined && existing.inputType !== inputType && linked !== undefined && linked !== model)
-    await wj.unlink(name, linked);
-  await wj.putApplication(application);
-  if (linked !== model) await wj.link(name, model);
-}
-
-async function inputTypeOf(wj: Windjammer, model: string): Promise<InputType> {
-  const current = (await wj.models()).find(({ name }) => name === model)?.currentVersion ?? "";
-  return (await wj.version(model, current)).manifest.inputType;
 }

@@ -30,6 +30,7 @@ const modelSchema = z.looseObject({
   source: z.string().min(1),
   as: z.enum(MODEL_KINDS).optional(),
   name: z.undefined("expected none: its key is its name").optional(),
+  switch: z.undefined("expected none: what the file declares serves").optional(),
   options: z.record(z.string(), z.unknown()).optional(),
 });
 

@@ -5,18 +5,26 @@ import { madeUpInput } from "../../deploy/made-up-input.ts";
 /** Longer bodies are made by the line itself. */
 const MAX_BODY = 160;
 
-/**
- * @param url of the application's predictions
- * @param example an input that the model is known to answer, else one is made up
- */
-export function curlLine(url: string, manifest: Manifest, example?: JsonValue): string {
+interface Asking {
+  /** An input that the model is known to answer; else one is made up. */
+  readonly example?: JsonValue | undefined;
+  /** Asked in place of the current one. */
+  readonly version?: string | undefined;
+}
+
+/** @param url of the application's predictions */
+export function curlLine(url: string, manifest: Manifest, { example, version }: Asking = {}): string {
   const input = example ?? madeUpInput(manifest).value;
-  const body = JSON.stringify({ input });
+  const body = JSON.stringify({ input, version });
   if (body.length <= MAX_BODY) return `curl -s ${url} -d ${quoted(body)}`;
   const made = madeByShell(manifest, example);
-  return made === undefined
-    ? `windjammer predict ${new URL(url).pathname.split("/")[1] ?? ""}`
-    : `curl -s ${url} -d "{\\"input\\": ${made}}"`;
+  if (made === undefined) {
+    const flag = version === undefined ? "" : ` --version ${version}`;
+    return `windjammer predict ${new URL(url).pathname.split("/")[1] ?? ""}${flag}`;
+  }
+  // Versions hold nothing that a shell or JSON would read otherwise.
+  const field = version === undefined ? "" : `, \\"version\\": \\"${version}\\"`;
+  return `curl -s ${url} -d "{\\"input\\": ${made}${field}}"`;
 }
 
 /** The flag of `windjammer predict` with an input made from the contract. */

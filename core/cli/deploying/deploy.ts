@@ -19,13 +19,19 @@ interface Outcome {
   readonly manifest: Manifest;
   /** Of the application; empty without one. */
   readonly url: string;
+  /** The version that serves: another one, after a deployment without a switch. */
+  readonly current: string;
 }
 
 /** @throws what is wrong with the model or its options, and what a deployment throws */
 export async function deploy(target: string, flags: DeployFlags, signal: AbortSignal): Promise<void> {
   const output = new Output(flags);
   const find = async (): Promise<FoundModel> =>
-    findModel({ target, as: flags.as, options: await optionsOf(flags) });
+    findModel({
+      target,
+      as: flags.as,
+      options: { ...(await optionsOf(flags)), ...(flags.switch ? {} : { switch: false }) },
+    });
   const model = await find();
   output.note(`${target} is ${model.recognized.what}; deploying it as ${model.name}`);
   if (flags.dryRun === true) {
@@ -90,8 +96,10 @@ async function deployOnce(
     const record = (await wj.versions(model.name)).find((each) => each.version === version);
     const manifest = record?.manifest ?? bundle.manifest;
     const example = record?.settings.examples[0]?.input;
-    const outcome = { deployment, manifest, url };
-    const curl = url === "" ? undefined : curlLine(url, manifest, example);
+    const current = flags.switch ? version : await currentVersion(wj, model.name);
+    const outcome = { deployment, manifest, url, current };
+    const asked = current === version ? undefined : version;
+    const curl = url === "" ? undefined : curlLine(url, manifest, { example, version: asked });
     const value = report(outcome, { stages, curl });
     const text = (): string => summary(outcome, curl);
     if (flags.watch === true) output.item(value, text);
@@ -102,18 +110,31 @@ async function deployOnce(
   }
 }
 
+async function currentVersion(wj: Windjammer, model: string): Promise<string> {
+  return (await wj.models()).find(({ name }) => name === model)?.currentVersion ?? "";
+}
+
 function report(
-  { deployment, url }: Outcome,
+  { deployment, url, current }: Outcome,
   { stages, curl }: { readonly stages: Stages; readonly curl: string | undefined },
 ): object {
   const { id, model, version, application, bundle, result } = deployment;
   const { reports, warnings } = stages;
   const endpoint = url === "" ? {} : { application, url, curl };
-  return { model, version, result, ...endpoint, bundle, deployment: id, stages: reports, warnings };
+  return { model, version, current, result, ...endpoint, bundle, deployment: id, stages: reports, warnings };
 }
 
-function summary({ deployment, url }: Outcome, curl: string | undefined): string {
+function summary({ deployment, url, current }: Outcome, curl: string | undefined): string {
   const { model, version, result } = deployment;
+  if (current !== version) {
+    return [
+      `${model} version ${version} is ready; version ${current} goes on serving`,
+      fields([
+        ["ask it", curl],
+        ["switch to it", `windjammer rollback ${model} ${version}`],
+      ]),
+    ].join("\n");
+  }
   const what = result === "unchanged" ? "serves already, unchanged" : "serves";
   return [
     `${model} version ${version} ${what}`,

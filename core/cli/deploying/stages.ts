@@ -6,7 +6,7 @@ import { durationText } from "../units.ts";
 type StageName = "bundle" | "build" | "start" | "gate" | "scale" | "switch";
 
 /** What people see of the steps. */
-const STAGES: Readonly<Record<DeploymentStep, StageName>> = {
+const STAGES: Readonly<Record<Exclude<DeploymentStep, "done">, StageName>> = {
   receive: "bundle",
   check: "bundle",
   store: "bundle",
@@ -17,7 +17,6 @@ const STAGES: Readonly<Record<DeploymentStep, StageName>> = {
   scale: "scale",
   switch: "switch",
   drain: "switch",
-  done: "switch",
 };
 
 /** One stage that has ended. */
@@ -49,7 +48,8 @@ export class Stages implements Disposable {
 
   readonly event: (event: DeploymentEvent) => void = ({ step, level, message }) => {
     // A warning has a line of its own.
-    this.#enter(STAGES[step], level === "warning" ? undefined : message);
+    // That all is done ends no stage of its own.
+    if (step !== "done") this.#enter(STAGES[step], level === "warning" ? undefined : message);
     if (level === "warning") {
       this.warnings.push(message);
       this.#output.note(`  ${paint("yellow", "!", process.stderr)} ${oneLine(message)}`);

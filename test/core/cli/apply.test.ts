@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { windjammer, type Windjammer } from "windjammer";
 import { cli, type CliResult, cliJson, startCli } from "../../helpers/cli.ts";
+import { passing } from "../../helpers/passing.ts";
 
 const INDEX = pathToFileURL(join(import.meta.dirname, "../../../dist/deployers/index.js")).href;
 let root: string;
@@ -188,6 +189,69 @@ describe("apply", () => {
     expect(await wj.applications()).toHaveLength(2);
   });
 
+  describe("that lets another model answer, and fails after the former link is gone,", () => {
+    beforeEach(async () => {
+      await config(`{
+        models: { one: { source: "one.ts", application: null } },
+        applications: { served: { model: "one", defaultOutput: "former" } },
+      }`);
+      expect(await apply("--yes")).toMatchObject({ code: 0 });
+      await config(`{
+        models: { two: { source: "two.ts", application: null, inputType: "doubles" } },
+        applications: { served: { model: "two", latencyObjectiveMs: 700 } },
+      }`);
+    });
+
+    test.each<[string, string, string, () => Promise<void>]>([
+      [
+        "as the model to link was deleted",
+        "PUT /api/v1/applications/served/links/two",
+        "MODEL_NOT_FOUND",
+        () => wj.deleteModel("two"),
+      ],
+      [
+        "as somebody linked the former model again",
+        "PUT /api/v1/applications/served",
+        "INVALID_REQUEST",
+        () => wj.link("served", "one"),
+      ],
+    ])("%s, puts back the former settings and link", async (...[, call, code, meanwhile]) => {
+      const before = await wj.applications();
+      env = { WINDJAMMER_URL: await passing(wj.adminUrl, { call, meanwhile }) };
+      const run = await apply("--yes", "--json");
+      expect(JSON.parse(run.stderr)).toMatchObject({
+        error: code,
+        message: expect.stringContaining("application served is as it was, answered by one"),
+        details: { stoppedAt: "update application served" },
+      });
+      expect(run.code).toBe(1);
+      expect(await wj.applications()).toEqual(before);
+      expect(await (await wj.application<object, number>("served")).predict({})).toBe(1);
+    });
+
+    test("says what is to be done when the former link cannot be put back either", async () => {
+      const call = "PUT /api/v1/applications/served/links/two";
+      const meanwhile = (): Promise<void> => wj.close();
+      env = { WINDJAMMER_URL: await passing(wj.adminUrl, { call, meanwhile }) };
+      const { code, stderr } = await apply("--yes");
+      expect(stderr).toMatch(
+        /application served could not be put back as it was \(.*windjammer link served one/s,
+      );
+      expect(code).toBe(1);
+    });
+
+    test("removes an application again that it made and cannot link", async () => {
+      await config(`{ models: { two: { source: "two.ts" } } }`);
+      const call = "PUT /api/v1/applications/two/links/two";
+      env = {
+        WINDJAMMER_URL: await passing(wj.adminUrl, { call, meanwhile: () => wj.deleteModel("two") }),
+      };
+      const { stderr } = await apply("--yes");
+      expect(stderr).toContain("application two was removed again");
+      expect((await wj.applications()).map(({ name }) => name)).toEqual(["served"]);
+    });
+  });
+
   test("asks nobody where nobody is", async () => {
     await config(`{ models: { one: { source: "one.ts" } } }`);
     const { code, stderr } = await apply();
@@ -221,6 +285,11 @@ describe("a config file that is wrong is refused before anything is done, by its
       "an option of another type",
       '{ models: { one: { source: "one.ts", replicas: "2" } } }',
       /models\.one: replicas: expected/,
+    ],
+    [
+      "a deployment without a switch",
+      '{ models: { one: { source: "one.ts", switch: false } } }',
+      /models\.one\.switch: .*what the file declares serves/,
     ],
     [
       "a misspelt option",

@@ -98,6 +98,49 @@ describe("a deployment", () => {
     expect(await deployJson("numbered.ts", "--memory", "256")).toMatchObject({ version: "3" });
   });
 
+  test("without a switch leaves the version ready, to be asked by its name and switched to later", async () => {
+    await write("canary.ts", "1");
+    expect(await deployJson("canary.ts")).toMatchObject({ version: "1", current: "1", result: "deployed" });
+    await write("canary.ts", "2");
+    const { code, stdout, stderr } = await deploy("canary.ts", "--no-switch");
+    expect({ code, stages: [...stderr.matchAll(/^ +✓ (\w+)/gm)].map(([, name]) => name) }).toEqual({
+      code: 0,
+      stages: ["bundle", "build", "start", "gate"],
+    });
+    expect(stdout).toContain("canary version 2 is ready; version 1 goes on serving\n");
+    expect(stdout).toContain("windjammer rollback canary 2");
+    expect(await shell(/curl .*/.exec(stdout)?.[0] ?? "")).toMatchObject({ output: 2 });
+    const app = await wj.application("canary");
+    expect(await app.predict({})).toBe(1);
+    expect(await deployJson("canary.ts", "--no-switch")).toMatchObject({
+      version: "2",
+      current: "1",
+      result: "unchanged",
+    });
+    expect((await cli(["versions", "canary"], { env })).stdout).toMatch(/2 +ready +1\/1.*\n1 +current +1\/1/);
+    // It never served: there is nothing to go back to.
+    expect((await cli(["rollback", "canary"], { env })).stderr).toContain(
+      'no version of model "canary" served before 1; name one: 2',
+    );
+    expect(await cli(["rollback", "canary", "2"], { env })).toMatchObject({
+      code: 0,
+      stdout: "canary serves version 2, in place of 1\n",
+    });
+    expect(await app.predict({})).toBe(2);
+  });
+
+  test.each<[string, readonly string[], RegExp]>([
+    ["the first version of a model", [], /INVALID_OPTIONS: switch: model first has no version that serves/],
+    ["--dry-run", ["--dry-run"], /--no-switch: --dry-run switches nothing either/],
+    ["--watch", ["--watch"], /--no-switch: with --watch each change takes the place/],
+  ])("without a switch is refused for %s", async (...[, args, message]) => {
+    await write("first.ts", "1");
+    const { code, stderr } = await deploy("first.ts", "--no-switch", ...args);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
+    expect((await wj.models()).map(({ name }) => name)).not.toContain("first");
+  });
+
   test("takes what the flags say", async () => {
     await writeFile(
       join(cwd, "flags.mjs"),

@@ -280,6 +280,17 @@ describe("a plain request", () => {
     }
   });
 
+  test("with a long line of spaces holds up nobody", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber));
+    const socket = await server.dial();
+    const begunAt = performance.now();
+    socket.write(post({ path: "/digits/predict", body: "[]", headers: `x:${" ".repeat(4000)}\x01\r\n` }));
+    const [reply] = await replies(socket, 1);
+    expect(reply).toContain("400 Bad Request");
+    expect(performance.now() - begunAt).toBeLessThan(2000);
+    socket.destroy();
+  });
+
   test("are read right however many different heads there are, and when one comes again", async () => {
     await using server = await startTestServer(fakes(doubles, {}, firstNumber));
     const sockets = [await server.dial(), await server.dial()];

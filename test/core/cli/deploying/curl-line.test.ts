@@ -42,7 +42,9 @@ describe("curlLine", () => {
   });
 
   test("takes an example that the model is known to answer, quoted", () => {
-    expect(curlLine(URL, model("strings"), "it's")).toBe(`curl -s ${URL} -d '{"input":"it'\\''s"}'`);
+    expect(curlLine(URL, model("strings"), { example: "it's" })).toBe(
+      `curl -s ${URL} -d '{"input":"it'\\''s"}'`,
+    );
   });
 
   test("makes a long example's shape, where the contract leaves it free", () => {
@@ -52,13 +54,23 @@ describe("curlLine", () => {
       { name: "sr", datatype: "INT64", shape: [] },
     ]);
     const zeros = Array.from({ length: 128 }, () => 0.5);
-    expect(curlLine(URL, given, { input: zeros, state: [zeros, zeros], sr: 16_000 })).toContain(
+    expect(curlLine(URL, given, { example: { input: zeros, state: [zeros, zeros], sr: 16_000 } })).toContain(
       'JSON.stringify({ "input": Array(128).fill(0.5), "state": Array(256).fill(0.5), "sr": 16000 })',
     );
   });
 
+  test("names a version that does not serve", () => {
+    const asking = { version: "2" };
+    expect(curlLine(URL, model("doubles"), asking)).toBe(`curl -s ${URL} -d '{"input":[0],"version":"2"}'`);
+    const image = model("tensor", [{ name: "x", datatype: "FP32", shape: [28, 28, 1] }]);
+    expect(curlLine(URL, image, asking)).toMatch(/"\{\\"input\\": \$\(.*\), \\"version\\": \\"2\\"\}"$/);
+    expect(curlLine(URL, model("json"), { example: "x".repeat(500), version: "2" })).toBe(
+      "windjammer predict net --version 2",
+    );
+  });
+
   test("leaves what is long and no tensor to windjammer predict", () => {
-    expect(curlLine(URL, model("json"), "x".repeat(500))).toBe("windjammer predict net");
+    expect(curlLine(URL, model("json"), { example: "x".repeat(500) })).toBe("windjammer predict net");
   });
 });
 

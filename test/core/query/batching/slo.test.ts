@@ -218,6 +218,29 @@ describe("learning", () => {
     expect(tries).toBeLessThan(10);
   });
 
+  test("a first batch that was slow does not refuse those behind it", () => {
+    const policy = new SloPolicy(MAX);
+    policy.completed(400, { size: 1, latencyMs: 400, outcome: "ok", wasFull: true });
+    for (let now = 410; now < 600; now += 10) {
+      expect(policy.cut(now, alike(1, now, 100), 1)).toMatchObject({ expired: 0, take: 1 });
+      policy.completed(now + 5, { size: 1, latencyMs: 5, outcome: "ok", wasFull: true });
+    }
+  });
+
+  test.each([
+    { stallMs: 200, objectiveMs: 50 },
+    { stallMs: 60, objectiveMs: 20 },
+    { stallMs: 400, objectiveMs: 100 },
+  ])("one stall of $stallMs ms on the way refuses nobody behind it", ({ stallMs, objectiveMs }) => {
+    const policy = new SloPolicy(MAX);
+    for (let now = 0, batch = 1; batch < 200; batch += 1) {
+      expect(policy.cut(now, alike(1, now, objectiveMs), 1)).toMatchObject({ expired: 0, take: 1 });
+      const latencyMs = batch === 100 ? stallMs : 5.5;
+      now += latencyMs;
+      policy.completed(now, { size: 1, latencyMs, computeMs: 5, outcome: "ok", wasFull: true });
+    }
+  });
+
   test("a slow phase of half a minute costs the queries of that phase, and only those", () => {
     const arrivals = poisson(3, 0.1);
     const { isInTime, late, total } = simulate(new SloPolicy(MAX), {
