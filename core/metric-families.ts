@@ -1,5 +1,4 @@
 // Which metrics a server counts, by name.
-import type { Registry } from "prom-client";
 import { Counters, Distributions } from "./metric-series.ts";
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
@@ -23,10 +22,11 @@ export interface Families {
   readonly workerEnds: Counters;
 }
 
-export function families(registry: Registry): Families {
-  const counter = (name: string, help: string): Counters => new Counters(registry, { name, help });
-  const histogram = (name: string, help: string, bounds: readonly number[] = SECONDS): Distributions =>
-    new Distributions(registry, { name, help, bounds });
+const counter = (name: string, help: string): Counters => new Counters({ name, help });
+const histogram = (name: string, help: string, bounds: readonly number[] = SECONDS): Distributions =>
+  new Distributions({ name, help, bounds });
+
+export function families(): Families {
   return {
     queries: counter(
       "windjammer_queries_total",

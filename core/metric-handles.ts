@@ -1,5 +1,5 @@
 // What is counted where it happens: handles of an application and of a version, each kept by whoever counts.
-import type { Families } from "./metric-families.ts";
+import { families, type Families } from "./metric-families.ts";
 import type { Count, Distribution, Labels } from "./metric-series.ts";
 import type { ExitReason } from "./types.ts";
 
@@ -67,9 +67,10 @@ export interface AnswerTotals {
 
 /** The outcomes of one application that one version gave, or none. Its series begin with its first query. */
 export class OutcomeHandle implements AnswerMetrics {
-  readonly #families: Families;
+  #families: Families;
   readonly #labels: Labels;
   readonly #counts = new Map<string, Count>();
+  readonly #cache = new Map<CacheResult, Count>();
   #duration: Distribution | undefined;
   #failedMs = 0;
   cacheHits = 0;
@@ -78,6 +79,11 @@ export class OutcomeHandle implements AnswerMetrics {
   constructor(all: Families, labels: Labels) {
     this.#families = all;
     this.#labels = labels;
+  }
+
+  /** Its series are gone: what comes in late begins none. */
+  remove(): void {
+    this.#families = families();
   }
 
   /** What was counted since the last call; it starts anew. */
@@ -129,15 +135,19 @@ export class OutcomeHandle implements AnswerMetrics {
   }
 
   cache(result: CacheResult): void {
-    const { application = "" } = this.#labels;
-    this.#families.cache.of({ application, result }).value += 1;
+    let count = this.#cache.get(result);
+    if (count === undefined) {
+      count = this.#families.cache.of({ application: this.#labels["application"] ?? "", result });
+      this.#cache.set(result, count);
+    }
+    count.value += 1;
     if (result === "miss") this.cacheMisses += 1;
     else this.cacheHits += 1;
   }
 }
 
 export class ApplicationHandle implements ApplicationMetrics {
-  readonly #families: Families;
+  #families: Families;
   readonly #application: string;
   readonly #unanswered: OutcomeHandle;
   readonly #objective = new Map<ObjectiveResult, Count>();
@@ -193,21 +203,29 @@ export class ApplicationHandle implements ApplicationMetrics {
     return this.#answered.get(model)?.get(version);
   }
 
+  /** Its series are gone, and those of what it answers begin none any more. */
+  remove(): void {
+    this.#families = families();
+    for (const { handle } of this.all()) handle.remove();
+  }
+
   removeVersion(model: string, version: string): void {
     const handles = this.#answered.get(model);
+    handles?.get(version)?.remove();
     handles?.delete(version);
     if (handles?.size === 0) this.#answered.delete(model);
   }
 }
 
 export class VersionHandle implements VersionMetrics {
-  readonly #families: Families;
+  #families: Families;
   readonly #labels: Labels;
   readonly #wait: Distribution;
   readonly #size: Distribution;
   readonly #duration: Distribution;
   readonly #compute: Distribution;
   readonly #prediction: Distribution;
+  readonly #dropped = new Map<DropReason, Count>();
   readonly #batches = new Map<number, { count: number; transferMs: number; computeMs: number }>();
   lastBatchAt = 0;
 
@@ -219,6 +237,11 @@ export class VersionHandle implements VersionMetrics {
     this.#duration = all.batchDuration.of(labels);
     this.#compute = all.compute.of(labels);
     this.#prediction = all.prediction.of(labels);
+  }
+
+  /** Its series are gone: what comes in late begins none. */
+  remove(): void {
+    this.#families = families();
   }
 
   batch(size: number, latencyMs: number, computeMs: number | undefined): void {
@@ -276,7 +299,12 @@ export class VersionHandle implements VersionMetrics {
   }
 
   dropped(reason: DropReason): void {
-    this.#families.dropped.of({ ...this.#labels, reason }).value += 1;
+    let count = this.#dropped.get(reason);
+    if (count === undefined) {
+      count = this.#families.dropped.of({ ...this.#labels, reason });
+      this.#dropped.set(reason, count);
+    }
+    count.value += 1;
   }
 
   replicaExit(reason: ExitReason): void {

@@ -1,5 +1,4 @@
-// The metrics of a server, by application and by version, and their Prometheus text.
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+// The metrics of a server, by application and by version.
 import { families, type Families } from "./metric-families.ts";
 import {
   type AnswerTotals,
@@ -11,17 +10,7 @@ import {
   type VersionMetrics,
 } from "./metric-handles.ts";
 import type { Labels, Taken } from "./metric-series.ts";
-
-/** One version as it stands at a scrape. */
-export interface VersionGauges {
-  readonly model: string;
-  readonly version: string;
-  readonly ready: number;
-  readonly starting: number;
-  readonly queueLength: number;
-  /** What a batch takes, as far as it was learned. */
-  readonly curve?: { readonly fixedMs: number; readonly perRowMs: number } | undefined;
-}
+import type { MetricText, ProcessUsage, VersionGauges } from "./metric-text.ts";
 
 /** What one version did since it was opened. */
 export interface VersionStatistics {
@@ -48,34 +37,17 @@ export interface MetricsTaken {
   readonly batches: readonly (BatchStatistics & { readonly model: string; readonly version: string })[];
 }
 
-/** What a process of the server uses. */
-export interface ProcessUsage {
-  readonly pid: number;
-  /** User and system time since its start. */
-  readonly cpuSeconds: number;
-  readonly residentBytes: number;
-}
-
 /** Counters, histograms and gauges of one server, with those of its process. */
 export class Metrics {
-  readonly #registry = new Registry();
-  readonly #families: Families;
+  /** Of `text()`. */
+  readonly contentType: string = "text/plain; version=0.0.4; charset=utf-8";
+  readonly #families: Families = families();
   readonly #applications = new Map<string, ApplicationHandle>();
   readonly #versions = new Map<string, VersionHandle>();
   #readGauges: () => Iterable<VersionGauges> = () => [];
   #readWorkers: () => Iterable<ProcessUsage> = () => [];
   #gather: () => Promise<void> = () => Promise.resolve();
-
-  constructor() {
-    this.#families = families(this.#registry);
-    this.#addGauges();
-    collectDefaultMetrics({ register: this.#registry });
-  }
-
-  /** Content type of `text()`. */
-  get contentType(): string {
-    return this.#registry.contentType;
-  }
+  #text: Promise<MetricText> | undefined;
 
   /** The application's handle: always the same one until it is removed. */
   application(name: string): ApplicationMetrics {
@@ -129,6 +101,7 @@ export class Metrics {
 
   /** Forgets an application's series, so that a server that changes for years does not grow. */
   removeApplication(name: string): void {
+    this.#applications.get(name)?.remove();
     this.#applications.delete(name);
     const { queries, queryDuration, cache, objective } = this.#families;
     for (const family of [queries, queryDuration, cache, objective]) family.remove({ application: name });
@@ -136,6 +109,7 @@ export class Metrics {
 
   /** Forgets a version's series. */
   removeVersion(model: string, version: string): void {
+    this.#versions.get(`${model}/${version}`)?.remove();
     this.#versions.delete(`${model}/${version}`);
     for (const application of this.#applications.values()) application.removeVersion(model, version);
     const { cache: _, ...all } = this.#families;
@@ -163,10 +137,19 @@ export class Metrics {
     return this.#gather();
   }
 
-  /** All metrics as Prometheus text. */
+  /** All metrics as Prometheus text; those of the process are collected from the first call on. */
   async text(): Promise<string> {
     await this.#gather();
-    return this.#registry.metrics();
+    return (await (this.#text ??= this.#makeText())).read();
+  }
+
+  /** Late: a watch over the event loop wakes a process that nobody asks a hundred times a second. */
+  async #makeText(): Promise<MetricText> {
+    const { MetricText: Text } = await import("./metric-text.ts");
+    return Text.create(this.#families, {
+      versions: () => this.#readGauges(),
+      workers: () => this.#readWorkers(),
+    });
   }
 
   /** What was counted since the last call; all of it starts anew. */
@@ -216,72 +199,6 @@ export class Metrics {
     const hasApplication = application === "" || this.#applications.has(application);
     return hasApplication && (model === "" || this.#versions.has(`${model}/${version}`));
   }
-
-  #addGauges(): void {
-    const versions = (what: string[], fill: (gauge: Gauge, one: VersionGauges) => void): Filling => ({
-      labelNames: ["model", "version", ...what],
-      fill: (gauge) => {
-        for (const one of this.#readGauges()) fill(gauge, one);
-      },
-    });
-    const workers = (value: (one: ProcessUsage) => number): Filling => ({
-      labelNames: ["pid"],
-      fill: (gauge) => {
-        for (const one of this.#readWorkers()) gauge.set({ pid: one.pid }, value(one));
-      },
-    });
-    this.#addGauge(
-      "windjammer_replicas",
-      "Replicas that run, by state.",
-      versions(["state"], (gauge, { model, version, ready, starting }) => {
-        gauge.set({ model, version, state: "ready" }, ready);
-        gauge.set({ model, version, state: "starting" }, starting);
-      }),
-    );
-    this.#addGauge(
-      "windjammer_batch_curve_seconds",
-      "What a batch takes, as the batching policy has learned it: fixed, and for each row.",
-      versions(["part"], (gauge, { model, version, curve }) => {
-        if (curve === undefined) return;
-        gauge.set({ model, version, part: "fixed" }, curve.fixedMs / 1000);
-        gauge.set({ model, version, part: "row" }, curve.perRowMs / 1000);
-      }),
-    );
-    this.#addGauge(
-      "windjammer_queue_length",
-      "Queries that wait for a replica.",
-      versions([], (gauge, { model, version, queueLength }) => gauge.set({ model, version }, queueLength)),
-    );
-    this.#addGauge(
-      "windjammer_worker_cpu_seconds",
-      "CPU time of each worker process since its start, user and system.",
-      workers(({ cpuSeconds }) => cpuSeconds),
-    );
-    this.#addGauge(
-      "windjammer_worker_resident_memory_bytes",
-      "Resident memory of each worker process.",
-      workers(({ residentBytes }) => residentBytes),
-    );
-  }
-
-  #addGauge(name: string, help: string, { labelNames, fill }: Filling): void {
-    const gauge = new Gauge({
-      name,
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect: () => {
-        gauge.reset();
-        fill(gauge);
-      },
-    });
-  }
-}
-
-/** How a gauge is set at each scrape. */
-interface Filling {
-  readonly labelNames: string[];
-  readonly fill: (gauge: Gauge) => void;
 }
 
 function total(parts: readonly (Total | undefined)[]): Total {

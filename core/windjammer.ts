@@ -3,7 +3,6 @@ import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { Client } from "./client/client.ts";
 import type { ConnectOptions, ServerInfo, Windjammer } from "./client/interface.ts";
 import { isLoopbackName, serverOptionsSchema, type ServerConfig, type ServerOptions } from "./config.ts";
 import { BundleStore } from "./deploy/bundle-store.ts";
@@ -14,7 +13,8 @@ import { AdminServer } from "./frontend/admin-server.ts";
 import { type ClipperAddresses, ClipperCompat, type ClipperCompatParts } from "./frontend/clipper/compat.ts";
 import type { StopReply } from "./frontend/schemas.ts";
 import { createLog, type Log } from "./log.ts";
-import { Metrics, type VersionGauges } from "./metrics.ts";
+import type { VersionGauges } from "./metric-text.ts";
+import { Metrics } from "./metrics.ts";
 import { type QueryFront, queryFront, workersOf } from "./query-front.ts";
 import { Router } from "./query/router.ts";
 import { Serving } from "./query/serving.ts";
@@ -81,6 +81,7 @@ export async function windjammer(options: WindjammerOptions = {}): Promise<Windj
   }
   const server = await startServer(rest);
   try {
+    const { Client } = await import("./client/client.ts");
     return await Client.connect(server.adminUrl, {
       ...(token === undefined ? {} : { token }),
       onClose: () => server.close(),
@@ -95,7 +96,9 @@ export async function windjammer(options: WindjammerOptions = {}): Promise<Windj
  * Connects to the management API of a server, such as http://127.0.0.1:1338.
  * @throws ServerUnreachableError, UnauthorizedError when it wants a token, InvalidOptionsError for a bad URL
  */
-export function connect(url: string, options: ConnectOptions = {}): Promise<Windjammer> {
+export async function connect(url: string, options: ConnectOptions = {}): Promise<Windjammer> {
+  // Late, here and above: a server that nobody's script embeds has no use for its client.
+  const { Client } = await import("./client/client.ts");
   return Client.connect(url, options);
 }
 

@@ -63,6 +63,15 @@ describe("architecture", () => {
     expect(offences).toEqual([]);
   });
 
+  it("takes Node's HTTP from where it comes without fetch", () => {
+    // Commands end soon, and who asks an engine through ssh has more to load.
+    const free = ["containers/node-http.ts", "core/cli/", "core/runtimes/engine-ssh.ts"];
+    const offences = files
+      .filter((file) => !free.some((one) => file.startsWith(one)))
+      .filter((file) => /^import (?!type)[^;]*"node:https?"/m.test(readFileSync(join(root, file), "utf8")));
+    expect(offences).toEqual([]);
+  });
+
   it("has a suite in every plug-in folder", () => {
     const folders = globSync("{deployers/*/index.ts,core/runtimes/*/index.ts}", { cwd: root }).map((file) =>
       dirname(file),

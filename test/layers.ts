@@ -30,11 +30,20 @@ const RUNTIMES = ["runtime", "life", "lines", "log-file", "replica-log", "npm-er
 );
 /** What deployers of models of tensors share. */
 const TENSOR_MODELS = ["deployers/tensor-model/", "deployers/wire.ts"];
-const WIRE = ["protocol", "tensors", "json-data", "typed-arrays"].map((name) => `containers/${name}.ts`);
+const WIRE = [
+  "protocol",
+  "tensors",
+  "json-data",
+  "typed-arrays",
+  "node-http",
+  "infer-message",
+  "spent-memory",
+].map((name) => `containers/${name}.ts`);
 
 /** The first rule that fits a file counts. */
 export const LAYERS: readonly LayerRule[] = [
   { from: "containers/protocol.ts", may: [] },
+  { from: "containers/node-http.ts", may: [] },
   { from: "containers/tensors.ts", may: ["containers/protocol.ts"] },
   { from: "containers/dockerfile.ts", may: ["containers/protocol.ts"] },
   { from: "containers/", may: ["containers/"] },
@@ -77,6 +86,7 @@ export const LAYERS: readonly LayerRule[] = [
     from: "core/workers/",
     may: [
       ...LEAVES,
+      "containers/node-http.ts",
       "core/frontend/",
       "core/query/",
       "core/registry/",
@@ -117,7 +127,7 @@ export const LAYERS: readonly LayerRule[] = [
 /** Packages that only these files may import. */
 export const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   zeromq: ["core/replicas/clipper-rpc/"],
-  undici: ["core/replicas/transport.ts", "core/client/"],
+  undici: ["core/replicas/http-transport.ts", "core/client/"],
   express: ["core/frontend/"],
   "node:sqlite": ["core/registry/"],
   "prom-client": ["core/metric"],

@@ -10,6 +10,7 @@ export interface ExportFlags extends ServerFlags {
   readonly admin?: true;
   readonly stateDir?: string;
   readonly image?: string;
+  readonly baseImage?: string;
 }
 
 export function exportCommand(): Command {
@@ -26,6 +27,7 @@ export function exportCommand(): Command {
       "--image <image>",
       "compose: an image that has windjammer (default: node:24-bookworm-slim, which fetches it)",
     )
+    .option("--base-image <image>", "compose, of a server with the docker runtime: as it was started with")
     .action(async (what: ExportName, application: string | undefined, flags: ExportFlags) => {
       // Late: the help of a command needs none of it.
       const { exportTo } = await import("./exporting/export.ts");

@@ -6,6 +6,7 @@ import { defaultStateDir, tokenFromEnvironment } from "../environment.ts";
 import { InvalidOptionsError } from "../errors.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
+import { withSmallYoungGeneration } from "../young-generation.ts";
 import { EXIT_CODES, type StopSignal } from "./interrupt.ts";
 import { parsePort, parseWhole } from "./values.ts";
 
@@ -158,21 +159,23 @@ async function start(
     clipperRpcPort,
   });
   const { runtime: name, baseImage, config: _, ...options } = { ...own, ...file };
-  // Late, so that the help of a command does not wait for a whole server to load.
-  const { startServer } = await import("../windjammer.ts");
-  const { vertexFromEnvironment } = await import("../config.ts");
   const token = options.token ?? tokenFromEnvironment();
-  const runtime = await RUNTIMES[name ?? "process"](baseImage === undefined ? {} : { baseImage });
   const logFormat = process.stderr.isTTY ? "text" : "json";
   const told = Promise.withResolvers<void>();
-  const server = await startServer({
-    ...vertexFromEnvironment(),
-    logFormat,
-    ...options,
-    clipper: clipper ?? clipperOfFile,
-    token,
-    runtime,
-    onStop: told.resolve,
+  const server = await withSmallYoungGeneration(async () => {
+    // Late, so that the help of a command does not wait for a whole server to load.
+    const { startServer } = await import("../windjammer.ts");
+    const { vertexFromEnvironment } = await import("../config.ts");
+    const runtime = await RUNTIMES[name ?? "process"](baseImage === undefined ? {} : { baseImage });
+    return startServer({
+      ...vertexFromEnvironment(),
+      logFormat,
+      ...options,
+      clipper: clipper ?? clipperOfFile,
+      token,
+      runtime,
+      onStop: told.resolve,
+    });
   });
   process.stdout.write(banner(server, token !== undefined));
   await stopped(server, told.promise);

@@ -1,5 +1,5 @@
 // The management API's HTTP server: express over the table of routes, one place that turns errors into replies.
-import { createServer, type Server, type ServerResponse } from "node:http";
+import type { Server, ServerResponse } from "node:http";
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
 import { errorBody } from "../error-replies.ts";
 import {
@@ -38,6 +38,7 @@ import { type Call, route, type Route } from "./route.ts";
 import { healthRoutes, serverRoutes } from "./server-routes.ts";
 import { NAMED_SCHEMAS } from "./schemas.ts";
 import { z } from "zod";
+import { createServer } from "../../containers/node-http.ts";
 
 /** Largest JSON body, bytes: the examples of a deployment can be images. */
 const MAX_JSON_BYTES = 32 * 2 ** 20;

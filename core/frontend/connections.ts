@@ -1,8 +1,9 @@
 // What the query server knows of each connection: how many answers are due on it, so that an error of the HTTP parser is
 // answered behind them, never in the place of one of them, and that one whose client takes no answer is not held.
-import { type ServerResponse, STATUS_CODES } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { STATUS_CODES } from "../../containers/node-http.ts";
 import { errorBody } from "../error-replies.ts";
 import {
   HeadersTooLargeError,

@@ -1,7 +1,8 @@
 // The query server: takes predictions before node:http or straight from it, and leaves every other path to express, which
 // would cost a prediction 4 to 8 times its CPU.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
+import { createServer } from "../../containers/node-http.ts";
 import type { ServerConfig } from "../config.ts";
 import { ShuttingDownError, toWindjammerError, WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";

@@ -16,6 +16,7 @@ export function detachOutputs(outputs: BatchOutputs, index: number): BatchOutput
   return new BatchOutputs(
     outputs.tensors.map((tensor) => detachTensor(outputs, tensor, index)),
     1,
+    true,
   );
 }
 
@@ -37,7 +38,10 @@ function rowData(outputs: BatchOutputs, tensor: Tensor, index: number): Uint8Arr
 
 /** Bytes of the tensors of a row. */
 export function rowBytes(row: Row): number {
-  return row.tensors.reduce((sum, { data }) => sum + data.byteLength, 0);
+  // For each query: a loop costs no call a tensor.
+  let bytes = 0;
+  for (const { data } of row.tensors) bytes += data.byteLength;
+  return bytes;
 }
 
 /** Bytes of all tensors of a batch. */

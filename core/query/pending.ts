@@ -1,5 +1,6 @@
 // A query in the queue's hands: settled exactly once, whoever comes first.
 import type { WindjammerError } from "../errors.ts";
+import { rowBytes } from "./detached.ts";
 import type { BatchOutputs, Query } from "./query.ts";
 
 export class Pending {
@@ -14,24 +15,26 @@ export class Pending {
 
   constructor(query: Query) {
     this.query = query;
-    let bytes = 0;
-    for (const { data } of query.row.tensors) bytes += data.byteLength;
-    this.bytes = bytes;
+    this.bytes = rowBytes(query.row);
   }
 
   get isSettled(): boolean {
-    return this.#isSettled;
+    return this.#isSettled || this.query.isSettled === true;
   }
 
   succeed(outputs: BatchOutputs, index: number): void {
-    if (this.#isSettled) return;
+    const prediction = { kind: "ok", outputs, index } as const;
+    if (this.isSettled) {
+      this.query.late?.(prediction);
+      return;
+    }
     this.#isSettled = true;
-    this.query.settle({ kind: "ok", outputs, index });
+    this.query.settle(prediction);
   }
 
   /** False when it was settled before. */
   fail(error: WindjammerError): boolean {
-    if (this.#isSettled) return false;
+    if (this.isSettled) return false;
     this.#isSettled = true;
     this.query.settle({ kind: "error", error });
     return true;

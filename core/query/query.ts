@@ -23,21 +23,23 @@ export interface Row {
 export class BatchOutputs {
   readonly tensors: readonly Tensor[];
   readonly count: number;
-  readonly #elements = new Map<Tensor, readonly Uint8Array[]>();
+  readonly #elements: Map<Tensor, readonly Uint8Array[]> | undefined;
 
-  constructor(tensors: readonly Tensor[], count: number) {
+  /** @param isLasting kept for long: its elements, which take many times the memory of their bytes, are not */
+  constructor(tensors: readonly Tensor[], count: number, isLasting = false) {
     this.tensors = tensors;
     this.count = count;
+    this.#elements = isLasting ? undefined : new Map();
   }
 
   /** Elements of a BYTES tensor, cut once for all rows. @throws TensorFormatError */
   elements(tensor: Tensor): readonly Uint8Array[] {
-    let elements = this.#elements.get(tensor);
+    let elements = this.#elements?.get(tensor);
     if (elements === undefined) {
       let count = 1;
       for (const size of tensor.shape) count *= size;
       elements = decodeBytes(tensor.data, count);
-      this.#elements.set(tensor, elements);
+      this.#elements?.set(tensor, elements);
     }
     return elements;
   }
@@ -48,10 +50,15 @@ export const DEFAULT_PRIORITY = 5;
 /** The last class. */
 export const LOWEST_PRIORITY = 10;
 
+/** Outputs of the batch that a query was in, and its place among them. */
+export interface Prediction {
+  readonly kind: "ok";
+  readonly outputs: BatchOutputs;
+  readonly index: number;
+}
+
 /** What the queue settles a query with. */
-export type Settlement =
-  | { readonly kind: "ok"; readonly outputs: BatchOutputs; readonly index: number }
-  | { readonly kind: "error"; readonly error: WindjammerError };
+export type Settlement = Prediction | { readonly kind: "error"; readonly error: WindjammerError };
 
 /** One input of one caller, on its way. Times are `performance.now()` ms. */
 export interface Query {
@@ -63,13 +70,17 @@ export interface Query {
   readonly priority?: number | undefined;
   /** Set by the caller of the queue when nobody waits any more; the queue then drops it. */
   isAbandoned: boolean;
-  /** Called exactly once, by the queue. */
+  /** True where it has its prediction from elsewhere: the queue then forgets it. */
+  readonly isSettled?: boolean;
+  /** Called exactly once. */
   settle(settlement: Settlement): void;
+  /** The prediction, where it came after the query was settled; what `row` was in may have gone by then. */
+  late?(prediction: Prediction): void;
 }
 
 /** What a caller gets. */
 export type Outcome =
-  | { readonly kind: "ok"; readonly outputs: BatchOutputs; readonly index: number; readonly version: string }
+  | (Prediction & { readonly version: string })
   | {
       readonly kind: "default";
       /** The application's default output, as JSON text. */

@@ -38,8 +38,8 @@ interface Flight {
   readonly replica: Replica;
   readonly batch: readonly Pending[];
   readonly sentAt: number;
-  /** The replica counts as hung from then on. */
-  readonly hungAt: number;
+  /** When the replica is asked for next, whether it hangs; Infinity: it is being asked for. */
+  hungAt: number;
   readonly wasFull: boolean;
   /** Its reply came, or never will; a lost one stays among the flights until its queries are dealt with. */
   isOver: boolean;
@@ -76,7 +76,7 @@ export class BatchQueue {
       return;
     }
     if (this.#isFull(pending)) {
-      waiting.drop(pending, "shed", waiting.overloaded(`${waiting.length} queries wait already`, 1));
+      waiting.drop(pending, "shed", this.#overloaded(`${waiting.length} queries wait already`));
       return;
     }
     if (pool.readyCount === 0 && !pool.isRecovering) {
@@ -84,13 +84,9 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const admission = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
-    if (!admission.isAdmitted && pool.readyCount > 0) {
-      waiting.drop(
-        pending,
-        "shed",
-        waiting.overloaded("the answer would come too late", admission.retryAfterS),
-      );
+    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    if (!isInTime && pool.readyCount > 0) {
+      waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
     }
     waiting.add(lane, pending);
@@ -129,11 +125,19 @@ export class BatchQueue {
     waiting.failAll("no-replica", () => waiting.stopping());
     for (const flight of this.#flights) {
       flight.isOver = true;
-      for (const pending of flight.batch) waiting.drop(pending, "replica-lost", waiting.stopping());
+      const error = this.#givenUp(flight.replica);
+      for (const pending of flight.batch) waiting.drop(pending, "replica-lost", error);
     }
     this.#flights.clear();
     this.#timer.stop();
     this.#checkIdle();
+  }
+
+  /** Of what may have been computed: whoever takes over from this version gets it only where that may happen twice. */
+  #givenUp(replica: Replica): WindjammerError {
+    if (this.#parts.version.settings.isRetryable) return this.#waiting.stopping();
+    const text = troubleOf(replica.running, "was stopped before it answered");
+    return new ReplicaLostError(text, { details: { replica: replica.id } });
   }
 
   /** By number or by bytes, even without the queries whose callers have gone. */
@@ -144,6 +148,11 @@ export class BatchQueue {
     if (waiting.length === 0 || !isOver()) return false;
     waiting.purgeAbandoned(performance.now());
     return isOver();
+  }
+
+  #overloaded(why: string): WindjammerError {
+    const { policy, pool } = this.#parts;
+    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.readyCount));
   }
 
   /** Once per turn of the event loop, so that a list of inputs lands together. */
@@ -183,7 +192,7 @@ export class BatchQueue {
       const now = performance.now();
       const cut = policy.cut(now, lane, pool.readyCount);
       waiting.expire(lane, cut.expired);
-      waiting.shed(lane, cut.shed, cut.retryAfterS);
+      waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
       const share = policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
       const batch = waiting.take(lane, Math.min(cut.take, share));
       if (batch.length > 0) {
@@ -216,7 +225,7 @@ export class BatchQueue {
       return;
     }
     // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.
-    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * version.settings.batchTimeoutMs);
+    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs);
     this.#flights.add(flight);
     this.#timer.wakeBy(hungAt);
     const { isRetryable } = version.settings;
@@ -270,7 +279,7 @@ export class BatchQueue {
   /** The connection broke: its queries go elsewhere, the replica is looked after. */
   async #lost(flight: Flight, why: string): Promise<void> {
     const { replica } = flight;
-    const looked = this.#parts.pool.suspect(replica, { message: why, isHung: false });
+    const looked = this.#parts.pool.suspect(replica, why);
     const exit = await Promise.race([replica.running.exited, elapsed(EXIT_DETAIL_MS)]);
     if (exit?.reason === "out-of-memory") this.#learn(flight, "out-of-memory", undefined);
     const text = troubleOf(replica.running, exit?.message ?? why);
@@ -281,15 +290,32 @@ export class BatchQueue {
     await looked;
   }
 
-  #hung(flight: Flight): void {
+  /** A batch of each sender may lie at a replica: the last one waits for all others. */
+  get #longestFlightMs(): number {
     const { pool, version } = this.#parts;
-    flight.isOver = true;
-    this.#flights.delete(flight);
-    const why = `did not answer a batch of ${flight.batch.length} within ${version.settings.batchTimeoutMs} ms and is replaced`;
-    const { replica } = flight;
-    const error = new ReplicaHungError(troubleOf(replica.running, why), { details: { replica: replica.id } });
-    void pool.suspect(replica, { message: why, isHung: true });
-    this.#retryAlone(flight, error);
+    return pool.senders * version.settings.batchTimeoutMs;
+  }
+
+  /** A replica that answers other senders lately is at their batches, and gets more time for this one. */
+  async #overdue(flight: Flight): Promise<void> {
+    const { batchTimeoutMs } = this.#parts.version.settings;
+    const { replica, batch, sentAt } = flight;
+    const why = `did not answer a batch of ${batch.length} within ${batchTimeoutMs} ms and is replaced`;
+    const givenUpAt = sentAt + this.#longestFlightMs;
+    const fault = flight.hungAt < givenUpAt ? "late" : "hung";
+    flight.hungAt = Infinity;
+    const isReplaced = await this.#parts.pool.replaceSilent(replica, { message: why, fault });
+    if (flight.isOver) return;
+    if (isReplaced) {
+      const text = troubleOf(replica.running, why);
+      flight.isOver = true;
+      this.#flights.delete(flight);
+      this.#retryAlone(flight, new ReplicaHungError(text, { details: { replica: replica.id } }));
+      this.#schedulePump();
+    } else {
+      flight.hungAt = Math.min(performance.now() + batchTimeoutMs, givenUpAt);
+      this.#timer.wakeBy(flight.hungAt);
+    }
   }
 
   /** Each query of a failed batch gets one more try, alone; one that fails again keeps its error. */
@@ -324,7 +350,7 @@ export class BatchQueue {
       for (const pending of flight.batch) {
         if (pending.query.deadlineAt <= now) waiting.drop(pending, "deadline", waiting.expired());
       }
-      if (flight.hungAt <= now && !flight.isOver) this.#hung(flight);
+      if (flight.hungAt <= now && !flight.isOver) void this.#overdue(flight);
     }
     if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => pool.noReplica());
     this.#pump();

@@ -1,6 +1,9 @@
 // Things kept by the bytes of a row: found through a hash, told apart by comparing every byte.
 import type { Row } from "./query.ts";
 
+/** Rows of equal hash that are kept. By chance there are two at most; whoever makes them up would make every look-up slow. */
+const MAX_CHAIN = 32;
+
 export type RowHash = (row: Row) => number;
 
 /** What can be kept: it carries its row and the row's hash. */
@@ -16,16 +19,18 @@ export class RowMap<T extends Keyed> {
     return this.#chains.get(hash)?.find((entry) => isEqualRow(entry.row, row));
   }
 
-  /** Takes the place of the entry of an equal row. */
-  set(entry: T): void {
+  /** Takes the place of the entry of an equal row. False: it is not kept, since too many others have its hash. */
+  set(entry: T): boolean {
     const chain = this.#chains.get(entry.hash);
     if (chain === undefined) {
       this.#chains.set(entry.hash, [entry]);
-      return;
+      return true;
     }
     const at = chain.findIndex((other) => isEqualRow(other.row, entry.row));
+    if (at < 0 && chain.length === MAX_CHAIN) return false;
     if (at < 0) chain.push(entry);
     else chain[at] = entry;
+    return true;
   }
 
   /** Removes this very entry; one that took its place stays. */

@@ -19,6 +19,10 @@ export interface ServingFollowers {
   /** A replica became ready, went, or was given up. */
   changed(served: ServedVersion): void;
   replicaEnded(running: RunningReplica, exit: ReplicaExit): void;
+  /** How many they are. */
+  readonly count: number;
+  /** Resolves when they have told what they counted, and which replicas answered them. */
+  hearOut(): Promise<void>;
   /** Resolves when the others have let go of the version: at the latest after `graceMs`. */
   closing(served: ServedVersion, graceMs: number): Promise<void>;
 }
@@ -66,6 +70,7 @@ export class Serving {
       log,
       maxQueueLength,
       nextId,
+      ...(this.#followers === undefined ? {} : { others: this.#followers }),
       onChange: () => this.#followers?.changed(served),
       onEnd: (running, exit) => this.#followers?.replicaEnded(running, exit),
     });

@@ -27,7 +27,11 @@ const MAX_ENDED = 8;
 /** Why a replica is no good any more. */
 export interface Suspicion {
   readonly message: string;
-  readonly isHung: boolean;
+  /**
+   * It broke a connection; or did not answer a batch within `batchTimeoutMs`, and may be at those of other senders; or
+   * had time for the batches of all senders.
+   */
+  readonly fault: "disconnected" | "late" | "hung";
 }
 
 /** What a queue needs of the replicas of its version. */
@@ -37,13 +41,17 @@ export interface Replicas {
   readonly freeCount: number;
   /** True while a replica is on its way, so that waiting makes sense. */
   readonly isRecovering: boolean;
+  /** Processes that send batches to the same replicas, each at most one to one replica at a time. */
+  readonly senders: number;
   /** A free replica, or undefined. It comes back by `release` or `suspect`. */
   take(): Replica | undefined;
   release(replica: Replica): void;
   /** A replica answered: whatever the trouble was, it is over. */
   noteAnswer(): void;
-  /** A replica failed a call. Resolves when it was released or is gone. */
-  suspect(replica: Replica, why: Suspicion): Promise<void>;
+  /** A replica broke its connection. Resolves when it was released or is gone. */
+  suspect(replica: Replica, message: string): Promise<void>;
+  /** A replica is late with a batch, or hangs. False: it answered another sender within `batchTimeoutMs`, and stays. */
+  replaceSilent(replica: Replica, why: Suspicion): Promise<boolean>;
   /** What a query is told while no replica is ready. */
   noReplica(): NoReplicaError;
 }
@@ -85,6 +93,10 @@ export class ReplicaPool implements Replicas {
     return this.#startingCount > 0;
   }
 
+  get senders(): number {
+    return 1 + (this.#parts.others?.count ?? 0);
+  }
+
   /** Why a replica went lately, while none has answered since. */
   get trouble(): string | undefined {
     return this.#trouble;
@@ -114,12 +126,10 @@ export class ReplicaPool implements Replicas {
     this.#trouble = undefined;
   }
 
-  /**
-   * A replica failed a call. Unless it hangs it is asked whether it is ready: a foreign server may close a connection
-   * at will. If it is not, it is replaced.
-   */
-  async suspect(replica: Replica, why: Suspicion): Promise<void> {
-    if (!why.isHung && (await replica.isReady())) {
+  /** It is asked whether it is ready: a foreign server may close a connection at will. If it is not, it is replaced. */
+  async suspect(replica: Replica, message: string): Promise<void> {
+    const why: Suspicion = { message, fault: "disconnected" };
+    if (await this.#isGood(replica, why)) {
       this.release(replica);
       this.#onChange();
     } else {
@@ -127,10 +137,16 @@ export class ReplicaPool implements Replicas {
     }
   }
 
-  /** As `suspect`, of another process's call. Resolves when the replica was found ready, or is gone. */
+  async replaceSilent(replica: Replica, why: Suspicion): Promise<boolean> {
+    if (await this.#isGood(replica, why)) return false;
+    void this.#replace(replica, why);
+    return true;
+  }
+
+  /** As `suspect` or `replaceSilent`, of another process's call. Resolves when the replica was found good, or is gone. */
   async doubt(id: string, why: Suspicion): Promise<void> {
     const replica = this.#readyReplica(id);
-    if (replica === undefined || (!why.isHung && (await replica.isReady()))) return;
+    if (replica === undefined || (await this.#isGood(replica, why))) return;
     await this.#replace(replica, why);
   }
 
@@ -139,7 +155,7 @@ export class ReplicaPool implements Replicas {
     for (const id of ids) {
       const replica = this.#readyReplica(id);
       if (replica === undefined) continue;
-      replica.hasAnswered = true;
+      replica.noteAnswer();
       this.noteAnswer();
     }
   }
@@ -231,10 +247,17 @@ export class ReplicaPool implements Replicas {
       this.#parts.version.manifest.container?.kind === "clipper-rpc"
         ? "no container of it is connected; start one, and let it connect to the RPC port"
         : "none runs; scale it up, or deploy it again";
-    const why = this.#trouble ?? remedy;
+    const why = this.#trouble ?? (this.isRecovering ? "one is being started; try again" : remedy);
     return new NoReplicaError(`no replica of ${this.#label} is ready: ${why}`, {
       details: { model, version },
     });
+  }
+
+  async #isGood(replica: Replica, { fault }: Suspicion): Promise<boolean> {
+    if (fault === "hung") return false;
+    if (fault === "disconnected") return replica.isReady();
+    await this.#parts.others?.hearOut();
+    return performance.now() - replica.answeredAt < this.#parts.version.settings.batchTimeoutMs;
   }
 
   #readyReplica(id: string): Replica | undefined {
@@ -245,10 +268,10 @@ export class ReplicaPool implements Replicas {
   async #replace(replica: Replica, why: Suspicion): Promise<void> {
     const place = [...this.#slots].find((candidate) => candidate.holds(replica));
     if (place?.state === "ready") place.withdraw("restarting");
-    if (why.isHung) this.#trouble = `replica ${replica.id} ${why.message}`;
+    if (why.fault !== "disconnected") this.#trouble = `replica ${replica.id} ${why.message}`;
     this.#parts.log.warn({ replica: replica.id, reason: why.message }, "replacing a replica");
     // It may be about to exit, and its own end says more than ours.
-    if (!why.isHung) await Promise.race([replica.running.exited, sleep(OWN_EXIT_MS)]);
+    if (why.fault === "disconnected") await Promise.race([replica.running.exited, sleep(OWN_EXIT_MS)]);
     try {
       // Where nothing holds it any more, it has ended.
       if (place?.holds(replica) === true) await place.running?.stop(0);
@@ -284,6 +307,8 @@ export class ReplicaPool implements Replicas {
       ended: (running, exit) => this.#noteEnd(running, exit),
     });
     this.#slots.add(slot);
+    // A replica is on its way from now on: queries wait for the first one, too.
+    this.#changed();
     return slot;
   }
 

@@ -12,6 +12,8 @@ export class Replica {
   readonly isReady: () => Promise<boolean>;
   /** Answered a batch since its start: a crash after that is no start-up failure. */
   hasAnswered = false;
+  /** When it last answered a batch, `performance.now()` ms; -Infinity: never. */
+  answeredAt: number = -Infinity;
   #isBusy = false;
   #isGone = false;
 
@@ -40,9 +42,15 @@ export class Replica {
     this.#isBusy = true;
     this.transport.infer(call, (error, reply) => {
       this.#isBusy = false;
-      if (reply?.statusCode === 200) this.hasAnswered = true;
+      if (reply?.statusCode === 200) this.noteAnswer();
       done(error, reply);
     });
+  }
+
+  /** It answered a batch, of this process or of another. */
+  noteAnswer(): void {
+    this.hasAnswered = true;
+    this.answeredAt = performance.now();
   }
 
   /** No batch goes to it from now on. */

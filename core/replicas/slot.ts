@@ -19,6 +19,13 @@ const MAX_FAILURES = 8;
 /** A replica that lived this long is no failed start, though it never answered a batch. */
 const SETTLED_AFTER_MS = 10_000;
 
+/** Other processes that send batches to the same replicas. */
+export interface OtherSenders {
+  readonly count: number;
+  /** Resolves when they have told which replicas answered them. */
+  hearOut(): Promise<void>;
+}
+
 /** What every replica of a version is made from. */
 export interface ReplicaParts {
   readonly version: Version;
@@ -30,6 +37,8 @@ export interface ReplicaParts {
   readonly log: Log;
   /** A name never used before: "digits-1-r3". */
   readonly nextId: () => string;
+  /** Other processes that send batches to the same replicas. */
+  readonly others?: OtherSenders;
   /** Called when a container of the version has ended. */
   readonly onEnd?: (running: RunningReplica, exit: ReplicaExit) => void;
 }

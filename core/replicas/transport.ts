@@ -1,21 +1,9 @@
 // The way to one replica: Open Inference Protocol over HTTP/1.1, on a Unix socket or a TCP port.
-import { Pool, type Dispatcher } from "undici";
-import { HEADERS } from "../../containers/protocol.ts";
-import { processEnvironment } from "../environment.ts";
 import type { ReplicaAddress } from "../types.ts";
+import { getOverSocket, type TextReply } from "./socket-get.ts";
 
 /** As much as our own containers take in one call. */
-const MAX_REPLY_BYTES = 2 ** 30;
-/** Of health and metadata. */
-const MAX_TEXT_BYTES = 16 * 2 ** 20;
-/** One for calls, and one for questions during a long call. */
-const CONNECTIONS = 2;
-/** An idle connection to one of our containers is kept, since those close none. */
-const KEEP_ALIVE_MS = 3_600_000;
-/** Servers elsewhere close theirs, after 5 s by the habit of many; a firewall between forgets them without a word. */
-const REMOTE_KEEP_ALIVE = { keepAliveTimeout: 3_000, keepAliveMaxTimeout: 60_000 } as const;
-/** What a call ends in whose connection the server had closed before it came. */
-const CLOSED: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
+export const MAX_REPLY_BYTES: number = 2 ** 30;
 
 export interface InferCall {
   readonly path: string;
@@ -44,105 +32,62 @@ export interface ReplicaTransport {
   /** Calls `done` exactly once. */
   infer(call: InferCall, done: InferDone): void;
   /** A GET on a connection of its own, so that it answers during a long call. Rejects when nothing listens. */
-  get(path: string, timeoutMs: number): Promise<{ readonly statusCode: number; readonly text: string }>;
+  get(path: string, timeoutMs: number): Promise<TextReply>;
   /** Ends all connections; calls in flight fail. */
   close(): Promise<void>;
 }
 
 /** Where a replica listens, when it is one place. */
-type OneAddress = Exclude<ReplicaAddress, { readonly anyOf: readonly ReplicaAddress[] }>;
+export type OneAddress = Exclude<ReplicaAddress, { readonly anyOf: readonly ReplicaAddress[] }>;
 
 export function transportTo(address: ReplicaAddress): ReplicaTransport {
-  return "anyOf" in address ? firstThatAnswers(address.anyOf.map(transportTo)) : httpTransport(address);
+  if ("anyOf" in address) return firstThatAnswers(address.anyOf.map(transportTo));
+  const transport = lateTransport(address);
+  return "socketPath" in address ? withSocketGet(transport, address.socketPath) : transport;
 }
 
-/** Transport over undici's `dispatch`, which costs a third less than `request` on small messages. */
-function httpTransport(address: OneAddress): ReplicaTransport {
-  const { origin, base } = partsOf(address);
-  const own = processHeaders(address);
-  const pool = new Pool(origin, {
-    connections: CONNECTIONS,
-    pipelining: 1,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    ...("url" in address ? REMOTE_KEEP_ALIVE : {}),
-    ...("socketPath" in address ? { socketPath: address.socketPath } : {}),
-  });
-  let connectCount = 0;
-  pool.on("connect", () => (connectCount += 1));
-  /**
-   * Begun when a call is: says of each of its errors whether it may be due to the connection, a kept one that the server
-   * closed just then. Each costs one, so that after as many as there are the next try is over a new one.
-   */
-  const staleness = (): ((error: Error | undefined) => boolean) => {
-    const before = connectCount;
-    let left = CONNECTIONS;
-    return (error) => "url" in address && isClosed(error) && connectCount === before && left-- > 0;
+/**
+ * The general transport, loaded with its first call: undici is a tenth of a small server's memory, and who runs only
+ * models in containers of ours on this host needs none of it.
+ */
+function lateTransport(address: OneAddress): ReplicaTransport {
+  let loaded: ReplicaTransport | undefined;
+  let loading: Promise<ReplicaTransport> | undefined;
+  const load = async (): Promise<ReplicaTransport> =>
+    (loaded = (await import("./http-transport.ts")).httpTransport(address));
+  const ready = (): Promise<ReplicaTransport> => (loading ??= load());
+  const inferLate = async (call: InferCall, done: InferDone): Promise<void> => {
+    let transport: ReplicaTransport;
+    try {
+      transport = await ready();
+    } catch (error) {
+      done(error as Error, undefined);
+      return;
+    }
+    transport.infer(call, done);
   };
   return {
     infer(call, done) {
-      const deadlineMs = String(Math.max(1, Math.ceil(call.deadlineMs)));
-      const headers =
-        call.headerLength === undefined
-          ? { ...own, "content-type": "application/json", [HEADERS.deadlineMs]: deadlineMs }
-          : {
-              ...own,
-              "content-type": "application/octet-stream",
-              [HEADERS.inferenceHeaderLength]: String(call.headerLength),
-              [HEADERS.deadlineMs]: deadlineMs,
-            };
-      const path = base + call.path;
-      const isStale = staleness();
-      const send = (): void => {
-        const handler = new ReplyHandler((error, reply) => {
-          if (call.isRetryable === true && !handler.hasBegun && isStale(error)) send();
-          else done(error, reply);
-        });
-        pool.dispatch({ method: "POST", path, headers, body: call.body }, handler);
-      };
-      send();
+      if (loaded === undefined) void inferLate(call, done);
+      else loaded.infer(call, done);
     },
-    async get(path, timeoutMs) {
-      const signal = AbortSignal.timeout(timeoutMs);
-      const isStale = staleness();
-      const ask = async (): Promise<Dispatcher.ResponseData> => {
-        try {
-          return await pool.request({ method: "GET", path: base + path, headers: own, signal });
-        } catch (error) {
-          if (isStale(error as Error)) return ask();
-          throw error;
-        }
-      };
-      const reply = await ask();
-      return { statusCode: reply.statusCode, text: await textOf(reply.body) };
-    },
-    close: () => pool.destroy(),
+    get: async (path, timeoutMs) => (await ready()).get(path, timeoutMs),
+    close: async () => (await loading)?.close(),
   };
 }
 
-function isClosed(error: Error | undefined): boolean {
-  return error !== undefined && "code" in error && CLOSED.has(String(error.code));
-}
-
-/** Values of the headers that an address wants; whoever started the replica has seen that they are there. */
-function processHeaders(address: OneAddress): Readonly<Record<string, string>> {
-  const named = "url" in address ? Object.entries(address.headersFrom ?? {}) : [];
-  const values = processEnvironment(named.map(([, variable]) => variable));
-  return Object.fromEntries(named.map(([header, variable]) => [header, values[variable] ?? ""]));
-}
-
-/** @throws Error when it is too long */
-async function textOf(body: AsyncIterable<Buffer>): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.byteLength;
-    if (length > MAX_TEXT_BYTES) throw new Error(`its answer is longer than ${MAX_TEXT_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
+/** `transport`, with health and metadata asked over the socket without it. */
+function withSocketGet(transport: ReplicaTransport, socketPath: string): ReplicaTransport {
+  const closing = new AbortController();
+  return {
+    infer: (call, done) => transport.infer(call, done),
+    get: (path, timeoutMs) =>
+      getOverSocket(socketPath, path, AbortSignal.any([closing.signal, AbortSignal.timeout(timeoutMs)])),
+    close() {
+      closing.abort();
+      return transport.close();
+    },
+  };
 }
 
 /**
@@ -172,82 +117,4 @@ function firstThatAnswers(transports: readonly ReplicaTransport[]): ReplicaTrans
       await Promise.all(transports.map((transport) => transport.close()));
     },
   };
-}
-
-function partsOf(address: OneAddress): { readonly origin: string; readonly base: string } {
-  if ("socketPath" in address) return { origin: "http://localhost", base: "" };
-  if ("host" in address) return { origin: `http://${hostPart(address.host)}:${address.port}`, base: "" };
-  const { origin, pathname } = new URL(address.url);
-  return { origin, base: pathname.replace(/\/+$/, "") };
-}
-
-function hostPart(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
-}
-
-/** Collects one reply into one buffer, sized by Content-Length, whose start is aligned for typed-array views. */
-class ReplyHandler implements Dispatcher.DispatchHandler {
-  readonly #done: InferDone;
-  #statusCode = 0;
-  #headerLength: number | undefined;
-  #computeMs: number | undefined;
-  #body: Uint8Array | undefined;
-  #filled = 0;
-  #chunks: Buffer[] = [];
-
-  constructor(done: InferDone) {
-    this.#done = done;
-  }
-
-  /** Some of the reply has come. */
-  get hasBegun(): boolean {
-    return this.#statusCode !== 0;
-  }
-
-  /** undici insists on it. */
-  onRequestStart(): void {}
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    statusCode: number,
-    headers: Readonly<Record<string, string | string[] | undefined>>,
-  ): void {
-    this.#statusCode = statusCode;
-    this.#headerLength = integerHeader(headers[HEADERS.inferenceHeaderLength]);
-    const computeUs = integerHeader(headers[HEADERS.computeUs]);
-    this.#computeMs = computeUs === undefined ? undefined : computeUs / 1000;
-    const length = integerHeader(headers["content-length"]);
-    if (length === undefined) return;
-    if (length > MAX_REPLY_BYTES) controller.abort(tooLong());
-    else this.#body = new Uint8Array(length);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#body === undefined) this.#chunks.push(chunk);
-    else this.#body.set(chunk, this.#filled);
-    this.#filled += chunk.byteLength;
-    if (this.#filled > MAX_REPLY_BYTES) controller.abort(tooLong());
-  }
-
-  onResponseEnd(): void {
-    this.#done(undefined, {
-      statusCode: this.#statusCode,
-      body: this.#body ?? new Uint8Array(Buffer.concat(this.#chunks)),
-      headerLength: this.#headerLength,
-      computeMs: this.#computeMs,
-    });
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#done(error, undefined);
-  }
-}
-
-function tooLong(): Error {
-  return new Error(`its answer is longer than ${MAX_REPLY_BYTES / 2 ** 30} GiB`);
-}
-
-function integerHeader(value: string | string[] | undefined): number | undefined {
-  if (typeof value !== "string" || !/^\d{1,15}$/.test(value)) return undefined;
-  return Number(value);
 }

@@ -11,6 +11,8 @@ export interface FollowedReplicasParts {
   readonly version: Version;
   /** Number of the worker: each turns to another replica first, so that they do not wait for each other's batches. */
   readonly turn: number;
+  /** Processes that send batches to the replicas: all workers, and the server's own. */
+  readonly senders: number;
   /** Tells the server's own process of a replica that failed a call. */
   readonly doubt: (replica: Replica, why: Suspicion) => void;
   /** A replica became ready, went, or was given up. */
@@ -26,6 +28,8 @@ interface Followed {
   isListed: boolean;
   /** A call failed here, and it is being looked at. */
   isDoubted: boolean;
+  /** It has not answered a batch in time, and is being looked at; told whether it is replaced. */
+  whenLooked: ((isReplaced: boolean) => void) | undefined;
 }
 
 export class FollowedReplicas implements Replicas {
@@ -59,6 +63,10 @@ export class FollowedReplicas implements Replicas {
     return false;
   }
 
+  get senders(): number {
+    return this.#parts.senders;
+  }
+
   get trouble(): string | undefined {
     return this.#trouble;
   }
@@ -83,18 +91,31 @@ export class FollowedReplicas implements Replicas {
   }
 
   /** It gets no batch until the server's own process has looked at it. */
-  suspect(replica: Replica, why: Suspicion): Promise<void> {
+  suspect(replica: Replica, message: string): Promise<void> {
     const followed = this.#followed.get(replica.id);
     replica.retire();
     if (followed?.replica === replica && isUsable(followed)) {
       followed.isDoubted = true;
-      this.#parts.doubt(replica, why);
+      this.#parts.doubt(replica, { message, fault: "disconnected" });
       this.#parts.onChange();
     }
-    // Nobody waits for the answer of one that hangs, which may never come.
-    if (why.isHung) void replica.transport.close();
-    else this.#closeWhereOver(replica);
+    this.#closeWhereOver(replica);
     return Promise.resolve();
+  }
+
+  /** It keeps its batch until the server's own process, which hears of all senders, has said what becomes of it. */
+  async replaceSilent(replica: Replica, why: Suspicion): Promise<boolean> {
+    const followed = this.#followed.get(replica.id);
+    const isReplaced =
+      followed?.replica !== replica ||
+      !isUsable(followed) ||
+      (await new Promise<boolean>((resolve) => {
+        followed.whenLooked = resolve;
+        this.#parts.doubt(replica, why);
+      }));
+    // Nobody waits for its answer, which may never come.
+    if (isReplaced) void replica.transport.close();
+    return isReplaced;
   }
 
   noReplica(): NoReplicaError {
@@ -114,6 +135,7 @@ export class FollowedReplicas implements Replicas {
       if (ids.has(id)) continue;
       followed.isListed = false;
       followed.replica.retire();
+      tellLooked(followed, true);
     }
     for (const reachable of replicas) if (!this.#followed.has(reachable.id)) this.#join(reachable);
     this.#parts.onChange();
@@ -122,7 +144,9 @@ export class FollowedReplicas implements Replicas {
   /** The server's own process has looked at a replica that was doubted here: where it is still listed, it serves on. */
   looked(id: string): void {
     const followed = this.#followed.get(id);
-    if (followed?.isDoubted !== true || !followed.isListed) return;
+    if (followed?.isListed !== true) return;
+    tellLooked(followed, false);
+    if (!followed.isDoubted) return;
     this.#free.delete(followed.replica);
     void followed.replica.transport.close();
     this.#join(followed.reachable);
@@ -135,6 +159,7 @@ export class FollowedReplicas implements Replicas {
     this.#followed.delete(id);
     this.#free.delete(followed.replica);
     followed.replica.retire();
+    tellLooked(followed, true);
     followed.occupant.end(exit, tail);
     this.#closeWhereOver(followed.replica);
     this.#parts.onChange();
@@ -161,7 +186,14 @@ export class FollowedReplicas implements Replicas {
     const transport = transportTo(reachable.address);
     const { manifest, model } = version;
     const replica = replicaAt(occupant, { route: reachable, transport, manifest, model });
-    this.#followed.set(reachable.id, { replica, reachable, occupant, isListed: true, isDoubted: false });
+    this.#followed.set(reachable.id, {
+      replica,
+      reachable,
+      occupant,
+      isListed: true,
+      isDoubted: false,
+      whenLooked: undefined,
+    });
     this.#free.add(replica);
   }
 
@@ -169,6 +201,11 @@ export class FollowedReplicas implements Replicas {
   #closeWhereOver(replica: Replica): void {
     if (!replica.isBusy && !this.#followed.has(replica.id)) void replica.transport.close();
   }
+}
+
+function tellLooked(followed: Followed, isReplaced: boolean): void {
+  followed.whenLooked?.(isReplaced);
+  followed.whenLooked = undefined;
 }
 
 function isUsable({ isListed, isDoubted }: Followed): boolean {

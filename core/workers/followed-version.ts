@@ -16,6 +16,7 @@ export interface FollowedVersionParts {
   readonly metrics: VersionMetrics;
   readonly maxQueueLength: number;
   readonly turn: FollowedReplicasParts["turn"];
+  readonly senders: FollowedReplicasParts["senders"];
   readonly doubt: FollowedReplicasParts["doubt"];
 }
 
@@ -25,11 +26,13 @@ export class FollowedVersion implements Served {
   readonly #queue: VersionQueue;
   readonly #errors = new RecentErrors();
 
-  constructor({ version, shared, metrics, maxQueueLength, turn, doubt }: FollowedVersionParts) {
+  constructor(parts: FollowedVersionParts) {
+    const { version, shared, metrics, maxQueueLength, turn, senders, doubt } = parts;
     this.version = version;
     this.#replicas = new FollowedReplicas({
       version,
       turn,
+      senders,
       doubt,
       onChange: () => this.#queue.replicasChanged(),
     });

@@ -1,5 +1,6 @@
 // Hands requests that are no predictions on to the server's own process, and its replies back.
-import { type IncomingMessage, request as ask, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { request as ask } from "../../containers/node-http.ts";
 import { errorBody } from "../error-replies.ts";
 import { ShuttingDownError } from "../errors.ts";
 

@@ -4,7 +4,8 @@ import type { ServerConfig } from "../config.ts";
 import { WindjammerError } from "../errors.ts";
 import type { WorkerStatus } from "../frontend/schemas.ts";
 import type { Log } from "../log.ts";
-import type { Metrics, ProcessUsage } from "../metrics.ts";
+import type { ProcessUsage } from "../metric-text.ts";
+import type { Metrics } from "../metrics.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Serving, ServingFollowers } from "../query/serving.ts";
 import type { QueueState } from "../query/version-queue.ts";
@@ -72,7 +73,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     this.#dealer = new Dealer(() => [...this.#workers], parts.log);
     parts.serving.follow(this);
     parts.metrics.setSource(
-      () => this.#gather(),
+      () => this.hearOut(),
       () => Array.from(this.#reports.values(), ({ usage }) => usage),
     );
     this.#stopListening = parts.registry.onChange((changes) => this.#changed(changes));
@@ -134,6 +135,15 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
   replicaEnded(running: RunningReplica, exit: ReplicaExit): void {
     const tail = running.tail(TAIL_LINES);
     this.#tellAll({ kind: "ended", replica: running.id, exit, tail });
+  }
+
+  get count(): number {
+    return this.#parts.config.workers;
+  }
+
+  /** Brings in what the workers have counted up to now. */
+  hearOut(): Promise<void> {
+    return this.#callAll({ kind: "count" }, ANSWER_MS);
   }
 
   async closing(served: ServedVersion, graceMs: number): Promise<void> {
@@ -213,11 +223,6 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
 
   async #callAll(message: Parameters<WorkerProcess["call"]>[0], timeoutMs: number): Promise<void> {
     await Promise.all(Array.from(this.#workers, (worker) => worker.call(message, timeoutMs)));
-  }
-
-  /** Brings in what the workers have counted up to now. */
-  #gather(): Promise<void> {
-    return this.#callAll({ kind: "count" }, ANSWER_MS);
   }
 
   #count(worker: WorkerProcess, { taken, usage, versions }: Extract<FromWorker, { kind: "counts" }>): void {

@@ -1,6 +1,7 @@
 // What the server's own process and its workers tell each other, over the channel that Node gives parent and child.
 import type { ServerConfig } from "../config.ts";
-import type { MetricsTaken, ProcessUsage } from "../metrics.ts";
+import type { ProcessUsage } from "../metric-text.ts";
+import type { MetricsTaken } from "../metrics.ts";
 import type { RecentError } from "../query/recent-errors.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import type { QueueState } from "../query/version-queue.ts";

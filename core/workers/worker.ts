@@ -4,7 +4,8 @@ import type { Socket } from "node:net";
 import { type Forward, forwardTo } from "./forward.ts";
 import { QueryServer } from "../frontend/server.ts";
 import { createLog } from "../log.ts";
-import { Metrics, type ProcessUsage } from "../metrics.ts";
+import type { ProcessUsage } from "../metric-text.ts";
+import { Metrics } from "../metrics.ts";
 import { Predictor } from "../query/predict.ts";
 import { Router } from "../query/router.ts";
 import { MemoryStore } from "../registry/memory-store.ts";
@@ -117,14 +118,17 @@ export class Worker {
 
   #open({ version, shared }: RunningVersion): void {
     const metrics = this.#metrics.version(version.model, version.version);
-    const { turn, config } = this.#beginning;
+    const { turn, count, config } = this.#beginning;
+    // The workers, and the server's own process.
+    const senders = count + 1;
     const { maxQueueLength } = config;
     const doubt = (replica: Replica, why: Suspicion): void => {
       const { model, version: name } = version;
       const { id, hasAnswered } = replica;
       this.#tell({ kind: "doubt", model, version: name, replica: id, why, hasAnswered });
     };
-    const followed = new FollowedVersion({ version, shared, metrics, maxQueueLength, turn, doubt });
+    const parts = { version, shared, metrics, maxQueueLength, turn, senders, doubt };
+    const followed = new FollowedVersion(parts);
     this.#versions.set(keyOf(version), followed);
   }
 

@@ -28,4 +28,6 @@ const server = createServer(async (request, response) => {
   response.writeHead(answer === undefined ? 404 : 200, { "content-type": "application/json" });
   response.end(JSON.stringify(answer ?? { error: `no ${request.url} here` }));
 });
-server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}`));
+server.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () =>
+  console.log(`http://127.0.0.1:${server.address().port}`),
+);

@@ -1,9 +1,9 @@
 // Parts "applications" and "replicas": what registered applications and more replicas cost a frontend.
 import { deployFunction } from "windjammer";
 import { type Effort, file, type Lab, sample, type Sample, startLab } from "./lab.ts";
+import { residentMb } from "./processes.ts";
 import { firstNumberQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
-import { memoryMb } from "./start.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
 const MODEL = "scaled";
@@ -26,7 +26,7 @@ export async function measureApplications(counts: readonly number[], effort: Eff
       module: file("models/first.ts"),
     });
     await register(lab, count - 1);
-    targets.push({ count, lab, pids: await lab.pidsOf(MODEL), idleMb: await memoryMb([lab.pid]) });
+    targets.push({ count, lab, pids: await lab.pidsOf(MODEL), idleMb: await residentMb([lab.pid]) });
   }
   const samples = targets.map((): Sample[] => []);
   for (let round = -1; round < effort.repeats; round++) {

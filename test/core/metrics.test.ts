@@ -123,7 +123,10 @@ describe("metrics", () => {
   test("include those of the process, and servers do not share theirs", async () => {
     const [one, two] = [new Metrics(), new Metrics()];
     one.application("digits").outcome("ok", "", 1);
-    expect(await one.text()).toContain("process_cpu_user_seconds_total");
+    const text = await one.text();
+    expect(text).toContain("process_cpu_user_seconds_total");
+    // Before its first sample the watch over the event loop would say 292 years.
+    expect(text).toMatch(/^nodejs_eventloop_lag_min_seconds 0\.\d+$/m);
     expect(await two.text()).not.toContain("digits");
     expect(one.contentType).toContain("version=0.0.4");
   });

@@ -1,19 +1,17 @@
-// The command line against the Docker runtime: a folder with a Dockerfile, an image, and the compose file that it exports.
+// The command line against the Docker runtime: a folder with a Dockerfile, an image.
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { parse } from "yaml";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeTemplate } from "../../core/cli/init.ts";
-import { deployFunction, windjammer, type Windjammer } from "../../deployers/index.ts";
+import { windjammer, type Windjammer } from "../../deployers/index.ts";
 import { Engine } from "../../core/runtimes/engine.ts";
 import { cli, cliJson } from "../helpers/cli.ts";
 import { BASE_IMAGE, hasEngine, testDocker } from "./engine.ts";
 
 const run = promisify(execFile);
-const root = join(import.meta.dirname, "../..");
 let folder: string;
 
 beforeAll(async () => {
@@ -62,92 +60,4 @@ describe.skipIf(!hasEngine)("windjammer deploy on Docker", () => {
     expect(found).toMatchObject({ isDryRun: true, kind: "image", output: expect.anything() });
     expect((await wj.models()).map(({ name }) => name)).not.toContain("tried");
   });
-
-  it("refuses a compose file of a server that needs the engine itself", async () => {
-    const { code, stderr } = await cli(["export", "compose"], { env });
-    expect({ code, stderr }).toEqual({
-      code: 1,
-      stderr: expect.stringContaining("UNSUPPORTED_MODEL: the server runs models by its docker runtime"),
-    });
-  });
 });
-
-interface Service {
-  readonly image: string;
-  readonly command: readonly string[];
-  readonly user: string;
-  readonly ports: readonly string[];
-  readonly volumes: readonly { readonly source: string; readonly target: string }[];
-  readonly environment: Readonly<Record<string, string>>;
-}
-
-describe.skipIf(!hasEngine)("windjammer export compose", () => {
-  it("describes a container that serves what the server served, from its state folder", async () => {
-    const state = join(folder, "state");
-    const image = await imageWithWindjammer();
-    const service = await exported(state, image);
-    const name = `wj-compose-${process.pid}`;
-    onTestFinished(async () => void (await run("docker", ["rm", "-f", name]).catch(() => undefined)));
-    const token = "a-token-for-the-compose-file";
-    const environment = { ...service.environment, WINDJAMMER_TOKEN: token };
-    const args = [
-      "run",
-      "--detach",
-      "--init",
-      `--name=${name}`,
-      `--user=${service.user}`,
-      ...service.ports.flatMap((port) => ["--publish", port]),
-      ...service.volumes.flatMap(({ source, target }) => ["--volume", `${source}:${target}`]),
-      ...Object.entries(environment).flatMap(([key, value]) => ["--env", `${key}=${value}`]),
-      service.image,
-      ...service.command,
-    ];
-    await run("docker", args);
-    const [query = ""] = service.ports.map((port) => `http://${port.split(":").slice(0, 2).join(":")}`);
-    const ask = async (): Promise<unknown> => {
-      const reply = await fetch(`${query}/kept/predict`, { method: "POST", body: '{ "input": [1, 2] }' });
-      return reply.json();
-    };
-    await expect
-      .poll(() => ask().catch(String), { timeout: 60_000, interval: 500 })
-      .toMatchObject({ output: 2 });
-  }, 300_000);
-});
-
-/** The service of the file that is exported, from a server that has stopped since. */
-async function exported(state: string, image: string): Promise<Service> {
-  await using wj = await windjammer({ port: 0, adminPort: 0, stateDir: state });
-  await deployFunction(wj, {
-    name: "kept",
-    version: "1",
-    inputType: "doubles",
-    fn: (rows) => rows.map((row) => row.length),
-  });
-  const flags = ["--state-dir", state, "--image", image];
-  const { stdout } = await cli(["export", "compose", ...flags], { env: { WINDJAMMER_URL: wj.adminUrl } });
-  const file = parse(stdout) as { readonly services: { readonly windjammer: Service } };
-  return file.services.windjammer;
-}
-
-/** The packed package, installed into the image of the tests. */
-async function imageWithWindjammer(): Promise<string> {
-  const context = join(folder, "context");
-  await writeFile(join(folder, "package.json"), '{ "private": true }');
-  const path = `${join(root, "node_modules/.bin")}${delimiter}${process.env["PATH"] ?? ""}`;
-  const options = { cwd: root, env: { ...process.env, PATH: path } };
-  await run("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], options);
-  const tarball = (await readdir(folder)).find((each) => each.endsWith(".tgz")) ?? "";
-  await run(
-    "npm",
-    ["install", "--no-audit", "--no-fund", "--prefix", context, join(folder, tarball)],
-    options,
-  );
-  await writeFile(
-    join(context, "Dockerfile"),
-    `FROM ${BASE_IMAGE}\nCOPY . /opt/windjammer\nENV PATH=/opt/windjammer/node_modules/.bin:$PATH\n`,
-  );
-  const tag = `wj-compose-test:${process.pid}`;
-  await run("docker", ["build", "--quiet", "--tag", tag, context]);
-  onTestFinished(async () => void (await run("docker", ["rmi", "-f", tag]).catch(() => undefined)));
-  return tag;
-}

@@ -2,13 +2,13 @@
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { request } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { TestContainer } from "../helpers/clipper-container.ts";
+import { freePorts } from "../helpers/free-ports.ts";
 import { BASE_IMAGE, hasEngine } from "./engine.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -29,14 +29,6 @@ function engine(method: string, path: string, body?: object): Promise<string> {
     call.on("error", reject);
     call.end(body === undefined ? undefined : JSON.stringify(body));
   });
-}
-
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 async function labels(args: readonly string[]): Promise<Record<string, string>> {

@@ -1,8 +1,6 @@
 // Python models on the Docker runtime: an image with exactly their packages, rebuilt where it has to be.
-import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { PackageNotFoundError } from "../../core/errors.ts";
 import { LABEL } from "../../core/runtimes/docker/labels.ts";
@@ -13,9 +11,8 @@ import { pythonFunction } from "../helpers/python.ts";
 import { writeFiles } from "../helpers/project.ts";
 import { tempFolder } from "../helpers/temp.ts";
 import { dockerBench } from "./bench.ts";
+import { PYTHON_BASE, pythonBase } from "./default-images.ts";
 import { hasEngine, testDocker } from "./engine.ts";
-
-const PYTHON_BASE = "windjammer-test-python:3";
 
 const PREDICT = `import os
 
@@ -46,10 +43,7 @@ async function modelFolder(weights: string, requirements = "alpha==1.0\n"): Prom
 
 describe.skipIf(!hasEngine)("a Python model in a container", () => {
   beforeAll(async () => {
-    const engine = await Engine.connect(undefined);
-    if ((await engine.findImage(PYTHON_BASE)) !== undefined) return;
-    const script = fileURLToPath(new URL("python-base-image.sh", import.meta.url));
-    execFileSync(script, [PYTHON_BASE], { stdio: ["ignore", "ignore", "inherit"] });
+    await pythonBase();
   }, 120_000);
 
   afterAll(async () => {

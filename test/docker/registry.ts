@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { existsSync } from "node:fs";
-import { freePort } from "./free-port.ts";
+import { freePort } from "../helpers/free-ports.ts";
 
 /** Of Debian's package docker-registry. */
 const PROGRAM = "/usr/bin/docker-registry";

@@ -11,7 +11,7 @@ import { Engine } from "../../core/runtimes/engine.ts";
 import { infer } from "../conformance/replica-client.ts";
 import { dockerBench } from "./bench.ts";
 import { hasEngine } from "./engine.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "../helpers/free-ports.ts";
 
 const SSHD = "/usr/sbin/sshd";
 /** `docker system dial-stdio` is what ssh runs there. */

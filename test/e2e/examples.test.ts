@@ -1,11 +1,10 @@
 // Every example runs with its one command and prints what its README shows.
 import { execFile } from "node:child_process";
-import { once } from "node:events";
 import { globSync, readdirSync, readFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { portVariables } from "../helpers/free-ports.ts";
 import { hasProgram } from "../helpers/programs.ts";
 import { hasTfjsNode, TFJS_NODE_FOLDER } from "../helpers/tfjs-node.ts";
 
@@ -66,15 +65,6 @@ function steady(text: string): string {
     .replaceAll(/"query_id":\d+/g, '"query_id":…')
     .replaceAll(/[ \t]+$/gm, "")
     .trim();
-}
-
-/** A free port for each variable. */
-async function freePorts(variables: readonly string[]): Promise<Readonly<Record<string, string>>> {
-  const servers = variables.map(() => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => String((server.address() as AddressInfo).port));
-  await Promise.all(servers.map((server) => promisify(server.close.bind(server))()));
-  return Object.fromEntries(variables.map((variable, index) => [variable, ports[index] ?? ""]));
 }
 
 /** What a page shows, as a pattern: "…" on a line of its own stands for any lines, at a line's end for any more of it. */
@@ -147,7 +137,7 @@ describe.each(names)("%s", (name) => {
   it.skipIf(missing !== "")(`prints what its page shows${why}`, { timeout: 240_000 }, async () => {
     const shown = blocks.find(({ language }) => language === "text")?.text ?? "";
     expect(shown).not.toBe("");
-    const ports = name === "clipper" ? await freePorts(["QUERY", "ADMIN", "RPC", "OWN_ADMIN"]) : {};
+    const ports = name === "clipper" ? await portVariables(["QUERY", "ADMIN", "RPC", "OWN_ADMIN"]) : {};
     const { stdout, stderr } = await run("node", ["examples/run.ts", name, ...(ARGS[name] ?? [])], {
       cwd: root,
       env: { ...env, ...ports },

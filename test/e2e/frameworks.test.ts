@@ -15,13 +15,13 @@ import {
   type PythonOptions,
   type Windjammer,
 } from "../../deployers/index.ts";
+import { type Newcomer, newcomer } from "../helpers/newcomer.ts";
 import { hasPackages } from "../helpers/pip.ts";
 import { tempFolder } from "../helpers/temp.ts";
 import { pythonIndex } from "./python-index.ts";
 
 const run = promisify(execFile);
 const EXAMPLES = fileURLToPath(new URL("../../examples/python/", import.meta.url));
-const RUN = join(EXAMPLES, "run.ts");
 
 /** One environment for all, which is made once: each example's own requirements are part of it. */
 const REQUIREMENTS = [
@@ -41,9 +41,20 @@ async function requirementsOf(example: string): Promise<readonly string[]> {
 
 /** Runs an example in a copy of its folder, as its README says; what it prints last. */
 async function runExample(folder: string, ...flags: readonly string[]): Promise<string> {
-  const args = ["--conditions=windjammer-source", RUN, folder, ...flags];
+  const args = ["--conditions=windjammer-source", join(EXAMPLES, "run.ts"), folder, ...flags];
   const { stdout } = await run(process.execPath, args, { env: { PIP_RETRIES: "0", ...process.env } });
-  return stdout.trim().split("\n").at(-1) ?? "";
+  return lastLine(stdout);
+}
+
+function lastLine(text: string): string {
+  return text.trim().split("\n").at(-1) ?? "";
+}
+
+/** What an example's page says to type for a server that runs: deploy it, and ask it. */
+async function commandsOf(example: string): Promise<readonly string[]> {
+  const page = await readFile(join(EXAMPLES, example, "README.md"), "utf8");
+  const [, block = ""] = /^```sh\n(.*?)^```$/ms.exec(page) ?? [];
+  return block.trim().split("\n");
 }
 
 async function copied(example: string): Promise<string> {
@@ -58,6 +69,7 @@ const why = "(skipped where pip's index does not have the frameworks for this Py
 
 describe.skipIf(!hasPackages(REQUIREMENTS))(`models of frameworks ${why}`, () => {
   let wj: Windjammer;
+  let place: Newcomer;
   let python: string;
   let cacheDir: string;
 
@@ -70,20 +82,31 @@ describe.skipIf(!hasPackages(REQUIREMENTS))(`models of frameworks ${why}`, () =>
     const set = { interpreter, requirements: REQUIREMENTS, fromSource: [], wheels: undefined };
     ({ python } = await cache.install(set, { signal, onInstall: () => {}, onLine: () => {} }));
     wj = await windjammer({ port: 0, adminPort: 0, cacheDir });
+    place = await newcomer(["--cache-dir", cacheDir]);
+    await place.example("python/run.ts");
   }, 300_000);
 
   afterAll(async () => {
     await wj.close();
+    await place[Symbol.asyncDispose]();
     await rm(cacheDir, { recursive: true });
   });
 
   it.each(SHARING)(
-    "%s answers what the framework itself answers, within 1e-5, singly and in a batch",
+    "%s answers what the framework itself answers, within 1e-5, from an empty folder with the published package only",
     async (example) => {
-      const folder = await copied(example);
+      const folder = await place.example(`python/${example}`);
       for (const line of await requirementsOf(example)) expect(REQUIREMENTS).toContain(line);
-      await writeFile(join(folder, "requirements.txt"), REQUIREMENTS.join("\n"));
-      expect(await runExample(folder, "--python", python, "--cache-dir", cacheDir)).toMatch(ALL_EQUAL);
+      await writeFile(join(place.folder, folder, "requirements.txt"), REQUIREMENTS.join("\n"));
+      const flags = `--python ${python} --cache-dir ${cacheDir}`;
+      expect(lastLine(await place.type(`node examples/python/run.ts ${folder} ${flags} 2>&1`))).toMatch(
+        ALL_EQUAL,
+      );
+
+      const [deploy = "", ask = ""] = await commandsOf(example);
+      expect(await place.type(deploy)).toContain(`${example} version 1 serves`);
+      const reply: unknown = JSON.parse(await place.type(ask.replace("localhost:1337", place.queryUrl)));
+      expect(reply).toMatchObject({ output: expect.anything(), default: false });
     },
   );
 

@@ -7,60 +7,90 @@ import { defaultStateDir } from "../../environment.ts";
 import { InvalidOptionsError, UnsupportedModelError } from "../../errors.ts";
 import { packageVersion } from "../../version.ts";
 import type { ExportFlags } from "../export.ts";
+import { IMAGE, type Service, serviceText, TOKEN } from "./compose-text.ts";
 
-const IMAGE = "node:24-bookworm-slim";
 const STATE = "/state";
 const REGISTRY_FILE = "registry.db";
 
-/** @throws InvalidOptionsError (no state folder), UnsupportedModelError (what runs in containers or needs Python) */
+/** @throws InvalidOptionsError (no state folder), UnsupportedModelError (what a container of the engine cannot run) */
 export async function composeFile(wj: Windjammer, flags: ExportFlags): Promise<string> {
   const { runtime } = await wj.info();
-  if (runtime !== "process") {
+  if (runtime !== "process" && runtime !== "docker")
     throw new UnsupportedModelError(
-      `the server runs models by its ${runtime} runtime, and in a container it would need the engine's socket and the same paths; export compose is for servers of the process runtime`,
+      `the server runs models by its ${runtime} runtime; export compose is for servers that windjammer start runs: process or docker`,
       { details: { runtime } },
     );
-  }
+  const { image, baseImage } = flags;
+  for (const [flag, name] of [["--image", image] as const, ["--base-image", baseImage] as const])
+    if (name !== undefined && !isImageName(name))
+      throw new InvalidOptionsError(`${flag}: expected the name of an image, got ${JSON.stringify(name)}`);
+  if (baseImage !== undefined && runtime !== "docker")
+    throw new InvalidOptionsError(
+      `--base-image ${baseImage} is for images, and the server's process runtime makes none; leave it out`,
+    );
   const stateDir = resolve(flags.stateDir ?? defaultStateDir());
   await checkStateDir(stateDir, wj);
-  const { image } = flags;
-  if (image !== undefined && !isImageName(image))
-    throw new InvalidOptionsError(`--image: expected the name of an image, got ${JSON.stringify(image)}`);
+  if (runtime === "docker") return serviceText(await onTheEngine(wj, { ...flags, stateDir }));
   if (image === undefined) await refusePython(wj);
-  const version = packageVersion();
-  const program = image === undefined ? ["npx", "--yes", `windjammer@${version}`] : ["windjammer"];
+  return serviceText(inContainer(wj, { ...flags, stateDir }));
+}
+
+type Choice = ExportFlags & { readonly stateDir: string };
+
+/** Models run as processes of the container. */
+function inContainer(wj: Windjammer, { image, stateDir }: Choice): Service {
   const ports = ["--host", "0.0.0.0", "--port", "1337", "--admin-port", "1338"];
-  const command = [...program, "start", ...ports, "--state-dir", STATE, "--cache-dir", `${STATE}/cache`];
+  return {
+    about: [
+      `It runs the server of ${wj.adminUrl} on the same state folder: stop that one`,
+      `first (windjammer stop), then: ${TOKEN}=… docker compose up`,
+    ],
+    image,
+    command: [...program(image), "start", ...ports, "--state-dir", STATE, "--cache-dir", `${STATE}/cache`],
+    user: `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`,
+    groups: [],
+    environment: { HOME: STATE },
+    needsToken: true,
+    ports: [`127.0.0.1:${new URL(wj.url).port}:1337`, `127.0.0.1:${new URL(wj.adminUrl).port}:1338`],
+    volumes: [{ source: stateDir, target: STATE }],
+    adminPort: "1338",
+  };
+}
+
+/**
+ * Models run in containers beside it, of the same engine. These have paths and ports of the host: so has the server, by the
+ * folder's own path and the host's network.
+ */
+async function onTheEngine(wj: Windjammer, { image, baseImage, stateDir }: Choice): Promise<Service> {
+  // Late: no other command needs it.
+  const { engineForCompose } = await import("./compose-engine.ts");
+  const { socket, group } = await engineForCompose(wj, { baseImage, stateDir });
   const { port } = new URL(wj.url);
   const { port: adminPort } = new URL(wj.adminUrl);
-  const user = `${process.getuid?.() ?? 0}:${process.getgid?.() ?? 0}`;
-  return `# Made by \`windjammer export compose\`. It runs the server of ${wj.adminUrl} on the same state folder: stop that one
-# first (windjammer stop), then: WINDJAMMER_TOKEN=… docker compose up
-services:
-  windjammer:
-    image: ${JSON.stringify(image ?? IMAGE)}
-    command: ${JSON.stringify(command)}
-    user: ${JSON.stringify(user)}
-    init: true
-    restart: unless-stopped
-    stop_grace_period: 30s
-    environment:
-      HOME: ${JSON.stringify(STATE)}
-      WINDJAMMER_TOKEN: "\${WINDJAMMER_TOKEN:?set it to a token of at least 16 characters}"
-    ports:
-      - "127.0.0.1:${port}:1337"
-      - "127.0.0.1:${adminPort}:1338"
-    volumes:
-      - type: bind
-        source: ${JSON.stringify(stateDir).replaceAll("$", () => "$$")}
-        target: ${JSON.stringify(STATE)}
-    healthcheck:
-      test: ["CMD", "node", "-e", "fetch('http://127.0.0.1:1338/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-      interval: 10s
-      timeout: 5s
-      retries: 5
-      start_period: 120s
-`;
+  const base = baseImage === undefined ? [] : ["--base-image", baseImage];
+  const ports = ["--port", port, "--admin-port", adminPort];
+  const folders = ["--state-dir", stateDir, "--cache-dir", join(stateDir, "cache")];
+  const uid = process.getuid?.() ?? 0;
+  return {
+    about: [
+      `It runs the server of ${wj.adminUrl} on the same state folder, with its models beside it in`,
+      "containers of the same engine, whose socket it gets: that makes it as mighty as root on this machine. Stop the",
+      "other one first (windjammer stop), then: docker compose up",
+    ],
+    image,
+    command: [...program(image), "start", "--runtime", "docker", ...base, ...ports, ...folders],
+    user: `${uid}:${process.getgid?.() ?? 0}`,
+    groups: uid === 0 ? [] : [group],
+    environment: { HOME: stateDir, DOCKER_HOST: `unix://${socket}` },
+    needsToken: false,
+    ports: "host",
+    volumes: [stateDir, socket].map((path) => ({ source: path, target: path })),
+    adminPort,
+  };
+}
+
+function program(image: string | undefined): readonly string[] {
+  return image === undefined ? ["npx", "--yes", `windjammer@${packageVersion()}`] : ["windjammer"];
 }
 
 /** @throws InvalidOptionsError */

@@ -55,6 +55,7 @@ function checkTogether(what: ExportName, application: string | undefined, flags:
     ["--admin", flags.admin, "openapi"],
     ["--state-dir", flags.stateDir, "compose"],
     ["--image", flags.image, "compose"],
+    ["--base-image", flags.baseImage, "compose"],
   ] as const;
   const strange = belongs.find(([, value, owner]) => value !== undefined && owner !== what);
   if (strange !== undefined)

@@ -1,5 +1,6 @@
 // Clipper's management API on its own port: paths, status codes and plain texts as Clipper has them.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer } from "../../../containers/node-http.ts";
 import { isLoopbackName } from "../../config.ts";
 import { errorBody } from "../../error-replies.ts";
 import {

@@ -21,8 +21,9 @@ const MIN_LATENCY_MS = 0.01;
 export class LatencyModel {
   #fixedMs = 0;
   #perRowMs = MIN_PER_ROW_MS;
-  #isTaught = false;
   readonly #band = new Band();
+  /** Batches it has learned from, up to STREAK. */
+  #lessons = 0;
   /** Batches in a row that were far slower (positive) or far faster (negative) than predicted. */
   #streak = 0;
   // Sums over past batches: of weights, and of weight times size, size², latency, size × latency.
@@ -34,7 +35,7 @@ export class LatencyModel {
 
   /** False before the first batch; all guesses are 0 then. */
   get isTaught(): boolean {
-    return this.#isTaught;
+    return this.#lessons > 0;
   }
 
   get fixedMs(): number {
@@ -50,9 +51,9 @@ export class LatencyModel {
     return this.#band.factor;
   }
 
-  /** True after a batch that was far off its prediction: the next ones will correct the line. */
+  /** True after a batch that was far off its prediction, and after the first, often a slow one: the next will correct the line. */
   get isInDoubt(): boolean {
-    return this.#streak !== 0;
+    return this.#streak !== 0 || this.#lessons < STREAK;
   }
 
   /** Expected latency of a batch of `size`, ms. */
@@ -74,12 +75,12 @@ export class LatencyModel {
   /** Learns from one batch. What cannot be a latency (NaN, negative, infinite) teaches nothing. */
   observe(size: number, latencyMs: number): void {
     if (!(latencyMs >= 0 && latencyMs < MAX_LATENCY_MS && size >= 1)) return;
-    if (!this.#isTaught) {
+    if (!this.isTaught) {
       // All of it as fixed cost: the next batch may then be larger, which shows what a row costs. The other way
       // round, a model slower than half its objective would stay at single queries for ever.
       this.#fixedMs = latencyMs;
-      this.#isTaught = true;
     }
+    this.#lessons = Math.min(STREAK, this.#lessons + 1);
     const predictedMs = Math.max(this.mean(size), MIN_LATENCY_MS);
     const surprise = Math.max(latencyMs, MIN_LATENCY_MS) / predictedMs;
     this.#band.add(surprise);

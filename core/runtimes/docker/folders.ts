@@ -65,7 +65,7 @@ export class Folders {
     inUse: ReadonlySet<string>,
   ): Promise<Folders> {
     // The same one after a restart, since replicas may still have their sockets there.
-    const root = isShort(runDir) ? runDir : join(tmpdir(), `windjammer-${owner}`);
+    const root = isShortEnough(runDir) ? runDir : join(tmpdir(), `windjammer-${owner}`);
     for (const folder of new Set([runDir, root])) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       if ((await lstat(folder)).uid !== (process.getuid?.() ?? 0))
@@ -114,6 +114,7 @@ export class Folders {
   }
 }
 
-function isShort(folder: string): boolean {
+/** Whether sockets can lie in a run folder of this path; else they lie in the temporary folder. */
+export function isShortEnough(folder: string): boolean {
   return Buffer.byteLength(replicaFolder(join(folder, "01234567")).socketPath) <= MAX_SOCKET_PATH_BYTES;
 }

@@ -24,7 +24,8 @@ import {
 import type { DockerOptions } from "./index.ts";
 import { LABEL } from "./labels.ts";
 
-const DEFAULT_BASE_IMAGE = "node:24-bookworm-slim";
+/** What models in Node are built on where nothing else is named. */
+export const DEFAULT_BASE_IMAGE = "node:24-bookworm-slim";
 const LOCKFILE = "package-lock.json";
 
 /** Also the capitals of old packages; never a leading hyphen, which npm would take for an option. */

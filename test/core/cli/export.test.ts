@@ -243,6 +243,9 @@ test.each<[readonly string[], number, string]>([
   [["client", "digit"], 1, 'did you mean "digits"?'],
   [["client", "--admin"], 2, "--admin belongs to export openapi"],
   [["openapi", "--image", "x"], 2, "--image belongs to export compose"],
+  [["client", "--base-image", "x"], 2, "--base-image belongs to export compose"],
+  [["compose", "--base-image", "x"], 2, "the server's process runtime makes none"],
+  [["compose", "--image", "no image"], 2, "expected the name of an image"],
   [["compose", "digits"], 2, "leave out"],
   [["openapi", "-o", "/nonexistent/x.json"], 2, "--output /nonexistent/x.json"],
 ])("a mistake: export %j", async (...[args, code, message]) => {

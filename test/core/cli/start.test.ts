@@ -1,7 +1,7 @@
 // `windjammer start` as a process of its own: what it prints, how it ends, what it says when it cannot start.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect as dial, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -85,6 +85,26 @@ describe("windjammer start", () => {
     await started(server);
     server.child.kill("SIGTERM");
     expect(await server.exited).toBe(0);
+  });
+
+  test("loads what a server with models in processes has no use for only when it is asked for", async () => {
+    const list = join(folder, "loaded");
+    const hook = join(import.meta.dirname, "loaded-packages-program.ts");
+    const server = run(["start", ...FREE, "--state-dir", join(folder, "lean")], {
+      NODE_OPTIONS: `--import=${hook}`,
+      LOADED_PACKAGES: list,
+    });
+    const { admin } = await started(server);
+    await using wj = await connect(admin);
+    const module = join(folder, "lean.mjs");
+    await writeFile(module, "export const predict = (inputs) => inputs.map(([first]) => first);\n");
+    const app = await deployFunction(wj, { name: "lean", version: "1", inputType: "doubles", module });
+    expect(await app.predict([3])).toBe(3);
+    const loaded = async (): Promise<readonly string[]> => (await readFile(list, "utf8")).split("\n");
+    const heavy = /^(undici|prom-client|dockerode|esbuild|@grpc\/.*|onnxruntime-node)$/;
+    expect((await loaded()).filter((name) => heavy.test(name))).toEqual([]);
+    expect(await wj.metrics()).toContain("nodejs_eventloop_lag_seconds");
+    expect(await loaded()).toContain("prom-client");
   });
 
   test("a second signal ends it at once", async () => {

@@ -280,6 +280,17 @@ describe("a plain request", () => {
     }
   });
 
+  test("with a long line of spaces holds up nobody", async () => {
+    await using server = await startTestServer(fakes(doubles, {}, firstNumber));
+    const socket = await server.dial();
+    const begunAt = performance.now();
+    socket.write(post({ path: "/digits/predict", body: "[]", headers: `x:${" ".repeat(4000)}\x01\r\n` }));
+    const [reply] = await replies(socket, 1);
+    expect(reply).toContain("400 Bad Request");
+    expect(performance.now() - begunAt).toBeLessThan(2000);
+    socket.destroy();
+  });
+
   test("are read right however many different heads there are, and when one comes again", async () => {
     await using server = await startTestServer(fakes(doubles, {}, firstNumber));
     const sockets = [await server.dial(), await server.dial()];
@@ -293,4 +304,23 @@ describe("a plain request", () => {
       }
     }
   });
+});
+
+test("large requests whose answers wait get their own, though their bytes are gone by then", async () => {
+  const parts = fakes(doubles);
+  const waiting: Query[] = [];
+  parts.served.enqueue = (query) => void waiting.push(query);
+  await using server = await startTestServer(parts);
+  const count = 12;
+  const answers = Array.from({ length: count }, async (_, index) => {
+    const input = Array.from({ length: 784 }, (_value, at) => index + at / 1000);
+    // Every third one in two pieces.
+    const cuts = index % 3 === 0 ? [900] : [];
+    const body = JSON.stringify({ input });
+    return ask(server, [{ path: "/digits/predict", body, headers: "" }], cuts);
+  });
+  await until(() => waiting.length === count);
+  for (const query of waiting.splice(0).toReversed()) firstNumber(query);
+  for (const [index, [answer]] of (await Promise.all(answers)).entries())
+    expect(answer).toContain(`"first":${index},`);
 });

@@ -2,7 +2,12 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encodeBytes, type Tensor } from "../../../containers/tensors.ts";
-import { DeadlineExceededError, ModelError } from "../../../core/errors.ts";
+import {
+  DeadlineExceededError,
+  ModelError,
+  OverloadedError,
+  type WindjammerError,
+} from "../../../core/errors.ts";
 import { type CacheOptions, PredictionCache } from "../../../core/query/cache.ts";
 import { BatchOutputs, type Query, type Row, type Settlement } from "../../../core/query/query.ts";
 
@@ -14,12 +19,14 @@ class Asked implements Query {
   readonly row: Row;
   readonly arrivedAt = 0;
   readonly deadlineAt: number;
+  readonly priority: number | undefined;
   isAbandoned = false;
   readonly settlements: Settlement[] = [];
 
-  constructor(row: Row, deadlineAt: number = Infinity) {
+  constructor(row: Row, deadlineAt: number = Infinity, priority?: number) {
     this.row = row;
     this.deadlineAt = deadlineAt;
+    this.priority = priority;
   }
 
   settle(settlement: Settlement): void {
@@ -56,7 +63,7 @@ class Queue {
     this.next().settle({ kind: "ok", outputs: outputsOf(value), index: 0 });
   }
 
-  fail(error: DeadlineExceededError = new DeadlineExceededError("too late")): void {
+  fail(error: WindjammerError = new DeadlineExceededError("too late")): void {
     this.next().settle({ kind: "error", error });
   }
 }
@@ -127,6 +134,13 @@ describe("hits", () => {
     expect(cache.size).toBe(20);
   });
 
+  test("rows made up to collide are not kept beyond a few, which every look-up would compare", () => {
+    const cache = cacheOf({ hash: () => 42 });
+    for (let value = 0; value < 100; value += 1) fill(cache, rowOf(value, 9), value);
+    expect(cache.size).toBe(32);
+    expect(peek(cache, rowOf(5, 9))).toBe(5);
+  });
+
   test("colliding rows on their way are not joined", () => {
     const cache = cacheOf({ hash: () => 42 });
     const queue = new Queue();
@@ -185,6 +199,8 @@ describe("hits", () => {
       "",
     ]);
     expect(labels).toMatchObject({ name: "labels", shape: [1, 2], contentType: "str" });
+    // Cut elements take many times what is counted for their bytes: each reader has them anew.
+    expect(settlement.outputs.elements(labels)).not.toBe(settlement.outputs.elements(labels));
     expect([...new Int16Array(scores.data.buffer)]).toEqual([3, 4]);
   });
 
@@ -219,31 +235,91 @@ describe("joins", () => {
     expect(new Set(asked.map(({ result }) => result))).toEqual(new Set([3]));
   });
 
-  test("those that joined one that is dropped are enqueued, and not failed", () => {
-    const cache = cacheOf();
+  test.each([new DeadlineExceededError("too late"), new OverloadedError("too many", { retryAfterS: 1 })])(
+    "of those that joined one that was late or shed the most urgent runs for the rest: $kind.code",
+    (error) => {
+      const cache = cacheOf();
+      const queue = new Queue();
+      const asked = [50, 80, Infinity, 60].map((deadlineAt) => new Asked(rowOf(1), deadlineAt));
+      for (const query of asked) cache.submit(query, queue);
+      queue.fail(error);
+      expect(asked.map(({ result }) => result)).toEqual([error.code, undefined, undefined, undefined]);
+      expect(queue.waiting.map(({ deadlineAt }) => deadlineAt)).toEqual([60]);
+      queue.fail(error);
+      expect(queue.waiting.map(({ deadlineAt }) => deadlineAt)).toEqual([80]);
+      const later = new Asked(rowOf(1), 90);
+      expect(cache.submit(later, queue)).toBe("joined");
+      queue.succeed(5);
+      expect([...asked, later].map(({ result }) => result)).toEqual([error.code, 5, 5, error.code, 5]);
+      expect(peek(cache, rowOf(1))).toBe(5);
+    },
+  );
+
+  test("those that joined one that expired expire with it where they are due", () => {
+    let now = 0;
+    const cache = cacheOf({ now: () => now });
     const queue = new Queue();
-    const asked = [50, 50, 80, Infinity].map((deadlineAt) => new Asked(rowOf(1), deadlineAt));
+    const asked = [50, 50, 70, 80].map((deadlineAt) => new Asked(rowOf(1), deadlineAt));
     for (const query of asked) cache.submit(query, queue);
+    now = 71;
     queue.fail();
-    expect(asked.map(({ result }) => result)).toEqual(["DEADLINE_EXCEEDED", undefined, undefined, undefined]);
-    expect(queue.waiting.map(({ deadlineAt }) => deadlineAt)).toEqual([50, 80, Infinity]);
-    queue.fail();
-    queue.succeed(4);
-    queue.succeed(5);
-    expect(asked.map(({ result }) => result)).toEqual(["DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", 4, 5]);
-    expect(peek(cache, rowOf(1))).toBe(5);
+    const late = "DEADLINE_EXCEEDED";
+    expect(asked.map(({ result }) => result)).toEqual([late, late, late, undefined]);
+    expect(queue.waiting.map(({ deadlineAt }) => deadlineAt)).toEqual([80]);
   });
 
-  test("once they run for themselves, later ones join the most urgent of them", () => {
+  test("after an error of the model each runs alone, since nobody inherits it", () => {
     const cache = cacheOf();
     const queue = new Queue();
-    for (const deadlineAt of [10, 20, 30]) cache.submit(new Asked(rowOf(1), deadlineAt), queue);
-    queue.fail();
+    const asked = [10, 20, 30].map((deadlineAt) => new Asked(rowOf(1), deadlineAt));
+    for (const query of asked) cache.submit(query, queue);
+    queue.fail(new ModelError("boom"));
     const late = new Asked(rowOf(1), 40);
     expect(cache.submit(late, queue)).toBe("joined");
     expect(queue.waiting.map(({ deadlineAt }) => deadlineAt)).toEqual([20, 30]);
     queue.succeed(1);
-    expect(late.result).toBe(1);
+    queue.succeed(2);
+    expect([...asked, late].map(({ result }) => result)).toEqual(["MODEL_ERROR", 1, 2, 1]);
+  });
+
+  test("ten thousand that joined one that is refused are refused each, without a call within a call", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const asked = Array.from({ length: 10_000 }, (_, index) => new Asked(rowOf(1), 50 + index));
+    for (const query of asked) cache.submit(query, queue);
+    const error = new OverloadedError("too many", { retryAfterS: 1 });
+    queue.enqueue = (query: Query): void => query.settle({ kind: "error", error });
+    queue.fail(error);
+    expect(new Set(asked.map(({ result }) => result))).toEqual(new Set(["OVERLOADED"]));
+  });
+
+  test("a prediction that comes too late for its query is kept", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const asked = new Asked(rowOf(1), 50);
+    cache.submit(asked, queue);
+    const running = queue.next();
+    running.settle({ kind: "error", error: new DeadlineExceededError("too late") });
+    // As a server does with the memory of a request that was answered.
+    structuredClone(asked.row.tensors[0]?.data.buffer, {
+      transfer: [asked.row.tensors[0]?.data.buffer as ArrayBuffer],
+    });
+    running.late?.({ kind: "ok", outputs: outputsOf(3, 4), index: 1 });
+    expect([asked.result, peek(cache, rowOf(1))]).toEqual(["DEADLINE_EXCEEDED", 4]);
+  });
+
+  test("a late prediction answers those that wait for an equal one, and the queue may forget that one", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const asked = [50, 60, 70].map((deadlineAt) => new Asked(rowOf(1), deadlineAt));
+    for (const query of asked) cache.submit(query, queue);
+    const running = queue.next();
+    running.settle({ kind: "error", error: new DeadlineExceededError("too late") });
+    const successor = queue.next();
+    expect(successor.isSettled).toBe(false);
+    running.late?.({ kind: "ok", outputs: outputsOf(4), index: 0 });
+    expect(asked.map(({ result }) => result)).toEqual(["DEADLINE_EXCEEDED", 4, 4]);
+    expect([successor.isSettled, peek(cache, rowOf(1))]).toEqual([true, 4]);
   });
 
   test("a query due before the one on its way runs itself, and others join it", () => {
@@ -259,6 +335,14 @@ describe("joins", () => {
     expect([slow.result, urgent.result, third.result]).toEqual([undefined, 8, 8]);
     queue.succeed(9);
     expect(slow.result).toBe(9);
+  });
+
+  test("a query is enqueued in its own class, and joins none of a later one", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const submit = (priority: number): string => cache.submit(new Asked(rowOf(1), Infinity, priority), queue);
+    expect([10, 1, 5, 10].map(submit)).toEqual(["miss", "miss", "joined", "joined"]);
+    expect(queue.waiting.map(({ priority }) => priority)).toEqual([10, 1]);
   });
 
   test("errors are not kept", () => {
@@ -283,6 +367,17 @@ describe("joins", () => {
     expect(queue.waiting[0]?.isAbandoned).toBe(false);
     joined.isAbandoned = true;
     expect(queue.waiting[0]?.isAbandoned).toBe(true);
+  });
+
+  test("of queries whose callers have all gone none is enqueued again", () => {
+    const cache = cacheOf();
+    const queue = new Queue();
+    const gone = [new Asked(rowOf(1)), new Asked(rowOf(1)), new Asked(rowOf(1))];
+    for (const query of gone) cache.submit(query, queue);
+    for (const query of gone) query.isAbandoned = true;
+    queue.fail(new ModelError("boom"));
+    expect(queue.waiting).toEqual([]);
+    expect(gone.map(({ settlements }) => settlements.length)).toEqual([1, 1, 1]);
   });
 
   test("an equal query submitted from within settle finds the result", () => {
@@ -400,8 +495,12 @@ test("whatever happens, every query is settled once and with its own result", ()
       const queue = new Queue();
       const all: { query: Asked; value: number }[] = [];
       const settleOne = (fails: boolean): void => {
-        if (fails) queue.fail();
-        else queue.succeed(queue.waiting[0]?.row.tensors[0]?.data[0] ?? NaN);
+        const query = queue.next();
+        if (query.isSettled === true) return;
+        const value = query.row.tensors[0]?.data[0] ?? NaN;
+        if (!fails) query.settle({ kind: "ok", outputs: outputsOf(value), index: 0 });
+        else query.settle({ kind: "error", error: new DeadlineExceededError("too late") });
+        if (fails && value % 2 === 0) query.late?.({ kind: "ok", outputs: outputsOf(value), index: 0 });
       };
       for (const { value, deadlineAt, settles, fails, passedMs } of steps) {
         now += passedMs;

@@ -1,9 +1,16 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createLog } from "../../../core/log.ts";
 import { Metrics } from "../../../core/metrics.ts";
+import { PredictionCache } from "../../../core/query/cache.ts";
 import { ServedVersion } from "../../../core/query/served-version.ts";
+import type { OtherSenders } from "../../../core/replicas/slot.ts";
 import type { VersionSettings } from "../../../core/types.ts";
-import { ScriptedRuntime, type Script, type ScriptedCall } from "../../helpers/scripted-runtime.ts";
+import {
+  type Script,
+  type ScriptedAnswer,
+  type ScriptedCall,
+  ScriptedRuntime,
+} from "../../helpers/scripted-runtime.ts";
 import { resultOf, testBundle, testQuery, testVersion } from "../../helpers/versions.ts";
 
 const echo = ({ inputs }: ScriptedCall): { outputs: readonly unknown[] } => ({ outputs: inputs });
@@ -13,10 +20,12 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((close) => close()));
 });
 
+// oxlint-disable-next-line max-params -- most tests need the first one or two
 async function serve(
   script: Script,
   replicas = 1,
   settings: Partial<VersionSettings> = {},
+  others?: OtherSenders,
 ): Promise<{ served: ServedVersion; runtime: ScriptedRuntime; metrics: Metrics }> {
   const runtime = new ScriptedRuntime(script);
   const metrics = new Metrics();
@@ -31,6 +40,7 @@ async function serve(
     log: createLog("silent"),
     maxQueueLength: 1000,
     nextId: () => `echo-1-r${++id}`,
+    ...(others === undefined ? {} : { others }),
   });
   opened.push(async () => {
     await served.drain(0);
@@ -177,6 +187,24 @@ describe("a replica that goes", () => {
     expect(await ask(served, 1)).toBe("REPLICA_LOST");
   });
 
+  it("is not given to the next version either, when the version is closed before the answer", async () => {
+    const results: unknown[] = [];
+    for (const isRetryable of [true, false]) {
+      const begun = Promise.withResolvers<void>();
+      const script: Script = () => {
+        begun.resolve();
+        return "hang";
+      };
+      const { served } = await serve(script, 1, { isRetryable });
+      const answer = ask(served, 1);
+      await begun.promise;
+      await served.drain(0);
+      results.push(await answer);
+    }
+    // Who is told that it shuts down goes to the version that took over.
+    expect(results).toEqual(["SHUTTING_DOWN", "REPLICA_LOST"]);
+  });
+
   it("only drops the connection: it stays, and the query is sent again", async () => {
     let isFirst = true;
     const { served, runtime } = await serve((call) => {
@@ -204,6 +232,37 @@ describe("a replica that goes", () => {
     expect(runtime.started.length).toBeGreaterThan(1);
   });
 
+  it("is at the batches of others: it is no hung one", async () => {
+    const isHeard = Promise.withResolvers<void>();
+    const hearOut = async (): Promise<void> => {
+      served.noteAnswered(["echo-1-r1"]);
+      isHeard.resolve();
+    };
+    const script: Script = async (call) => {
+      await isHeard.promise;
+      return echo(call);
+    };
+    const { served, runtime } = await serve(script, 1, { batchTimeoutMs: 500 }, { count: 2, hearOut });
+    expect(await ask(served, 7)).toBe(7);
+    expect(runtime.started).toHaveLength(1);
+  });
+
+  it("answers others for ever, and not this batch: it is replaced when it had time for all", async () => {
+    const others = {
+      count: 2,
+      hearOut: async (): Promise<void> => served.noteAnswered(runtime.started.map(({ id }) => id)),
+    };
+    const { served, runtime } = await serve(
+      (call) => (call.inputs.includes("slow") ? "hang" : echo(call)),
+      1,
+      { batchTimeoutMs: 20 },
+      others,
+    );
+    expect(await ask(served, "slow")).toBe("REPLICA_HUNG");
+    expect(await ask(served, 7)).toBe(7);
+    expect(runtime.started.length).toBeGreaterThan(1);
+  });
+
   it("when none is left and none can start: queries get NO_REPLICA with the cause", async () => {
     const { served, runtime } = await serve(echo);
     runtime.startError = new Error("no more processes");
@@ -213,6 +272,16 @@ describe("a replica that goes", () => {
     expect(await settled).toMatchObject({
       error: { code: "NO_REPLICA", message: expect.stringContaining("model echo version 1") },
     });
+  });
+});
+
+describe("the first replica", () => {
+  it("is waited for while it starts", async () => {
+    const { served } = await serve(echo, 0);
+    const scaled = served.scale(1);
+    expect(served.startingCount).toBe(1);
+    expect(await ask(served, 5)).toBe(5);
+    await scaled;
   });
 });
 
@@ -271,6 +340,25 @@ describe("a queue", () => {
     await new Promise((resolve) => setTimeout(resolve, 60));
     for (const value of ["fits", "fits too"]) served.enqueue(testQuery(value).query);
     expect(served.queueLength).toBe(2);
+  });
+
+  it("says when it is full how long those take that wait", async () => {
+    let calls = 0;
+    const script = async (call: ScriptedCall): Promise<ScriptedAnswer> => {
+      if (calls++ >= 3) return "hang";
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return echo(call);
+    };
+    const { served } = await serve(script, 1, { batching: { policy: "slo", maxBatchSize: 1 } });
+    for (const value of range(3)) await ask(served, value);
+    served.enqueue(testQuery("in flight").query);
+    await vi.waitUntil(() => served.queueLength === 0);
+    for (const value of range(1000)) served.enqueue(testQuery(value).query);
+    const { query, settled } = testQuery("too many");
+    served.enqueue(query);
+    const settlement = await settled;
+    // A thousand of 20 ms each, one by one.
+    expect(settlement.kind === "error" && (settlement.error.retryAfterS ?? 0) > 15).toBe(true);
   });
 
   it("serves thousands of shapes, each its own batch", async () => {
@@ -381,5 +469,50 @@ describe("replicas", () => {
       code: "CONTRACT_MISMATCH",
       message: expect.stringContaining("expected output BYTES [-1]; got none"),
     });
+  });
+});
+
+describe("a model slower than the deadline, behind a cache", () => {
+  it("computes a query once: its late prediction is kept for the next", async () => {
+    const open = Promise.withResolvers<void>();
+    let rows = 0;
+    const { served } = await serve(async (call) => {
+      rows += call.inputs.length;
+      await open.promise;
+      return echo(call);
+    });
+    const cache = new PredictionCache({ maxBytes: 1e6, ttlMs: 1e6 });
+    const first = testQuery(7, performance.now() + 20);
+    cache.submit(first.query, served);
+    expect(resultOf(await first.settled)).toBe("DEADLINE_EXCEEDED");
+    open.resolve();
+    await vi.waitFor(() => expect(cache.size).toBe(1));
+    const second = testQuery(7, performance.now() + 20);
+    expect(cache.submit(second.query, served)).toBe("hit");
+    expect([resultOf(await second.settled), rows]).toEqual([7, 1]);
+  });
+
+  it("answers equal queries whose time is not over when it comes, and counts none of them as dropped", async () => {
+    const open = Promise.withResolvers<void>();
+    let rows = 0;
+    const { served, metrics } = await serve(async (call) => {
+      rows += call.inputs.length;
+      await open.promise;
+      return echo(call);
+    });
+    const cache = new PredictionCache({ maxBytes: 1e6, ttlMs: 1e6 });
+    const now = performance.now();
+    const first = testQuery(7, now + 20);
+    const others = range(20).map((index) => testQuery(7, now + 10_000 + index));
+    for (const { query } of [first, ...others]) cache.submit(query, served);
+    expect(resultOf(await first.settled)).toBe("DEADLINE_EXCEEDED");
+    open.resolve();
+    const results = await Promise.all(others.map(async ({ settled }) => resultOf(await settled)));
+    expect([new Set(results), rows]).toEqual([new Set([7]), 1]);
+    await served.drain(10_000);
+    const dropped = (await metrics.text())
+      .split("\n")
+      .filter((line) => line.startsWith("windjammer_dropped"));
+    expect(dropped).toEqual(['windjammer_dropped_total{model="echo",version="1",reason="deadline"} 1']);
   });
 });

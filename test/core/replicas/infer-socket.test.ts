@@ -77,6 +77,7 @@ describe("a reply", () => {
   test.each([
     ["longer than it says", `${REPLY}!`, "longer than it says"],
     ["no HTTP", "SSH-2.0-OpenSSH_9.6\r\n\r\n", "not one of ours"],
+    ["longer than memory", "HTTP/1.1 200 OK\r\nContent-Length: 999999999999999\r\n\r\n", "not one of ours"],
     ["without a length", "HTTP/1.1 200 OK\r\n\r\n", "not one of ours"],
     ["without an end of its head", "x".repeat(20_000), "not one of ours"],
   ])("that is %s fails the call, and the next one begins anew", async (_name, text, message) => {

@@ -37,6 +37,22 @@ it("nobody anywhere is an error that names the first place", async () => {
   await expect(transport.get("/v2/health/ready", 5_000)).rejects.toThrow(/ENOENT|ECONNREFUSED/);
 });
 
+it("a question on a socket that nobody answers ends with its time, and with the transport", async () => {
+  const socketPath = join(await tempFolder(), "s");
+  const asked = Promise.withResolvers<void>();
+  const silent = createServer(() => asked.resolve());
+  await new Promise<void>((resolve) => silent.listen(socketPath, resolve));
+  onTestFinished(() => {
+    silent.closeAllConnections();
+    silent.close();
+  });
+  const transport = transportTo({ socketPath });
+  await expect(transport.get("/v2/health/ready", 20)).rejects.toThrow(/abort/);
+  const question = transport.get("/v2/health/ready", 60_000);
+  await asked.promise;
+  await Promise.all([expect(question).rejects.toThrow(/abort/), transport.close()]);
+});
+
 /** A server elsewhere that has closed every connection it answered on once, as its client finds out by the next call. */
 async function forgetful(): Promise<{ readonly url: string; readonly asked: string[] }> {
   const asked: string[] = [];

@@ -8,7 +8,8 @@ import type { Replica } from "../../../core/replicas/replica.ts";
 import { FollowedReplicas } from "../../../core/workers/followed-replicas.ts";
 import { valueManifest, version } from "../query/fakes.ts";
 
-const LOST: Suspicion = { message: "lost its connection", isHung: false };
+const LOST = "lost its connection";
+const LATE: Suspicion = { message: "did not answer", fault: "late" };
 
 function followed(turn = 0): { replicas: FollowedReplicas; doubts: string[]; changes: () => number } {
   const doubts: string[] = [];
@@ -16,6 +17,7 @@ function followed(turn = 0): { replicas: FollowedReplicas; doubts: string[]; cha
   const replicas = new FollowedReplicas({
     version: version(valueManifest("json")),
     turn,
+    senders: 3,
     doubt: ({ id }, why) => void doubts.push(`${id} ${why.message}`),
     onChange: () => void (changes += 1),
   });
@@ -66,6 +68,18 @@ test("a doubted replica is out until the server has looked at it, and comes back
   expect(doubts).toHaveLength(1);
   replicas.looked("r1");
   expect([replicas.readyCount, replicas.isRecovering, taken(replicas).id]).toEqual([1, false, "r1"]);
+});
+
+test("a replica that does not answer here stays where the server knows that it answers others", async () => {
+  const { replicas, doubts } = followed();
+  replicas.update(reachable("r1"));
+  const replica = taken(replicas);
+  const replaced = replicas.replaceSilent(replica, LATE);
+  expect(doubts).toEqual(["r1 did not answer"]);
+  replicas.looked("r1");
+  expect([await replaced, replicas.readyCount]).toEqual([false, 1]);
+  replicas.release(replica);
+  expect(taken(replicas)).toBe(replica);
 });
 
 test("a doubted replica that is replaced stays out, and its end is told to those who ask", async () => {
@@ -126,6 +140,8 @@ test("the connection to a replica that hangs is closed, since nobody waits for i
   const call = { path: "/", body: Buffer.from("{}"), headerLength: undefined, deadlineMs: 60_000 };
   const failed = new Promise((resolve) => replica.send(call, resolve));
   await asked;
-  await replicas.suspect(replica, { message: "did not answer", isHung: true });
+  const replaced = replicas.replaceSilent(replica, LATE);
+  replicas.update(reachable());
+  expect(await replaced).toBe(true);
   expect(await failed).toBeInstanceOf(Error);
 });

@@ -252,6 +252,20 @@ test("a replica that dies under both workers is replaced once, and their queries
   ]);
 });
 
+test("a replica that answers one worker is not taken for hung by the other, whose batch waits behind", async () => {
+  const { wj, both } = await lab();
+  const source = `export function predict(inputs) {
+    const until = Date.now() + 1500;
+    while (inputs.some((input) => typeof input === "string") && Date.now() < until);
+    return inputs;
+  }\n`;
+  await wj.deploy(sourceDeployer, { name: "model", version: "1", source, batchTimeoutMs: 2500 });
+  const [before] = await wj.replicas();
+  const answers = await Promise.all(both.map((one, index) => one.predict("model", `a${index}`)));
+  expect(answers.map(({ body }) => body["output"])).toEqual(["a0", "a1"]);
+  expect(await wj.replicas()).toMatchObject([{ id: before?.id, state: "ready" }]);
+});
+
 test("what is no prediction is answered as by a server without workers", async () => {
   const { wj, both } = await lab({ token: "sixteen-letters-at-least" });
   await deploy(wj, "1", "input");

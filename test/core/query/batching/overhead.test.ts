@@ -33,6 +33,23 @@ test("what was slow once is forgotten", () => {
   expect(after(50, ...repeated(100, 1))).toBeCloseTo(1, 1);
 });
 
+test("a stall of one batch is no way that all take", () => {
+  const steady = repeated(50, 0.4, 0.6);
+  expect(after(...steady, 200)).toBeLessThan(2);
+  expect(after(...steady, 200, 0.4, 200)).toBeLessThan(3);
+  expect(after(0.5, 200)).toBeLessThan(4);
+});
+
+test("a way that has become longer is believed with the third batch in a row", () => {
+  expect(after(...repeated(50, 0.5), ...repeated(3, 30))).toBeGreaterThan(10);
+  expect(after(...repeated(50, 0.5), ...repeated(20, 30))).toBeGreaterThan(25);
+  expect(after(...repeated(50, 2), ...repeated(60, 2, 9))).toBeGreaterThan(9);
+});
+
+test("a slow first batch weighs no more than those behind it", () => {
+  expect(after(60, ...repeated(9, 1))).toBeLessThan(7);
+});
+
 test("clocks that disagree, and what is no time, teach nothing wrong", () => {
   const overhead = new Overhead();
   overhead.observe(19, 20);

@@ -154,29 +154,30 @@ describe("drops", () => {
 describe("admission", () => {
   test("refuses a query that would be late behind those that wait, and says when to come again", () => {
     // Batches of at most 64 in 74 ms: 500 take 7 of them.
-    const admission = taught().admit(0, 300, alike(500, 0, 300), 1);
-    expect(admission).toEqual({ isAdmitted: false, retryAfterS: 1 });
-    expect(taught().admit(0, 2000, alike(9000, 0, 2000), 1)).toEqual({ isAdmitted: false, retryAfterS: 11 });
+    expect(taught().admit(0, 300, alike(500, 0, 300), 1)).toBe(false);
+    expect(taught().admit(0, 2000, alike(9000, 0, 2000), 1)).toBe(false);
+    expect([500, 9000].map((length) => taught().retryAfterS(length, 1))).toEqual([1, 11]);
+    expect(taught().retryAfterS(9000, 4)).toBe(3);
   });
 
   test("lets the same query in when replicas share the queue", () => {
-    expect(taught().admit(0, 300, alike(500, 0, 300), 4)).toEqual({ isAdmitted: true });
+    expect(taught().admit(0, 300, alike(500, 0, 300), 4)).toBe(true);
   });
 
   test("lets a more urgent query in, since it goes first", () => {
-    expect(taught().admit(0, 100, alike(500, 0, 300), 1)).toEqual({ isAdmitted: true });
+    expect(taught().admit(0, 100, alike(500, 0, 300), 1)).toBe(true);
   });
 
   test("lets a looser query in, since all before it are gone by their deadlines", () => {
-    expect(taught().admit(0, 300, alike(5000, 0, 100), 1)).toEqual({ isAdmitted: true });
+    expect(taught().admit(0, 300, alike(5000, 0, 100), 1)).toBe(true);
   });
 
   test("does not count those that are hopeless already", () => {
-    expect(taught().admit(0, 300, alike(5000, -295, 300), 1)).toEqual({ isAdmitted: true });
+    expect(taught().admit(0, 300, alike(5000, -295, 300), 1)).toBe(true);
   });
 
   test("lets everyone in before anything is learned", () => {
-    expect(new SloPolicy(MAX).admit(0, 1, alike(5000, 0, 1), 1)).toEqual({ isAdmitted: true });
+    expect(new SloPolicy(MAX).admit(0, 1, alike(5000, 0, 1), 1)).toBe(true);
   });
 });
 
@@ -216,6 +217,29 @@ describe("learning", () => {
       tries += 1;
     }
     expect(tries).toBeLessThan(10);
+  });
+
+  test("a first batch that was slow does not refuse those behind it", () => {
+    const policy = new SloPolicy(MAX);
+    policy.completed(400, { size: 1, latencyMs: 400, outcome: "ok", wasFull: true });
+    for (let now = 410; now < 600; now += 10) {
+      expect(policy.cut(now, alike(1, now, 100), 1)).toMatchObject({ expired: 0, take: 1 });
+      policy.completed(now + 5, { size: 1, latencyMs: 5, outcome: "ok", wasFull: true });
+    }
+  });
+
+  test.each([
+    { stallMs: 200, objectiveMs: 50 },
+    { stallMs: 60, objectiveMs: 20 },
+    { stallMs: 400, objectiveMs: 100 },
+  ])("one stall of $stallMs ms on the way refuses nobody behind it", ({ stallMs, objectiveMs }) => {
+    const policy = new SloPolicy(MAX);
+    for (let now = 0, batch = 1; batch < 200; batch += 1) {
+      expect(policy.cut(now, alike(1, now, objectiveMs), 1)).toMatchObject({ expired: 0, take: 1 });
+      const latencyMs = batch === 100 ? stallMs : 5.5;
+      now += latencyMs;
+      policy.completed(now, { size: 1, latencyMs, computeMs: 5, outcome: "ok", wasFull: true });
+    }
   });
 
   test("a slow phase of half a minute costs the queries of that phase, and only those", () => {
