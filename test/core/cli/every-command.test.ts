@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { CommanderError } from "commander";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { deployFunction } from "windjammer";
+import { writeTemplate } from "../../../core/cli/init.ts";
 import { createProgram } from "../../../core/cli/program.ts";
 import { ERROR_CLASSES } from "../../../core/errors.ts";
 import { cli, startCli } from "../../helpers/cli.ts";
@@ -77,7 +78,7 @@ const TABLE: Readonly<Record<string, CommandCase>> = {
   events: { good: [], isLines: true, bad: ["nobody"], error: "MODEL_NOT_FOUND", code: 1 },
   init: { good: ["container", "new"], bad: ["container", "."], error: "INVALID_OPTIONS", code: 2 },
   "check-container": {
-    good: ["node server.mjs", "--folder", "new", "--calls", "20"],
+    good: ["node server.mjs", "--folder", "mine", "--calls", "20"],
     bad: ["node no-server.mjs"],
     error: undefined,
     code: 1,
@@ -125,6 +126,7 @@ beforeAll(async () => {
   cwd = await mkdtemp(join(tmpdir(), "wj-every-"));
   await writeFile(join(cwd, "one.ts"), "export const predict = (rows: unknown[]) => rows.map(() => 1);\n");
   await writeFile(join(cwd, "models.json"), '{ "models": { "one": { "source": "one.ts" } } }');
+  await writeTemplate("node", join(cwd, "mine"));
   return () => rm(cwd, { recursive: true, force: true });
 });
 
