@@ -76,7 +76,7 @@ export class BatchQueue {
       return;
     }
     if (this.#isFull(pending)) {
-      waiting.drop(pending, "shed", waiting.overloaded(`${waiting.length} queries wait already`, 1));
+      waiting.drop(pending, "shed", this.#overloaded(`${waiting.length} queries wait already`));
       return;
     }
     if (pool.readyCount === 0 && !pool.isRecovering) {
@@ -84,13 +84,9 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const admission = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
-    if (!admission.isAdmitted && pool.readyCount > 0) {
-      waiting.drop(
-        pending,
-        "shed",
-        waiting.overloaded("the answer would come too late", admission.retryAfterS),
-      );
+    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    if (!isInTime && pool.readyCount > 0) {
+      waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
     }
     waiting.add(lane, pending);
@@ -154,6 +150,11 @@ export class BatchQueue {
     return isOver();
   }
 
+  #overloaded(why: string): WindjammerError {
+    const { policy, pool } = this.#parts;
+    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.readyCount));
+  }
+
   /** Once per turn of the event loop, so that a list of inputs lands together. */
   #schedulePump(): void {
     if (this.#isPumpDue || this.#isClosed) return;
@@ -191,7 +192,7 @@ export class BatchQueue {
       const now = performance.now();
       const cut = policy.cut(now, lane, pool.readyCount);
       waiting.expire(lane, cut.expired);
-      waiting.shed(lane, cut.shed, cut.retryAfterS);
+      waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
       const share = policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
       const batch = waiting.take(lane, Math.min(cut.take, share));
       if (batch.length > 0) {
