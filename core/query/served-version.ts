@@ -129,7 +129,7 @@ export class ServedVersion {
     const { ejected } = this.describe();
     return this.#pool.statuses().map((status) => {
       const why = ejected.get(status.id);
-      return why === undefined ? status : { ...status, ejectedFor: why };
+      return why === undefined ? status : Object.assign({ ejectedFor: why }, status);
     });
   }
 

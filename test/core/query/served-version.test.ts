@@ -51,6 +51,21 @@ function ask(served: ServedVersion, value: number | string, timeoutMs = Infinity
   return settled.then(resultOf);
 }
 
+/** Fails the batches that `isBad` says, as a foreign server does. */
+function failing(isBad: (call: ScriptedCall) => boolean, calls: string[] = []): Script {
+  return (call) => {
+    calls.push(call.replica);
+    return isBad(call) ? { status: 500, error: "CUDA error" } : echo(call);
+  };
+}
+
+/** Its first replica fails every row, as our own containers do. */
+const broken: Script = (call) => {
+  if (call.replica !== "echo-1-r1") return echo(call);
+  const error = { code: "MODEL_ERROR", message: "CUDA error" };
+  return { outputs: call.inputs, errors: call.inputs.map(() => error) };
+};
+
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
 describe("a version that runs", () => {
@@ -313,13 +328,6 @@ describe("several replicas", () => {
 });
 
 describe("a replica that fails every batch", () => {
-  const failing = (isBad: (call: ScriptedCall) => boolean, calls: string[] = []): Script => {
-    return (call) => {
-      calls.push(call.replica);
-      return isBad(call) ? { status: 500, error: "CUDA error" } : echo(call);
-    };
-  };
-
   it("is left out after the third, which its callers do not see, and comes back when it answers again", async () => {
     let isBroken = true;
     const calls: string[] = [];
@@ -346,11 +354,6 @@ describe("a replica that fails every batch", () => {
   });
 
   it("is left out, too, when it answers nothing but errors of single rows", async () => {
-    const broken: Script = (call) => {
-      if (call.replica !== "echo-1-r1") return echo(call);
-      const error = { code: "MODEL_ERROR", message: "CUDA error" };
-      return { outputs: call.inputs, errors: call.inputs.map(() => error) };
-    };
     const { served } = await serve(broken, 2);
     const answers: unknown[] = [];
     for (const value of range(10)) answers.push(await ask(served, value));
@@ -407,8 +410,11 @@ describe("a batch that fails as a whole", () => {
   });
 
   it("because of one query that ends replicas, ends three at most: whole, in part, alone", async () => {
-    const script: Script = (call) => (call.inputs.includes("poison") ? "die" : echo(call));
-    const { served, runtime } = await serve(script, 2, { batching });
+    const { served, runtime } = await serve(
+      (call) => (call.inputs.includes("poison") ? "die" : echo(call)),
+      2,
+      { batching },
+    );
     const poison = ask(served, "poison");
     expect(await Promise.all(range(63).map((value) => ask(served, value)))).toEqual(range(63));
     expect(await poison).toBe("REPLICA_LOST");
