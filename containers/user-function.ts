@@ -35,6 +35,8 @@ export async function importFunctions(
 }
 
 async function importModule(modelDir: string, file: string): Promise<Readonly<Record<string, unknown>>> {
+  // Stacks are to show the author's own lines. Not before: Node would read the maps of all that is ours, too.
+  process.setSourceMapsEnabled(true);
   try {
     return (await import(pathToFileURL(join(modelDir, file)).href)) as Record<string, unknown>;
   } catch (error) {
@@ -62,7 +64,19 @@ export function errorText(error: unknown): string {
 
 /** The stack goes to the container's log, for the model's author. */
 export function logError(name: string, error: unknown): void {
-  console.error(
-    error instanceof Error ? `${name}: ${error.stack ?? errorText(error)}` : `${name}: ${errorText(error)}`,
-  );
+  const stack = error instanceof Error && error.stack !== undefined ? withoutOurs(error.stack) : undefined;
+  console.error(`${name}: ${stack ?? errorText(error)}`);
+}
+
+/** Where this program is, and where source maps say that it is. */
+const OURS = [import.meta.dirname, join(import.meta.dirname, "../../containers")].map(
+  (folder) => `${folder}/`,
+);
+
+/** What called the model says nothing to its author, and takes the place of what does in `windjammer logs`. */
+function withoutOurs(stack: string): string {
+  const lines = stack.split("\n");
+  const first = lines.findIndex((line) => OURS.some((folder) => line.includes(folder)));
+  const theirs = lines.slice(0, Math.max(0, first));
+  return theirs.some((line) => line.startsWith("    at ")) ? theirs.join("\n") : stack;
 }

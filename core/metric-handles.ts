@@ -1,5 +1,5 @@
 // What is counted where it happens: handles of an application and of a version, each kept by whoever counts.
-import type { Families } from "./metric-families.ts";
+import { families, type Families } from "./metric-families.ts";
 import type { Count, Distribution, Labels } from "./metric-series.ts";
 import type { ExitReason } from "./types.ts";
 
@@ -69,7 +69,7 @@ export interface AnswerTotals {
 
 /** The outcomes of one application that one version gave, or none. Its series begin with its first query. */
 export class OutcomeHandle implements AnswerMetrics {
-  readonly #families: Families;
+  #families: Families;
   readonly #labels: Labels;
   readonly #counts = new Map<string, Count>();
   readonly #cache = new Map<CacheResult, Count>();
@@ -81,6 +81,11 @@ export class OutcomeHandle implements AnswerMetrics {
   constructor(all: Families, labels: Labels) {
     this.#families = all;
     this.#labels = labels;
+  }
+
+  /** Its series are gone: what comes in late begins none. */
+  remove(): void {
+    this.#families = families();
   }
 
   /** What was counted since the last call; it starts anew. */
@@ -144,7 +149,7 @@ export class OutcomeHandle implements AnswerMetrics {
 }
 
 export class ApplicationHandle implements ApplicationMetrics {
-  readonly #families: Families;
+  #families: Families;
   readonly #application: string;
   readonly #unanswered: OutcomeHandle;
   readonly #objective = new Map<ObjectiveResult, Count>();
@@ -200,15 +205,22 @@ export class ApplicationHandle implements ApplicationMetrics {
     return this.#answered.get(model)?.get(version);
   }
 
+  /** Its series are gone, and those of what it answers begin none any more. */
+  remove(): void {
+    this.#families = families();
+    for (const { handle } of this.all()) handle.remove();
+  }
+
   removeVersion(model: string, version: string): void {
     const handles = this.#answered.get(model);
+    handles?.get(version)?.remove();
     handles?.delete(version);
     if (handles?.size === 0) this.#answered.delete(model);
   }
 }
 
 export class VersionHandle implements VersionMetrics {
-  readonly #families: Families;
+  #families: Families;
   readonly #labels: Labels;
   readonly #wait: Distribution;
   readonly #size: Distribution;
@@ -227,6 +239,11 @@ export class VersionHandle implements VersionMetrics {
     this.#duration = all.batchDuration.of(labels);
     this.#compute = all.compute.of(labels);
     this.#prediction = all.prediction.of(labels);
+  }
+
+  /** Its series are gone: what comes in late begins none. */
+  remove(): void {
+    this.#families = families();
   }
 
   batch(size: number, latencyMs: number, computeMs: number | undefined): void {

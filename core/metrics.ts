@@ -101,6 +101,7 @@ export class Metrics {
 
   /** Forgets an application's series, so that a server that changes for years does not grow. */
   removeApplication(name: string): void {
+    this.#applications.get(name)?.remove();
     this.#applications.delete(name);
     const { queries, queryDuration, cache, objective } = this.#families;
     for (const family of [queries, queryDuration, cache, objective]) family.remove({ application: name });
@@ -108,6 +109,7 @@ export class Metrics {
 
   /** Forgets a version's series. */
   removeVersion(model: string, version: string): void {
+    this.#versions.get(`${model}/${version}`)?.remove();
     this.#versions.delete(`${model}/${version}`);
     for (const application of this.#applications.values()) application.removeVersion(model, version);
     const { cache: _, ...all } = this.#families;

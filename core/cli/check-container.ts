@@ -7,6 +7,7 @@ import type { CheckTarget } from "../check/check-container.ts";
 import { InvalidOptionsError, ModelFileNotFoundError } from "../errors.ts";
 import { isImageName } from "../package-names.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
+import { parseWords } from "./values.ts";
 
 interface Options {
   readonly json?: boolean;
@@ -70,7 +71,7 @@ async function targetOf(target: string, options: Options): Promise<CheckTarget> 
   const sources: Readonly<Record<Kind, () => ContainerSource>> = {
     image: () => ({ kind: "image", image: target, ...reached }),
     folder: () => ({ kind: "dockerfile", ...reached }),
-    command: () => ({ kind: "command", command: words(target), ...foreign }),
+    command: () => ({ kind: "command", command: parseWords(target), ...foreign }),
     url: () => ({ kind: "url", urls: [target], ...foreign }),
   };
   return { shown, source: sources[kind](), folder, runtime: await runtimeOf(kind) };
@@ -99,16 +100,6 @@ async function requireDockerfile(folder: string): Promise<void> {
       { cause: error },
     );
   });
-}
-
-/** A command line as its words; quotes keep spaces. No shell sees it. */
-function words(line: string): readonly string[] {
-  const found = Array.from(
-    line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g),
-    ([, double, single, plain]) => double ?? single ?? plain ?? "",
-  );
-  if (found.length === 0) throw new InvalidOptionsError("the command is empty");
-  return found;
 }
 
 function whole(option: string, text: string): number {

@@ -168,7 +168,7 @@ function facts({ model, version: detail, isCurrent, applications }: Description)
       "arrivals",
       running?.policy.arrivalRate === undefined
         ? undefined
-        : `${running.policy.arrivalRate.toFixed(1)} a second`,
+        : `${running.policy.arrivalRate.toFixed(1)} a second, when the last ones came`,
     ],
     ["waiting", running === null ? undefined : `${running.queueLength} queries`],
     ["trouble", running?.trouble === undefined ? undefined : paint("red", oneLine(running.trouble))],

@@ -44,7 +44,7 @@ export function initCommand(): Command {
         `  put your model into ${files.find((file) => file.startsWith("model.")) ?? "the server"}`,
         ...(template === "express" ? [`  (cd ${folder} && npm install)`] : []),
         `  (cd ${folder} && npx windjammer check-container "${command.join(" ")}")`,
-        `  await deployContainer(wj, { name: "model", version: "1", command: ${JSON.stringify(command)}, folder: "${folder}" });`,
+        `  npx windjammer deploy ${folder} --command "${command.join(" ")}"`,
       ];
       new Output({ json }).result({ folder: resolve(folder), files, command }, () => lines.join("\n"));
     });

@@ -1,5 +1,6 @@
 // Values of options and arguments, from their text; a wrong one is wrong usage.
 import { InvalidArgumentError } from "commander";
+import { InvalidOptionsError } from "../errors.ts";
 
 export function parsePort(text: string): number {
   const port = Number(text);
@@ -11,4 +12,15 @@ export function parsePort(text: string): number {
 export function parseWhole(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("expected a whole number.");
   return Number(text);
+}
+
+/** A command line as its words; quotes keep spaces. No shell sees it. @throws InvalidOptionsError for none */
+export function parseWords(line: string): readonly string[] {
+  const found = Array.from(
+    line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g),
+    ([, double, single, plain]) => double ?? single ?? plain ?? "",
+  );
+  if (found.length === 0)
+    throw new InvalidOptionsError('the command is empty; give one such as "python3 server.py"');
+  return found;
 }

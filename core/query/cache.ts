@@ -124,6 +124,7 @@ export class PredictionCache {
   #settled(running: RunningQuery, settlement: Settlement): void {
     const { own, joined, start } = running;
     this.#running.delete(running);
+    if (settlement.kind === "error") running.keepRow();
     if (settlement.kind === "ok") this.#store(running, settlement);
     own.settle(settlement);
     if (settlement.kind === "ok") {
@@ -249,7 +250,7 @@ interface RunListener {
 
 /** A query that runs for itself and for those that joined it. */
 class RunningQuery implements Query, Keyed {
-  readonly row: Row;
+  row: Row;
   readonly hash: number;
   readonly arrivedAt: number;
   readonly deadlineAt: number;
@@ -278,6 +279,11 @@ class RunningQuery implements Query, Keyed {
 
   set isAbandoned(isAbandoned: boolean) {
     this.own.isAbandoned = isAbandoned;
+  }
+
+  /** For a late prediction: what the row is in goes with the caller's request. */
+  keepRow(): void {
+    this.row = detachRow(this.row);
   }
 
   settle(settlement: Settlement): void {

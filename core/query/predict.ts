@@ -102,7 +102,7 @@ export class Predictor {
   /** Counts a request that came whole and whose queries cannot be read, as one query that failed. */
   refused({ target, error, arrivedAt }: Refusal): void {
     const { code } = toWindjammerError(error);
-    countersOf(target, undefined).outcome("error", code, performance.now() - arrivedAt);
+    countersOf(target).outcome("error", code, performance.now() - arrivedAt);
   }
 
   /** Sends the queries on their way; `reply` may be called before this returns. */
@@ -130,10 +130,9 @@ export interface Refusal {
   readonly arrivedAt: number;
 }
 
-/** Of the version that answered; for what came to none, of the one that it was for. */
-function countersOf(target: Target, served: Served | undefined): Pick<Target["metrics"], "outcome"> {
-  const version = served?.version ?? target.version;
-  return version === undefined ? target.metrics : target.metrics.by(version.model, version.version);
+/** For what came to no version: of the one that it was for. */
+function countersOf({ version, metrics }: Target): Pick<Target["metrics"], "outcome"> {
+  return version === undefined ? metrics : metrics.by(version.model, version.version);
 }
 
 interface CallParts {
@@ -180,7 +179,7 @@ class Call implements PredictCall {
   }
 
   settled(index: number, settlement: Settlement, query?: CallQuery): void {
-    const metrics = countersOf(this.parts.request.target, query?.served);
+    const metrics = query?.metrics ?? countersOf(this.parts.request.target);
     const outcome = this.#outcome(settlement, query?.served);
     const latencyMs = performance.now() - this.parts.request.arrivedAt;
     if (settlement.kind === "error") query?.served?.noteError(settlement.error);
@@ -228,6 +227,8 @@ class CallQuery implements Query {
   readonly priority: number | undefined;
   isAbandoned = false;
   served: Served | undefined;
+  /** Taken before it goes, since version and application may be gone when it is settled. */
+  metrics: ReturnType<Target["metrics"]["by"]> | undefined;
   readonly #call: Call;
   readonly #index: number;
 
@@ -241,14 +242,16 @@ class CallQuery implements Query {
   }
 
   send(served: Served): void {
-    this.served = served;
     const { target } = this.#call.parts.request;
+    const { model, version } = served.version;
+    this.served = served;
+    this.metrics = target.metrics.by(model, version);
     if (target.cache === undefined || served !== target.served) {
       served.enqueue(this);
       return;
     }
-    const { model, version } = served.version;
-    target.metrics.by(model, version).cache(target.cache.submit(this, served));
+    const { metrics } = this;
+    metrics.cache(target.cache.submit(this, served));
   }
 
   settle(settlement: Settlement): void {

@@ -74,7 +74,7 @@ export interface Query {
   readonly isSettled?: boolean;
   /** Called exactly once. */
   settle(settlement: Settlement): void;
-  /** The prediction, where it came after the query was settled. */
+  /** The prediction, where it came after the query was settled; what `row` was in may have gone by then. */
   late?(prediction: Prediction): void;
 }
 

@@ -71,7 +71,7 @@ export class BatchQueue {
       return;
     }
     if (this.#isFull(pending)) {
-      waiting.drop(pending, "shed", waiting.overloaded(`${waiting.length} queries wait already`, 1));
+      waiting.drop(pending, "shed", this.#overloaded(`${waiting.length} queries wait already`));
       return;
     }
     if (pool.readyCount === 0 && !pool.isRecovering) {
@@ -79,13 +79,9 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const admission = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
-    if (!admission.isAdmitted && pool.readyCount > 0) {
-      waiting.drop(
-        pending,
-        "shed",
-        waiting.overloaded("the answer would come too late", admission.retryAfterS),
-      );
+    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    if (!isInTime && pool.readyCount > 0) {
+      waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
     }
     waiting.add(lane, pending);
@@ -150,6 +146,11 @@ export class BatchQueue {
     return isOver();
   }
 
+  #overloaded(why: string): WindjammerError {
+    const { policy, pool } = this.#parts;
+    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.readyCount));
+  }
+
   /** Once per turn of the event loop, so that a list of inputs lands together. */
   #schedulePump(): void {
     if (this.#isPumpDue || this.#isClosed) return;
@@ -186,7 +187,7 @@ export class BatchQueue {
       const now = performance.now();
       const cut = policy.cut(now, lane, pool.readyCount);
       waiting.expire(lane, cut.expired);
-      waiting.shed(lane, cut.shed, cut.retryAfterS);
+      waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
       const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)));
       if (batch.length > 0) {
         this.#send(replica, batch, { wasFull: batch.length === cut.take });

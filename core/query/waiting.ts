@@ -98,9 +98,7 @@ export class WaitingQueries {
   }
 
   /** Heads given up for the sake of the rest. */
-  shed(lane: Lane, count: number, retryAfterS: number): void {
-    const error = (): WindjammerError =>
-      this.overloaded("serving it would have made others late", retryAfterS);
+  shed(lane: Lane, count: number, error: () => WindjammerError): void {
     this.#dropHeads(lane, count, { reason: "shed", error });
   }
 

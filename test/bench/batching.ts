@@ -1,9 +1,10 @@
 // Part "batching": the policies side by side on models of known cost, 64 queries in flight.
-import { type BatchingSettings, deployFunction } from "windjammer";
-import { type Effort, file, interleaved, type Lab } from "./lab.ts";
+import type { BatchingSettings } from "windjammer";
+import { type Effort, interleaved, type Lab } from "./lab.ts";
+import { deploySleeping } from "./objective.ts";
 import { firstNumberQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
-import { figureOf, ratio } from "./statistics.ts";
+import { figureOf, ratioOf } from "./statistics.ts";
 
 const MODELS = {
   flat: "10 ms",
@@ -24,18 +25,9 @@ export async function measureBatching(lab: Lab, effort: Effort): Promise<Table> 
   const rows: Table["rows"][number][] = [];
   for (const [model, cost] of Object.entries(MODELS)) {
     const names = Object.keys(POLICIES).map((policy) => ({ policy, name: `${model}-${policy}` }));
-    for (const { policy, name } of names) {
-      const batching = POLICIES[policy];
-      // One replica each: the state of a policy is that of one version.
-      await deployFunction(lab.client, {
-        name,
-        version: "1",
-        inputType: "doubles",
-        module: file("models/sleeping.ts"),
-        export: model,
-        batching,
-      });
-    }
+    // One replica each: the state of a policy is that of one version.
+    for (const { policy, name } of names)
+      await deploySleeping(lab, model, { name, batching: POLICIES[policy] });
     const targets = await Promise.all(
       names.map(async ({ name }) => ({
         workload: firstNumberQueries(lab.urlOf(name), 4),
@@ -53,10 +45,7 @@ export async function measureBatching(lab: Lab, effort: Effort): Promise<Table> 
         cost,
         policy,
         figureOf(of, (one) => one.perSecond),
-        ratio(
-          of.map((one) => one.perSecond),
-          without.map((one) => one.perSecond),
-        ),
+        ratioOf(of, without, (one) => one.perSecond),
         (after.queries - queries) / (after.batches - batches),
         figureOf(of, (one) => one.p50Ms).median,
         figureOf(of, (one) => one.p99Ms).median,

@@ -1,22 +1,13 @@
 // Part "binary": what a row costs that comes as bytes, not as JSON, and how long an image holds the event loop.
 import { deployOnnxModel } from "windjammer";
 import { Connection } from "./connection.ts";
-import {
-  type Effort,
-  file,
-  interleaved,
-  type Lab,
-  type LabOptions,
-  type Plain,
-  type Sample,
-  type Target,
-} from "./lab.ts";
+import { type Effort, file, interleaved, type Lab, type LabOptions, type Plain, type Target } from "./lab.ts";
 import { IMAGE, type OnnxModels, PIXELS } from "./onnx-models.ts";
 import type { Workload } from "./load.ts";
 import { firstNumberQueries, isInferred, rowQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { oipBinary, oipJson, type Shape } from "./shapes.ts";
-import { figureOf, quantileOf, ratio } from "./statistics.ts";
+import { figureOf, quantileOf, ratioOf } from "./statistics.ts";
 
 /** The server says how long its event loop is held. */
 export const BINARY_LAB: LabOptions = { nodeOptions: ["--import", file("programs/loop-turns.ts")] };
@@ -148,20 +139,15 @@ async function measureInput(
   const rows: Table["rows"][number][] = [];
   for (const [index, of] of samples.entries()) {
     const form = forms[index - 1];
-    const under = (base: readonly Sample[]): ReturnType<typeof ratio> =>
-      ratio(
-        of.map((one) => one.cpuUs),
-        base.map((one) => one.cpuUs),
-      );
     rows.push([
       name,
       connections,
       form?.name ?? "echo",
       figureOf(of, (one) => one.perSecond),
       figureOf(of, (one) => one.cpuUs),
-      under(json),
-      under(oipJsons),
-      under(bare),
+      ratioOf(of, json, (one) => one.cpuUs),
+      ratioOf(of, oipJsons, (one) => one.cpuUs),
+      ratioOf(of, bare, (one) => one.cpuUs),
       figureOf(of, (one) => one.p50Ms).median,
       ...(await turnCells(lab, form)),
     ]);

@@ -4,7 +4,7 @@ import { type Effort, interleaved, type Lab } from "./lab.ts";
 import { PIXELS } from "./onnx-models.ts";
 import { rowQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
-import { figureOf, ratio } from "./statistics.ts";
+import { figureOf, ratioOf } from "./statistics.ts";
 
 /** Holds every query of the workload, or so few that none is there any more when it comes again. */
 const SETTINGS = {
@@ -31,17 +31,12 @@ export async function measureCache(
     const [off = []] = samples;
     for (const [index, setting] of Object.keys(SETTINGS).entries()) {
       const of = samples[index] ?? [];
-      const over = (key: "perSecond" | "allCpuUs"): ReturnType<typeof ratio> =>
-        ratio(
-          of.map((one) => one[key]),
-          off.map((one) => one[key]),
-        );
       rows.push([
         model,
         setting,
         figureOf(of, (one) => one.perSecond),
-        over("perSecond"),
-        over("allCpuUs"),
+        ratioOf(of, off, (one) => one.perSecond),
+        ratioOf(of, off, (one) => one.allCpuUs),
         figureOf(of, (one) => one.p50Ms).median,
       ]);
       await lab.client.scale(`cached-${model}-${index}`, 0);

@@ -35,12 +35,30 @@ export interface Caller {
   close(): void;
 }
 
+const CHUNKED = /\r\ntransfer-encoding: *chunked/i;
+
+/** A body of HTTP chunks from `at` on; undefined while its last one is not there. */
+export function joinChunks(text: string, at: number): string | undefined {
+  let body = "";
+  for (let start = at; ;) {
+    const lineEnd = text.indexOf("\r\n", start);
+    if (lineEnd === -1) return undefined;
+    const size = Number.parseInt(text.slice(start, lineEnd), 16);
+    const end = lineEnd + 2 + size;
+    if (text.length < end + 2) return undefined;
+    if (size === 0) return body;
+    body += text.slice(lineEnd + 2, end);
+    start = end + 2;
+  }
+}
+
 export class Connection implements Caller {
   readonly #socket: Socket;
   #done: ReplyDone | undefined;
   #text = "";
   #bodyAt = -1;
-  #end = 0;
+  /** Where the body ends; undefined: it comes in chunks, and says so itself. */
+  #end: number | undefined;
 
   constructor(url: string) {
     const { hostname, port } = new URL(url);
@@ -73,12 +91,16 @@ export class Connection implements Caller {
   #received(text: string): void {
     this.#text = this.#text === "" ? text : this.#text + text;
     if (this.#bodyAt === -1 && !this.#readHead()) return;
-    if (this.#text.length < this.#end) return;
+    const body = this.#end === undefined ? joinChunks(this.#text, this.#bodyAt) : this.#wholeBody(this.#end);
+    if (body === undefined) return;
     const status = Number(this.#text.slice(9, 12));
-    const body = this.#text.slice(this.#bodyAt, this.#end);
     this.#text = "";
     this.#bodyAt = -1;
     this.#finish({ status, body }, undefined);
+  }
+
+  #wholeBody(end: number): string | undefined {
+    return this.#text.length < end ? undefined : this.#text.slice(this.#bodyAt, end);
   }
 
   #readHead(): boolean {
@@ -86,13 +108,13 @@ export class Connection implements Caller {
     if (end === -1) return false;
     const head = this.#text.slice(0, end);
     const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];
-    if (length === undefined) {
+    if (length === undefined && !CHUNKED.test(head)) {
       this.#finish(undefined, new Error(`a reply without a length: ${head.slice(0, 200)}`));
       this.#socket.destroy();
       return false;
     }
     this.#bodyAt = end + 4;
-    this.#end = this.#bodyAt + Number(length);
+    this.#end = length === undefined ? undefined : this.#bodyAt + Number(length);
     return true;
   }
 

@@ -8,7 +8,7 @@ import type { Workload } from "./load.ts";
 import { firstNumberQueries, isInferred } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { oipBinary, oipJson, type Shape } from "./shapes.ts";
-import { figureOf, ratio } from "./statistics.ts";
+import { figureOf, ratioOf } from "./statistics.ts";
 
 const BODIES = 256;
 const TEXT_LENGTH = 200;
@@ -68,16 +68,11 @@ export async function measureDialects(
 type Sample = Awaited<ReturnType<typeof interleaved>>[number][number];
 
 function figures(own: readonly Sample[], clipper: readonly Sample[]): Table["rows"][number] {
-  const over = (key: "cpuUs" | "allCpuUs" | "perSecond"): ReturnType<typeof ratio> =>
-    ratio(
-      own.map((one) => one[key]),
-      clipper.map((one) => one[key]),
-    );
   return [
     figureOf(own, (one) => one.perSecond),
-    over("perSecond"),
-    over("cpuUs"),
-    over("allCpuUs"),
+    ratioOf(own, clipper, (one) => one.perSecond),
+    ratioOf(own, clipper, (one) => one.cpuUs),
+    ratioOf(own, clipper, (one) => one.allCpuUs),
     figureOf(own, (one) => one.p50Ms).median,
   ];
 }

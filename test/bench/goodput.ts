@@ -1,5 +1,5 @@
 // Part "goodput": how many queries are answered within the latency objective, at loads below and above capacity.
-import { type BatchingSettings, deployFunction } from "windjammer";
+import type { BatchingSettings } from "windjammer";
 import { SloPolicy } from "../../core/query/batching/slo.ts";
 import { simulate } from "../core/query/batching/simulation.ts";
 import {
@@ -10,12 +10,11 @@ import {
   poisson,
   type Workload as Arrivals,
 } from "../core/query/batching/workloads.ts";
-import { file, type Lab } from "./lab.ts";
+import type { Lab } from "./lab.ts";
 import { openLoop, type OpenResult } from "./load.ts";
+import { deploySleeping, MAX_BATCH, percent, shares, teach, within } from "./objective.ts";
 import { firstNumberQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
-
-const MAX_BATCH = 64;
 
 const POLICIES: Readonly<Record<string, BatchingSettings>> = {
   slo: { policy: "slo", maxBatchSize: MAX_BATCH },
@@ -37,22 +36,14 @@ export async function measureGoodput(lab: Lab, options: GoodputOptions): Promise
   const rows: Table["rows"][number][] = [];
   for (const policy of options.policies) {
     const name = `goodput-${policy.split(" ")[0]}`;
-    await deployFunction(lab.client, {
-      name,
-      version: "1",
-      inputType: "doubles",
-      module: file("models/sleeping.ts"),
-      export: "served",
-      batching: POLICIES[policy],
-      latencyObjectiveMs: OBJECTIVE_MS,
-    });
-    const workload = firstNumberQueries(lab.urlOf(name), 4);
-    // The first seconds teach the policy the model's curve; a server is not judged by them.
-    await openLoop(workload, { arrivals: cut(poisson(99, 0.5), 2), objectiveMs: OBJECTIVE_MS });
+    const batching = POLICIES[policy];
+    const url = await deploySleeping(lab, "served", { name, batching, latencyObjectiveMs: OBJECTIVE_MS });
+    await teach(url);
+    const workload = firstNumberQueries(url, 4);
     for (const kind of options.hasBursts ? (["Poisson", "bursty"] as const) : (["Poisson"] as const)) {
       for (const [index, load] of options.loads.entries()) {
         const make = kind === "Poisson" ? poisson : bursty;
-        const arrivals = cut(make(index + 1, load), options.seconds);
+        const arrivals = within(make(index + 1, load), options.seconds);
         const result = await openLoop(workload, { arrivals, objectiveMs: OBJECTIVE_MS });
         rows.push([kind, load, policy, ...cells(result, arrivals)]);
       }
@@ -79,21 +70,14 @@ export async function measureGoodput(lab: Lab, options: GoodputOptions): Promise
   };
 }
 
-function cut(arrivals: Float64Array, seconds: number): Float64Array {
-  return arrivals.filter((at) => at < seconds * 1000);
-}
-
 function cells(result: OpenResult, arrivals: Float64Array): Table["rows"][number] {
   const workload: Arrivals = { arrivals, latencyMs: linear, replicas: 1, seed: 1 };
   const virtual = simulate(new SloPolicy(MAX_BATCH), workload);
-  const percent = (count: number): string => `${((100 * count) / result.total).toFixed(1)} %`;
   return [
-    percent(result.inTime),
-    percent(result.late),
-    percent(result.givenUp),
-    percent(virtual.inTime),
+    ...shares(result),
+    percent(virtual.inTime, result),
     result.inTime / virtual.inTime,
-    percent(fluidBound(workload) * result.total),
+    percent(fluidBound(workload) * result.total, result),
     result.p50Ms,
     result.p99Ms,
   ];

@@ -5,7 +5,7 @@ import { PIXELS } from "./onnx-models.ts";
 import { startServer } from "./processes.ts";
 import { firstNumberQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
-import { figureOf, ratio } from "./statistics.ts";
+import { figureOf, ratioOf } from "./statistics.ts";
 
 const NAMES = ["process", "docker-socket", "docker-port"] as const;
 
@@ -28,19 +28,14 @@ export async function measureIsolation(baseImage: string | undefined, effort: Ef
       const [base = []] = samples;
       for (const [index, name] of NAMES.entries()) {
         const of = samples[index] ?? [];
-        const against = (key: "perSecond" | "p50Ms"): ReturnType<typeof ratio> =>
-          ratio(
-            of.map((one) => one[key]),
-            base.map((one) => one[key]),
-          );
         rows.push([
           length,
           connections,
           name,
           figureOf(of, (one) => one.perSecond),
-          against("perSecond"),
+          ratioOf(of, base, (one) => one.perSecond),
           figureOf(of, (one) => one.p50Ms),
-          against("p50Ms"),
+          ratioOf(of, base, (one) => one.p50Ms),
         ]);
       }
     }

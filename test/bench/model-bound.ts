@@ -2,11 +2,11 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { deployOnnxModel, deployTensorFlowModel } from "windjammer";
+import { deployFunction, deployOnnxModel, deployTensorFlowModel } from "windjammer";
 import { type Effort, file, type Lab, sample, type Sample } from "./lab.ts";
 import { PIXELS } from "./onnx-models.ts";
 import type { Workload } from "./load.ts";
-import { rowQueries } from "./queries.ts";
+import { firstNumberQueries, rowQueries } from "./queries.ts";
 import type { Table } from "./report.ts";
 import { figureOf, ratio } from "./statistics.ts";
 
@@ -105,6 +105,14 @@ async function filesOf(lab: Lab, name: string): Promise<string> {
 
 /** Deploys each model in turn; its queries come with it. */
 async function* deployed({ lab, models }: ModelParts): AsyncGenerator<Deployed> {
+  const noop = "loop-no-op";
+  const module = file("models/first.ts");
+  await deployFunction(lab.client, { name: noop, version: "1", inputType: "doubles", module });
+  yield {
+    label: "no-op function",
+    name: noop,
+    workload: firstNumberQueries(lab.urlOf(noop), PIXELS),
+  };
   for (const [label, source] of Object.entries(models)) {
     const name = `loop-${label}`;
     await deployOnnxModel(lab.client, { name, version: "1", model: source, inputType: "floats" });

@@ -1,4 +1,4 @@
-// Part "path": the bare echo, the frontend without a hop, the whole path, and any other servers, in turn.
+// Part "path": the bare echo, the frontend without a hop, the whole path, in turn.
 import { deployFunction, deployOnnxModel } from "windjammer";
 import { file, interleaved, type Effort, type Lab, type Plain, type Sample, type Target } from "./lab.ts";
 import { PIXELS } from "./onnx-models.ts";
@@ -7,17 +7,11 @@ import type { Table } from "./report.ts";
 import { figureOf, ratio } from "./statistics.ts";
 import type { Workload } from "./load.ts";
 
-export interface Peer {
-  readonly name: string;
-  readonly url: string;
-}
-
 export interface PathParts {
   readonly lab: Lab;
   readonly echo: Plain;
   readonly ingress: Plain;
   readonly models: { readonly mlp: string };
-  readonly peers: readonly Peer[];
   readonly connections: readonly number[];
   readonly effort: Effort;
 }
@@ -27,7 +21,6 @@ interface Row {
   readonly model: string;
   readonly length: number;
   readonly whole: Workload;
-  readonly peers: readonly { readonly name: string; readonly workload: Workload }[];
 }
 
 export async function measurePath(parts: PathParts): Promise<Table> {
@@ -57,7 +50,7 @@ export async function measurePath(parts: PathParts): Promise<Table> {
   };
 }
 
-async function rowsOf({ lab, models, peers }: PathParts): Promise<Row[]> {
+async function rowsOf({ lab, models }: PathParts): Promise<Row[]> {
   await deployFunction(lab.client, {
     name: "first",
     version: "1",
@@ -70,16 +63,12 @@ async function rowsOf({ lab, models, peers }: PathParts): Promise<Row[]> {
     model: "first",
     length,
     whole: firstNumberQueries(lab.urlOf("first"), length),
-    peers: [],
   });
   const mlp: Row = {
     name: `ONNX MLP, ${PIXELS} numbers`,
     model: "mlp",
     length: PIXELS,
     whole: await rowQueries({ url: lab.urlOf("mlp"), shape: [PIXELS] }),
-    peers: await Promise.all(
-      peers.map(async ({ name, url }) => ({ name, workload: await rowQueries({ url, shape: [PIXELS] }) })),
-    ),
   };
   return [first(4), first(PIXELS), mlp];
 }
@@ -90,7 +79,6 @@ async function measureRow(parts: PathParts, row: Row, connections: number): Prom
     { name: "echo", workload: firstNumberQueries(echo.url, row.length), pids: echo.pids },
     { name: "ingress", workload: firstNumberQueries(ingress.url, row.length), pids: ingress.pids },
     { name: "windjammer", workload: row.whole, pids: await lab.pidsOf(row.model) },
-    ...row.peers.map((peer) => ({ ...peer, pids: [] })),
   ];
   const before = await lab.batches(row.model);
   const samples = await interleaved(targets, connections, effort);

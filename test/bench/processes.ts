@@ -38,6 +38,19 @@ export async function startServer(
   };
 }
 
+/** A process and all that it, or what it started, has started. Where there is no /proc: the process alone. */
+export async function treeOf(pid: number): Promise<readonly number[]> {
+  const entries = await readdir("/proc").catch(() => []);
+  const all = entries.filter((entry) => /^\d+$/.test(entry));
+  const stats = await Promise.all(all.map((one) => readFile(`/proc/${one}/stat`, "utf8").catch(() => "")));
+  const parents = stats.map((text) => Number(/\) \S (\d+) /.exec(text)?.[1]));
+  const tree = [pid];
+  // Grows while it is read: the children of children.
+  for (const one of tree)
+    for (const [index, parent] of parents.entries()) if (parent === one) tree.push(Number(all[index]));
+  return tree;
+}
+
 /** CPU time of processes so far, user and system, ms. */
 export async function cpuMs(pids: readonly number[]): Promise<number> {
   const times = await Promise.all(pids.map(cpuOf));

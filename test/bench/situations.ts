@@ -1,6 +1,5 @@
 // Part "situations": the latency objective where things go wrong, or differ: a model that becomes slow, batches that
 // straggle, queries with other objectives side by side.
-import { deployFunction } from "windjammer";
 import { SloPolicy } from "../../core/query/batching/slo.ts";
 import { simulate } from "../core/query/batching/simulation.ts";
 import {
@@ -10,12 +9,11 @@ import {
   type Workload as Arrivals,
 } from "../core/query/batching/workloads.ts";
 import { requestBytes } from "./connection.ts";
-import { file, type Lab } from "./lab.ts";
+import type { Lab } from "./lab.ts";
 import { openLoop, type OpenResult, type Workload } from "./load.ts";
-import { firstNumberQueries } from "./queries.ts";
+import { deploySleeping, MAX_BATCH, shares, teach, within } from "./objective.ts";
 import type { Table } from "./report.ts";
 
-const MAX_BATCH = 64;
 /** The model slows down so much in the middle of the run. */
 const SLOWDOWN = 1.6;
 /** So many of the batches take three times as long. */
@@ -89,21 +87,17 @@ async function stragglers(run: Run, what: string, hasObjective: boolean): Promis
 }
 
 /** A model of its own each time, so that none profits from what another has learned. */
-async function deploy(lab: Lab, model: string, options: object): Promise<string> {
+async function deploy(lab: Lab, model: string, options: Objective): Promise<string> {
   const name = `${model}-${(await lab.client.models()).length}`;
-  await deployFunction(lab.client, {
-    name,
-    version: "1",
-    inputType: "doubles",
-    module: file("models/sleeping.ts"),
-    export: model,
-    batching: { policy: "slo", maxBatchSize: MAX_BATCH },
-    ...options,
-  });
-  const url = lab.urlOf(name);
-  const arrivals = within(poisson(99, 0.5), 2);
-  await openLoop(firstNumberQueries(url, 1), { arrivals, objectiveMs: OBJECTIVE_MS });
+  const batching = { policy: "slo", maxBatchSize: MAX_BATCH } as const;
+  const url = await deploySleeping(lab, model, { name, batching, ...options });
+  await teach(url);
   return url;
+}
+
+interface Objective {
+  readonly latencyObjectiveMs?: number;
+  readonly defaultOutput?: number;
 }
 
 function queries(url: string, { length }: Float64Array, bodyOf: (index: number) => object): Workload {
@@ -112,16 +106,6 @@ function queries(url: string, { length }: Float64Array, bodyOf: (index: number) 
     requests: Array.from({ length }, (_, index) => requestBytes(url, JSON.stringify(bodyOf(index)))),
     isRight: (index, body) => body.includes(`"output":${index},`),
   };
-}
-
-function within(arrivals: Float64Array, seconds: number): Float64Array {
-  return arrivals.filter((at) => at < seconds * 1000);
-}
-
-function shares(result: OpenResult): string[] {
-  return [result.inTime, result.late, result.givenUp].map(
-    (some) => `${((100 * some) / result.total).toFixed(1)} %`,
-  );
 }
 
 function cells(result: OpenResult, workload: Arrivals): Table["rows"][number] {

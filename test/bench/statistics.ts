@@ -32,6 +32,11 @@ export function figureOf<T>(samples: readonly T[], value: (sample: T) => number)
   return figure(samples.map(value));
 }
 
+/** The same of two things, one over the other. */
+export function ratioOf<T>(over: readonly T[], under: readonly T[], value: (sample: T) => number): Figure {
+  return ratio(over.map(value), under.map(value));
+}
+
 /** Ratios are taken round by round: what the machine does to one, it does to the other. */
 export function ratio(over: readonly number[], under: readonly number[]): Figure {
   return figure(over.map((value, index) => value / (under[index] ?? Number.NaN)));

@@ -1,4 +1,6 @@
 // What the figures are to be: the lines of the README's table of speed, each from one cell of the parts that were run.
+import { PIXELS } from "./onnx-models.ts";
+import { PEER_SERVERS } from "./peer-servers.ts";
 import type { Table } from "./report.ts";
 
 interface Target {
@@ -153,6 +155,22 @@ const BINARY: readonly Target[] = [
   },
 ];
 
+const ISOLATION: readonly Target[] = [
+  {
+    row: [PIXELS, 64, "docker-socket"],
+    column: "÷ process",
+    what: "rate of the Docker runtime over its socket ÷ the process runtime: no-op, 784 numbers",
+    atLeast: 0.95,
+  },
+];
+
+const PEERS: readonly Target[] = PEER_SERVERS.map(({ name }) => ({
+  row: [name],
+  column: "cells ahead of us",
+  what: `${name}, same model: of rate, CPU, median, memory and start, ahead of us in`,
+  atMost: 0,
+}));
+
 const TARGETS: readonly (readonly [part: string, targets: readonly Target[]])[] = [
   ["path", PATH],
   ["binary", BINARY],
@@ -161,7 +179,12 @@ const TARGETS: readonly (readonly [part: string, targets: readonly Target[]])[] 
   ["model", MODEL],
   ["applications", APPLICATIONS],
   ["start", START],
+  ["isolation", ISOLATION],
+  ["peers", PEERS],
 ];
+
+/** The parts that have lines in it. */
+export const TARGET_PARTS: readonly string[] = TARGETS.map(([part]) => part);
 
 /** Markdown lines, with head, of what was measured of these. */
 export function targetLines(tables: readonly Table[]): readonly string[] {

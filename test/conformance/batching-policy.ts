@@ -1,13 +1,7 @@
 // What every batching policy keeps to, whatever its rule.
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type {
-  Admission,
-  BatchingPolicy,
-  Completion,
-  Cut,
-  PolicyState,
-} from "../../core/query/batching/policy.ts";
+import type { BatchingPolicy, Completion, Cut, PolicyState } from "../../core/query/batching/policy.ts";
 import { ShownQueue } from "../core/query/batching/queue-of.ts";
 
 export interface PolicyCase {
@@ -83,14 +77,16 @@ function play(
   policy: BatchingPolicy,
   all: readonly Happening[],
   check: (cut: Cut, queue: ShownQueue) => void,
-): (Cut | Admission | PolicyState)[] {
-  const said: (Cut | Admission | PolicyState)[] = [];
+): (Cut | boolean | number | PolicyState)[] {
+  const said: (Cut | boolean | number | PolicyState)[] = [];
   let now = 1000;
   for (const happening of all) {
     now += happening.afterMs;
     if (happening.kind === "completed") {
       policy.completed(now, happening.completion);
-      said.push(policy.describe());
+      const retryAfterS = policy.retryAfterS(1000, 2);
+      expect(Number.isInteger(retryAfterS) && retryAfterS >= 1).toBe(true);
+      said.push(policy.describe(), retryAfterS);
       continue;
     }
     const queue = shown(now, happening.queries);
@@ -119,13 +115,21 @@ export function batchingPolicySuite(name: string, make: () => BatchingPolicy, po
       expect(cut.take > 0 || cut.askAgainMs !== undefined).toBe(true);
     if (!mayWait) expect(cut.askAgainMs).toBeUndefined();
     if (cut.askAgainMs !== undefined) expect(cut.askAgainMs).toBeGreaterThan(0);
-    expect(cut.retryAfterS).toBeGreaterThanOrEqual(1);
-    expect(Number.isFinite(cut.retryAfterS)).toBe(true);
   }
 
   describe(`${name}: conformance of a batching policy`, () => {
     test("a cut stays within the queue and the largest batch, and is never idle, whatever happened before", () => {
       fc.assert(fc.property(happenings, (all) => void play(make(), all, isSound)));
+    });
+
+    test("who is refused may come again when as many are answered as wait now", () => {
+      const policy = make();
+      expect(policy.retryAfterS(200, 1)).toBe(1);
+      for (let now = 0; now < 5000; now += 50)
+        policy.completed(now, { size: 1, latencyMs: 50, outcome: "ok", wasFull: false });
+      expect([policy.retryAfterS(200, 1), policy.retryAfterS(200, 3), policy.retryAfterS(1, 1)]).toEqual([
+        10, 4, 1,
+      ]);
     });
 
     test("the same story gives the same decisions", () => {
@@ -157,7 +161,7 @@ export function batchingPolicySuite(name: string, make: () => BatchingPolicy, po
             5000,
             Array.from({ length: count }, () => ({ waitedMs: 1e6, leftMs: Infinity })),
           );
-          expect(policy.admit(5000, Infinity, queue, 1).isAdmitted).toBe(true);
+          expect(policy.admit(5000, Infinity, queue, 1)).toBe(true);
           expect(policy.cut(5000, queue, 1)).toMatchObject({ expired: 0, shed: 0 });
         }),
       );

@@ -157,6 +157,15 @@ describe("windjammer deploy, from an empty folder with the published package onl
     expect(await script(name)).toContain(said);
   });
 
+  it.skipIf(!hasGo)(
+    "does what the page of containers says: a server in Go, then one in Python (skipped without go)",
+    async () => {
+      const said = await page("containers");
+      expect(said.join("")).toMatch(/distance version 1 serves[^]*distance version 2 serves/);
+      expect(Number(said.at(-1))).toBeCloseTo(6692.7, 1);
+    },
+  );
+
   it.skipIf(!hasGo)("runs containers, which is a script, too (skipped without go)", async () => {
     expect(await script("containers")).toContain("fit");
   });

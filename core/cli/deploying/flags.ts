@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { InvalidOptionsError, isNodeError } from "../../errors.ts";
-import { parseWhole } from "../values.ts";
+import { parseWhole, parseWords } from "../values.ts";
 import { MODEL_KINDS, type ModelKind } from "./kinds.ts";
 
 /** As commander gives them. */
@@ -19,6 +19,7 @@ export interface ModelFlags {
   readonly tolerance?: number;
   readonly inputType?: string;
   readonly export?: string;
+  readonly command?: readonly string[];
   readonly processing?: string;
   readonly package?: readonly (readonly [string, string])[];
   readonly allowScript?: readonly string[];
@@ -55,6 +56,7 @@ export function addModelFlags(command: Command): Command {
       "what a query holds: doubles, strings, json, … (default of a module: json)",
     )
     .option("--export <name>", "export of a module (default: predict)")
+    .option("--command <line>", 'program that serves a folder, such as "python3 server.py"', parseWords)
     .option("--processing <module>", "module with preprocess and postprocess, around a model of tensors")
     .option(
       "--package <name@version>",
@@ -91,6 +93,7 @@ export async function optionsOf(flags: ModelFlags): Promise<Record<string, unkno
     tolerance: flags.tolerance,
     inputType: flags.inputType,
     export: flags.export,
+    command: flags.command,
     processing: flags.processing,
     packages: flags.package === undefined ? undefined : Object.fromEntries(flags.package),
     allowScripts:

@@ -7,6 +7,7 @@ export const MODEL_KINDS = [
   "function",
   "python",
   "dockerfile",
+  "command",
   "image",
   "url",
 ] as const;

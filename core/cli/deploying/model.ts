@@ -35,7 +35,9 @@ export interface FoundModel {
 
 /** @throws ModelFileNotFoundError, InvalidModelFileError, InvalidOptionsError, before anything is bundled */
 export async function findModel({ target, as, options, base }: ModelRequest): Promise<FoundModel> {
-  const recognized = recognize(await look(target, base), as);
+  // A folder says nothing of the program that serves it.
+  const kind = as ?? (options["command"] === undefined ? undefined : "command");
+  const recognized = recognize(await look(target, base), kind);
   const deployer = await deployerOf(recognized.kind);
   const name = options["name"] ?? recognized.name;
   if (name === undefined) {
@@ -67,6 +69,7 @@ async function deployerOf(kind: ModelKind): Promise<Deployer<object>> {
     python,
     function: functionDeployer,
     dockerfile: container,
+    command: container,
     image: container,
     url: container,
   };

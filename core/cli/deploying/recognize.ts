@@ -74,6 +74,12 @@ const FORMS: Readonly<Record<ModelKind, Form>> = {
     marks: ["Dockerfile"],
     options: ({ path }) => ({ dockerfile: path }),
   },
+  command: {
+    what: "a folder with a program that serves it",
+    fits: undefined,
+    marks: [],
+    options: ({ path }) => ({ folder: path }),
+  },
   image: { what: "an image", fits: undefined, marks: [], options: ({ text }) => ({ image: text }) },
   url: { what: "a server elsewhere", fits: undefined, marks: [], options: ({ text }) => ({ url: text }) },
 };
@@ -255,6 +261,11 @@ function checkNamed(target: Target, as: ModelKind): void {
       details: { option: "as" },
     });
   if (found.at === "nothing") throw missing(target, found.neighbours);
+  if (as === "command" && found.at === "file")
+    throw new InvalidOptionsError(
+      `--command: ${text} is a file; give the folder that the program is started in`,
+      { details: { option: "command" } },
+    );
 }
 
 /** File names that say nothing of the model. */

@@ -1,14 +1,14 @@
 // Batches of a fixed size, or what there is after a fixed delay, as Triton and TorchServe do it.
+import { AnswerRate } from "./answer-rate.ts";
 import { BatchLimit } from "./batch-limit.ts";
-import type { Admission, BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
+import type { BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
 import { countAhead } from "./queue-search.ts";
-
-const RETRY_AFTER_S = 1;
 
 /** A batch goes when it is full, or when one of its queries has waited the delay. Only expired queries are dropped. */
 export class FixedPolicy implements BatchingPolicy {
   readonly name = "fixed";
   readonly sharesAmongIdle = false;
+  readonly #answers = new AnswerRate();
   readonly #limit: BatchLimit;
   readonly #maxDelayMs: number;
 
@@ -17,14 +17,14 @@ export class FixedPolicy implements BatchingPolicy {
     this.#maxDelayMs = maxDelayMs;
   }
 
-  admit(): Admission {
-    return { isAdmitted: true };
+  admit(): boolean {
+    return true;
   }
 
   cut(nowMs: number, queue: QueueView): Cut {
     const expired = countAhead(queue, nowMs);
     const take = Math.min(this.#limit.size, queue.length - expired);
-    const dropped = { expired, shed: 0, retryAfterS: RETRY_AFTER_S };
+    const dropped = { expired, shed: 0 };
     if (take === 0 || take === this.#limit.size) return { ...dropped, take };
     const delayMs = oldestArrival(queue, expired) + this.#maxDelayMs - nowMs;
     return delayMs > 0 ? { ...dropped, take: 0, askAgainMs: delayMs } : { ...dropped, take };
@@ -32,6 +32,11 @@ export class FixedPolicy implements BatchingPolicy {
 
   completed(_nowMs: number, completion: Completion): void {
     this.#limit.completed(completion);
+    this.#answers.completed(completion);
+  }
+
+  retryAfterS(length: number, replicas: number): number {
+    return this.#answers.retryAfterS(length, replicas);
   }
 
   describe(): PolicyState {

@@ -1,25 +1,29 @@
 // No batching: one query at a time, the most urgent first.
-import type { Admission, BatchingPolicy, Cut, PolicyState, QueueView } from "./policy.ts";
+import { AnswerRate } from "./answer-rate.ts";
+import type { BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
 import { countAhead } from "./queue-search.ts";
-
-const RETRY_AFTER_S = 1;
 
 /** Takes single queries, and drops only expired ones. */
 export class NonePolicy implements BatchingPolicy {
   readonly name = "none";
   readonly sharesAmongIdle = false;
+  readonly #answers = new AnswerRate();
 
-  admit(): Admission {
-    return { isAdmitted: true };
+  admit(): boolean {
+    return true;
   }
 
   cut(nowMs: number, queue: QueueView): Cut {
     const expired = countAhead(queue, nowMs);
-    return { expired, shed: 0, take: Math.min(1, queue.length - expired), retryAfterS: RETRY_AFTER_S };
+    return { expired, shed: 0, take: Math.min(1, queue.length - expired) };
   }
 
-  completed(): void {
-    // Nothing to learn: the size is always 1.
+  completed(_nowMs: number, completion: Completion): void {
+    this.#answers.completed(completion);
+  }
+
+  retryAfterS(length: number, replicas: number): number {
+    return this.#answers.retryAfterS(length, replicas);
   }
 
   describe(): PolicyState {

@@ -19,15 +19,9 @@ export interface Cut {
   readonly shed: number;
   /** Size of the batch; 0: none now. */
   readonly take: number;
-  /** Seconds after which a shed caller may try again. */
-  readonly retryAfterS: number;
   /** With `take` 0: ask again in this many ms, unless a query arrives before (only policies with a delay). */
   readonly askAgainMs?: number;
 }
-
-export type Admission =
-  | { readonly isAdmitted: true }
-  | { readonly isAdmitted: false; readonly retryAfterS: number };
 
 /** A batch that came back, or did not. */
 export interface Completion {
@@ -47,13 +41,15 @@ export interface BatchingPolicy {
   /** True: idle replicas share what waits, instead of the first one taking all it may. */
   readonly sharesAmongIdle: boolean;
   /**
-   * A query comes in. Says whether it can be answered in time behind what waits already.
+   * A query comes in. True: as far as is known it can be answered in time behind what waits already.
    * @param replicas ready replicas that share the queue
    */
-  admit(nowMs: number, deadlineAt: number, queue: QueueView, replicas: number): Admission;
+  admit(nowMs: number, deadlineAt: number, queue: QueueView, replicas: number): boolean;
   /** A replica is free. Not called with an empty queue. */
   cut(nowMs: number, queue: QueueView, replicas: number): Cut;
   completed(nowMs: number, completion: Completion): void;
+  /** Whole seconds, at least 1, in which `length` waiting queries will be answered: when who was refused may come again. */
+  retryAfterS(length: number, replicas: number): number;
   /** How long a batch of this size should take, ms; undefined: nothing is known yet, or the policy learns no such thing. */
   predictedMs?(size: number): number | undefined;
   /** What was learned, for the management API and metrics. */

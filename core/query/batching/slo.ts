@@ -1,17 +1,16 @@
 // The default policy: the largest batch the earliest deadline allows, and the fewest drops that keep up with arrivals.
+import { secondsFor } from "./answer-rate.ts";
 import { ArrivalRate } from "./arrival-rate.ts";
 import { BatchLimit } from "./batch-limit.ts";
 import { LatencyModel } from "./latency-model.ts";
 import { Overhead } from "./overhead.ts";
-import type { Admission, BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
+import type { BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
 import { countAhead, firstDueFrom, firstIndex } from "./queue-search.ts";
 
 /** Heads are shed only for a batch whose rate is better by this factor: dropped work must buy something. */
 const MIN_GAIN = 1.03;
 /** While nothing can be in time, one query is tried anyway after this many predicted latencies without news. */
 const PROBE_EVERY = 4;
-
-const ADMITTED: Admission = { isAdmitted: true };
 
 /** Where a batch begins in the queue, and its size. */
 interface Candidate {
@@ -40,34 +39,32 @@ export class SloPolicy implements BatchingPolicy {
    * counts as an arrival, so queries that are not user traffic must not pass here.
    */
   // oxlint-disable-next-line max-params -- one call a query: an options object would be garbage each time
-  admit(nowMs: number, deadlineAt: number, queue: QueueView, replicas: number): Admission {
+  admit(nowMs: number, deadlineAt: number, queue: QueueView, replicas: number): boolean {
     this.#arrivals.arrived(nowMs);
-    if (deadlineAt === Infinity || !this.#latency.isTaught) return ADMITTED;
+    if (deadlineAt === Infinity || !this.#latency.isTaught) return true;
     const startMs = nowMs + this.#overhead.allowanceMs;
     const first = firstDueFrom(queue, startMs + this.#latency.upper(1));
     const end = countAhead(queue, deadlineAt);
     const budgetMs = deadlineAt - startMs;
     const size = Math.max(1, Math.min(this.#max.size, this.#latency.largestWithin(budgetMs)));
     const rounds = Math.floor((end - first) / (size * Math.max(1, replicas)));
-    if (rounds <= 0) return ADMITTED;
+    if (rounds <= 0) return true;
     // Whoever is ahead leaves by its own deadline, answered or dropped.
     const waitMs = Math.min(rounds * this.#latency.mean(size), queue.deadlineAt(end - 1) - startMs);
-    if (waitMs + this.#latency.mean(1) <= budgetMs) return ADMITTED;
-    return { isAdmitted: false, retryAfterS: this.#retryAfterS(queue.length, replicas) };
+    return waitMs + this.#latency.mean(1) <= budgetMs;
   }
 
   cut(nowMs: number, queue: QueueView, replicas: number): Cut {
     const startMs = nowMs + this.#overhead.allowanceMs;
-    const retryAfterS = this.#retryAfterS(queue.length, replicas);
     const expired = firstDueFrom(queue, startMs + this.#latency.upper(1));
     if (expired === queue.length) {
       return this.#isProbeDue(nowMs, queue)
-        ? { expired: expired - 1, shed: 0, take: 1, retryAfterS }
-        : { expired, shed: 0, take: 0, retryAfterS };
+        ? { expired: expired - 1, shed: 0, take: 1 }
+        : { expired, shed: 0, take: 0 };
     }
     const kept = { head: expired, size: this.#sizeAt(expired, startMs, queue) };
     const best = this.#bestOf(kept, startMs, { queue, replicas });
-    return { expired, shed: best.head - expired, take: best.size, retryAfterS };
+    return { expired, shed: best.head - expired, take: best.size };
   }
 
   /** Failed batches teach nothing: how soon an error comes, or a hung replica is given up, is not the model's speed. */
@@ -79,6 +76,10 @@ export class SloPolicy implements BatchingPolicy {
     this.#overhead.observe(latencyMs, computeMs);
     this.#lastNewsMs = nowMs;
     if (wasFull && size >= this.#cap) this.#cap = Math.ceil(1.5 * size) + 1;
+  }
+
+  retryAfterS(length: number, replicas: number): number {
+    return secondsFor(length / this.#rate(this.#limit), replicas);
   }
 
   predictedMs(size: number): number | undefined {
@@ -103,11 +104,6 @@ export class SloPolicy implements BatchingPolicy {
   /** Queries a millisecond that one replica answers in batches of `size`. */
   #rate(size: number): number {
     return size / this.#latency.mean(size);
-  }
-
-  #retryAfterS(length: number, replicas: number): number {
-    const perS = 1000 * this.#rate(this.#limit) * Math.max(1, replicas);
-    return Math.max(1, Math.ceil(length / perS));
   }
 
   /**

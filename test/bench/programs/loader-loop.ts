@@ -2,9 +2,12 @@
 // Arguments: folder of the bundle's files, batch size, seconds.
 import { join } from "node:path";
 import type { Batch, Loader } from "../../../containers/loader.ts";
-import type { Manifest } from "../../../containers/protocol.ts";
+import { DATATYPE_BYTES, type Manifest } from "../../../containers/protocol.ts";
 import { elementCount } from "../../../containers/tensors.ts";
 import { readFile } from "node:fs/promises";
+
+/** Of an axis that the contract leaves open. */
+const FREE_SIZE = 784;
 
 const [modelDir = "", size = "1", seconds = "1"] = process.argv.slice(2);
 const manifest = JSON.parse(await readFile(join(modelDir, "manifest.json"), "utf8")) as Manifest;
@@ -14,8 +17,8 @@ const model = await loader.load({ modelDir, manifest, threads: 1 });
 
 const count = Number(size);
 const inputs = manifest.contract.inputs.map(({ name, datatype, shape }) => {
-  const dims = [count, ...shape];
-  return { name, datatype, shape: dims, data: new Uint8Array(elementCount(dims) * 4) };
+  const dims = [count, ...shape.map((axis) => (axis === -1 ? FREE_SIZE : axis))];
+  return { name, datatype, shape: dims, data: new Uint8Array(elementCount(dims) * DATATYPE_BYTES[datatype]) };
 });
 const batch: Batch = { count, inputs, signal: new AbortController().signal };
 

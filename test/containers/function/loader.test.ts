@@ -217,6 +217,7 @@ describe("a function that throws", () => {
     await using container = await TestContainer.start(bundle);
     expect(await container.predict([1])).toEqual([{ code: "MODEL_ERROR", message: "Error: deep" }]);
     expect(container.stderr).toContain("function.mjs:2:9");
+    expect(container.stderr).not.toMatch(/^ +at .*(?:user-function|loader)\.[jt]s/m);
   });
 
   test("may throw what is not an error", async () => {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { windjammer, type Windjammer } from "windjammer";
+import { writeTemplate } from "../../../core/cli/init.ts";
 import { cli, cliJson, type CliResult, startCli } from "../../helpers/cli.ts";
 
 const DIGITS = join(import.meta.dirname, "../../../examples/digits");
@@ -184,6 +185,16 @@ describe("a deployment", () => {
     const { code, stdout } = await deploy(wj.url, "--name", "far-digits", "--set", 'modelName="near-digits"');
     expect(code).toBe(0);
     expect(await shell(/curl .*/.exec(stdout)?.[0] ?? "")).toMatchObject({ output: { digit: 7 } });
+  });
+
+  test("of a folder with a command is served by that program", async () => {
+    await writeTemplate("node", join(cwd, "adder"));
+    const { code, stdout, stderr } = await deploy("adder", "--command", "node server.mjs");
+    expect(stderr).toContain("adder is a folder with a program that serves it");
+    expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining("adder version 1 serves") });
+    const again = await deploy("adder", "--command", "node server.mjs");
+    expect(again.stdout).toContain("unchanged");
+    expect(await shell(/curl .*/.exec(stdout)?.[0] ?? "")).toMatchObject({ output: expect.anything() });
   });
 
   test("without an application says how it gets one", async () => {

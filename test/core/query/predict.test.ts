@@ -186,6 +186,34 @@ describe("a request", () => {
   });
 });
 
+/** Sends a query on its way, which is not settled. */
+function ask(parts: Fakes): Query {
+  const target = parts.predictor.resolve("digits");
+  parts.predictor.predict({ target, inputs: [row], arrivedAt: performance.now() }, () => undefined);
+  const [query] = parts.served.received;
+  if (query === undefined) throw new Error("nothing was enqueued");
+  return query;
+}
+
+describe("a query that is settled after", () => {
+  test("its application was removed counts into no series", async () => {
+    const parts = fakes(doubles, { latencyObjectiveMs: 1000 }, () => undefined);
+    const query = ask(parts);
+    parts.application = { ...parts.application, name: "other" };
+    parts.changed();
+    query.settle({ kind: "ok", outputs: jsonOutputs(["1"]), index: 0 });
+    expect(await parts.metrics.text()).not.toContain('application="digits"');
+  });
+
+  test("its version was removed counts into no series of it", async () => {
+    const parts = fakes(doubles, {}, () => undefined);
+    const query = ask(parts);
+    parts.metrics.removeVersion("digits", "1");
+    query.settle({ kind: "ok", outputs: jsonOutputs(["1"]), index: 0 });
+    expect(await parts.metrics.text()).not.toContain('version="1"');
+  });
+});
+
 describe("a cache", () => {
   const cache = { maxBytes: 1_000_000, ttlMs: 60_000 };
   const other: Row = { tensors: [{ shape: [1], data: new Uint8Array(8).fill(1) }], key: "" };

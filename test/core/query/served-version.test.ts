@@ -5,7 +5,12 @@ import { PredictionCache } from "../../../core/query/cache.ts";
 import { ServedVersion } from "../../../core/query/served-version.ts";
 import type { OtherSenders } from "../../../core/replicas/slot.ts";
 import type { VersionSettings } from "../../../core/types.ts";
-import { ScriptedRuntime, type Script, type ScriptedCall } from "../../helpers/scripted-runtime.ts";
+import {
+  type Script,
+  type ScriptedAnswer,
+  type ScriptedCall,
+  ScriptedRuntime,
+} from "../../helpers/scripted-runtime.ts";
 import { resultOf, testBundle, testQuery, testVersion } from "../../helpers/versions.ts";
 
 const echo = ({ inputs }: ScriptedCall): { outputs: readonly unknown[] } => ({ outputs: inputs });
@@ -465,6 +470,25 @@ describe("a queue", () => {
     await new Promise((resolve) => setTimeout(resolve, 60));
     for (const value of ["fits", "fits too"]) served.enqueue(testQuery(value).query);
     expect(served.queueLength).toBe(2);
+  });
+
+  it("says when it is full how long those take that wait", async () => {
+    let calls = 0;
+    const script = async (call: ScriptedCall): Promise<ScriptedAnswer> => {
+      if (calls++ >= 3) return "hang";
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return echo(call);
+    };
+    const { served } = await serve(script, 1, { batching: { policy: "slo", maxBatchSize: 1 } });
+    for (const value of range(3)) await ask(served, value);
+    served.enqueue(testQuery("in flight").query);
+    await vi.waitUntil(() => served.queueLength === 0);
+    for (const value of range(1000)) served.enqueue(testQuery(value).query);
+    const { query, settled } = testQuery("too many");
+    served.enqueue(query);
+    const settlement = await settled;
+    // A thousand of 20 ms each, one by one.
+    expect(settlement.kind === "error" && (settlement.error.retryAfterS ?? 0) > 15).toBe(true);
   });
 
   it("serves thousands of shapes, each its own batch", async () => {

@@ -49,6 +49,12 @@ describe("kinds", () => {
     expect(found.name ?? "").toBe(name);
   });
 
+  test("with a command a folder is what the program runs in, whatever it holds; a file is none", () => {
+    const found = recognize(folder("spam", "Dockerfile", "server.py"), "command");
+    expect(found).toMatchObject({ kind: "command", name: "spam", options: { folder: "/nets/spam" } });
+    expect(() => recognize(file("server.py"), "command")).toThrow(/server\.py is a file; give the folder/);
+  });
+
   test("a name fit for an application is made of what is there", () => {
     expect(recognize(file("My Model (v2).onnx")).name).toBe("my-model-v2");
     expect(recognize(file("__x__.ts")).name).toBe("x");

@@ -153,7 +153,7 @@ class Simulation {
     while ((arrivals[this.#next] ?? Infinity) <= now) {
       const index = this.#next;
       const deadlineAt = this.#hidesDeadlines ? Infinity : now + this.#objectiveMs(index);
-      const { isAdmitted } = this.#policy.admit(now, deadlineAt, this.#queue, replicas);
+      const isAdmitted = this.#policy.admit(now, deadlineAt, this.#queue, replicas);
       if (isAdmitted) this.#queue.push({ index, arrivedAt: now, deadlineAt });
       else this.#counts.refused += 1;
       this.#next += 1;
