@@ -212,15 +212,17 @@ function curveText({ running, settings }: VersionDetail): string {
 function replicaTable(replicas: readonly DescribedReplica[]): string {
   return table(
     ["REPLICA", "STATE", "HANDLE", "UP", "MEMORY", "CPU", "RESTARTS", "LAST EXIT"],
-    replicas.map(({ id, state, handle, startedAt, memoryBytes, cpuShare, restarts, lastExit }): Cell[] => [
+    replicas.map(({ id, state, ejectedFor, handle, startedAt, memoryBytes, cpuShare, ...past }): Cell[] => [
       id,
-      { text: state, style: state === "ready" ? "green" : "yellow" },
+      ejectedFor === undefined
+        ? { text: state, style: state === "ready" ? "green" : "yellow" }
+        : { text: `ejected: ${oneLine(ejectedFor)}`, style: "red" },
       handle.slice(0, 12),
       durationText(Math.max(0, Date.now() - Date.parse(startedAt))),
       memoryBytes === undefined ? undefined : bytesText(memoryBytes),
       cpuShare === undefined ? undefined : percentText(cpuShare),
-      restarts,
-      lastExit?.message,
+      past.restarts,
+      past.lastExit?.message,
     ]),
   );
 }
