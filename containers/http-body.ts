@@ -3,30 +3,20 @@ import type { IncomingMessage } from "node:http";
 import { RequestError } from "./request-error.ts";
 
 /** Largest body of an infer call. The frontend's own limits are far lower; this one keeps the process alive. */
-const MAX_BODY_BYTES: number = 2 ** 30;
+export const MAX_BODY_BYTES: number = 2 ** 30;
 
-/**
- * @param memory where a body of known length goes
- * @throws RequestError 413, 415, or 400 when the caller goes before the body is whole
- */
-export async function readBody(
-  request: IncomingMessage,
-  memory: (size: number) => Buffer = (size) => Buffer.allocUnsafeSlow(size),
-): Promise<Uint8Array> {
+/** @throws RequestError 413, 415, or 400 when the caller goes before the body is whole */
+export async function readBody(request: IncomingMessage): Promise<Uint8Array> {
   const encoding = request.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity")
     throw new RequestError(415, `content-encoding ${encoding} is not supported; send the body as it is`);
   const length = request.headers["content-length"];
-  return length === undefined ? readChunked(request) : readSized(request, Number(length), memory);
+  return length === undefined ? readChunked(request) : readSized(request, Number(length));
 }
 
-async function readSized(
-  request: IncomingMessage,
-  length: number,
-  memory: (size: number) => Buffer,
-): Promise<Uint8Array> {
+async function readSized(request: IncomingMessage, length: number): Promise<Uint8Array> {
   checkSize(length);
-  const body = memory(length);
+  const body = Buffer.allocUnsafeSlow(length);
   let offset = 0;
   await collect(request, (chunk) => {
     body.set(chunk, offset);

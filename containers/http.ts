@@ -1,7 +1,6 @@
 // The HTTP side of a model container: paths of the Open Inference Protocol, status codes, drain.
 import { chmodSync, lstatSync, rmSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import { isMainThread } from "node:worker_threads";
 import { createServer } from "./node-http.ts";
 import type { Predicting } from "./call-queue.ts";
 import type { Environment } from "./environment.ts";
@@ -20,9 +19,6 @@ const REQUEST_TIMEOUT_MS = 300_000;
 /** Up to here one copy costs less than several writes. */
 const MAX_JOINED_BYTES = 64 * 1024;
 
-/** Larger requests get memory of their own. */
-const MAX_SPARE_BYTES = 16 * 2 ** 20;
-
 interface Route {
   readonly method: "GET" | "POST";
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -32,10 +28,6 @@ export interface ContainerServerParts {
   readonly model: { readonly name: string; readonly version: string };
   readonly manifest: Manifest;
   readonly thread: Predicting;
-  /** Idle connections are closed after so long; 0: never. Default: ten minutes. */
-  readonly keepAliveMs?: number;
-  /** The memory of a request serves the next one. */
-  readonly reusesBodies?: boolean;
   /** Of the socket on which the model's own thread takes infer calls, once there is one. */
   readonly inferSocket?: () => string | undefined;
 }
@@ -47,8 +39,6 @@ export class ContainerServer {
   readonly #reader: RequestReader;
   readonly #writer: ReplyWriter;
   #isDraining = false;
-  /** Memory of a request that is over. */
-  #spare: Buffer | undefined;
   /** Requests that are not answered to the last byte. */
   #active = 0;
 
@@ -59,7 +49,7 @@ export class ContainerServer {
     this.#writer = new ReplyWriter(parts.model, parts.manifest.contract);
     this.#server = createServer(
       {
-        keepAliveTimeout: parts.keepAliveMs ?? KEEP_ALIVE_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
       },
@@ -112,11 +102,6 @@ export class ContainerServer {
   #listenOnSocket(path: string): void {
     // A killed container leaves its socket behind; anything else of that name is not ours to remove.
     if (lstatSync(path, { throwIfNoEntry: false })?.isSocket()) rmSync(path);
-    if (!isMainThread) {
-      // A worker cannot set the mask; the usual one keeps others from connecting in the meantime.
-      this.#server.listen(path, () => chmodSync(path, 0o660));
-      return;
-    }
     // Binding happens inside listen(), so that nobody else can connect at any moment.
     const umask = process.umask(0o117);
     try {
@@ -199,24 +184,14 @@ export class ContainerServer {
       performance.now() + headerNumber(request, HEADERS.deadlineMs, Number.POSITIVE_INFINITY);
     // Calls that arrive while draining are still answered: their sender cannot know yet.
     if (!thread.isReady) throw new RequestError(503, this.#notReady().error);
-    const body = await readBody(request, (size) => this.#memory(size));
+    const body = await readBody(request);
     const { count, inputs, reply } = this.#reader.read(body, headerLength(request, body));
     const { prediction, cancel } = thread.predict({ count, inputs, deadlineAt });
     response.once("close", () => {
       if (!response.writableFinished) cancel();
-      else if (this.#parts.reusesBodies === true) this.#spare = wholeOf(body);
     });
     const { result, computeUs } = await prediction;
     this.#sendReply(response, this.#writer.write(reply, result), computeUs);
-  }
-
-  /** New memory for each batch costs more than the rest of the call: it is cleared, counted and collected. */
-  #memory(size: number): Buffer {
-    const spare = this.#spare;
-    if (spare === undefined || size > spare.byteLength || size > MAX_SPARE_BYTES)
-      return Buffer.allocUnsafeSlow(size);
-    this.#spare = undefined;
-    return spare.subarray(0, size);
   }
 
   #sendReply(response: ServerResponse, body: ReplyBody, computeUs: number): void {
@@ -258,10 +233,6 @@ export class ContainerServer {
     });
     response.end(text);
   }
-}
-
-function wholeOf(part: Uint8Array): Buffer {
-  return Buffer.from(part.buffer as ArrayBuffer);
 }
 
 function headerLength(request: IncomingMessage, body: Uint8Array): number | undefined {

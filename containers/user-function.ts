@@ -35,6 +35,8 @@ export async function importFunctions(
 }
 
 async function importModule(modelDir: string, file: string): Promise<Readonly<Record<string, unknown>>> {
+  // Stacks are to show the author's own lines. Not before: Node would read the maps of all that is ours, too.
+  process.setSourceMapsEnabled(true);
   try {
     return (await import(pathToFileURL(join(modelDir, file)).href)) as Record<string, unknown>;
   } catch (error) {

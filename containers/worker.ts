@@ -3,7 +3,7 @@ import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { type Call, CallQueue, type Predicting } from "./call-queue.ts";
 import { CallSignal } from "./call-signal.ts";
-import { ContainerServer } from "./http.ts";
+import { InferServer } from "./infer-server.ts";
 import type { BatchResult, LoadedModel, Loader } from "./loader.ts";
 import { type FromWorker, type ToWorker, transferOf, type WorkerSettings } from "./messages.ts";
 import type { Contract, ItemError } from "./protocol.ts";
@@ -55,7 +55,7 @@ class ModelWorker implements Predicting {
   #signal: CallSignal | undefined;
   /** Calls of the main thread, by its number: it sends one at a time. */
   readonly #cancels = new Map<number, () => void>();
-  #server: ContainerServer | undefined;
+  #server: InferServer | undefined;
 
   constructor(model: LoadedModel, contract: Contract, post: Post) {
     this.#model = model;
@@ -75,15 +75,10 @@ class ModelWorker implements Predicting {
   /** Takes infer calls itself, which spares each the way through the main thread. False when it cannot listen. */
   async listen({ model, manifest, inferSocket }: WorkerSettings): Promise<boolean> {
     if (inferSocket === undefined) return false;
-    const server = new ContainerServer({
-      model,
-      manifest,
-      thread: this,
-      keepAliveMs: 0,
-      reusesBodies: this.#model.releasesInputs ?? false,
-    });
+    const reusesBodies = this.#model.releasesInputs ?? false;
+    const server = new InferServer({ model, manifest, calls: this, reusesBodies });
     try {
-      await server.listen({ socketPath: inferSocket });
+      await server.listen(inferSocket);
     } catch (error) {
       console.error(`windjammer: infer calls go through the main thread: ${(error as Error).message}`);
       return false;
@@ -192,7 +187,6 @@ async function run(): Promise<void> {
   if (port === null) throw new Error("worker.js is started by server.js, not on its own");
   writeThrough(process.stdout, 1);
   writeThrough(process.stderr, 2);
-  process.setSourceMapsEnabled(true);
   const post: Post = (message, transfer) => port.postMessage(message, transfer);
   const settings = workerData as WorkerSettings;
   let model: LoadedModel;

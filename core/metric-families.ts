@@ -19,6 +19,7 @@ export interface Families {
   readonly dropped: Counters;
   readonly refused: Counters;
   readonly replicaExits: Counters;
+  readonly replicaEjections: Counters;
   readonly workerEnds: Counters;
 }
 
@@ -50,6 +51,10 @@ export function families(): Families {
     dropped: counter("windjammer_dropped_total", "Queries given up without a prediction."),
     refused: counter("windjammer_refused_total", "Requests refused as a whole, by dialect and reason."),
     replicaExits: counter("windjammer_replica_exits_total", "Replicas that ended, by reason."),
+    replicaEjections: counter(
+      "windjammer_replica_ejections_total",
+      "Times that a replica which fails every batch was left out for a while.",
+    ),
     workerEnds: counter(
       "windjammer_worker_ends_total",
       "Workers that ended by themselves and were replaced.",

@@ -41,6 +41,8 @@ export interface VersionMetrics {
   /** A query was given up without a prediction. */
   dropped(reason: DropReason): void;
   replicaExit(reason: ExitReason): void;
+  /** A replica that failed every batch is left out for a while. */
+  replicaEjected(): void;
 }
 
 /** Of something that happened again and again. */
@@ -305,6 +307,10 @@ export class VersionHandle implements VersionMetrics {
       this.#dropped.set(reason, count);
     }
     count.value += 1;
+  }
+
+  replicaEjected(): void {
+    this.#families.replicaEjections.of(this.#labels).value += 1;
   }
 
   replicaExit(reason: ExitReason): void {

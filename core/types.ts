@@ -182,6 +182,8 @@ export interface ReplicaStatus {
   /** Times it was replaced after an exit. */
   readonly restarts: number;
   readonly lastExit?: ReplicaExit;
+  /** It is ready, and fails every batch: why it gets none but one query now and then, until it answers again. */
+  readonly ejectedFor?: string;
 }
 
 /** How an application is set up by a deployment; what is left out keeps the application's value, or its default. */

@@ -31,9 +31,15 @@ const RUNTIMES = ["runtime", "life", "lines", "log-file", "replica-log", "npm-er
 );
 /** What deployers of models of tensors share. */
 const TENSOR_MODELS = ["deployers/tensor-model/", "deployers/wire.ts"];
-const WIRE = ["protocol", "tensors", "json-data", "typed-arrays", "node-http"].map(
-  (name) => `containers/${name}.ts`,
-);
+const WIRE = [
+  "protocol",
+  "tensors",
+  "json-data",
+  "typed-arrays",
+  "node-http",
+  "infer-message",
+  "spent-memory",
+].map((name) => `containers/${name}.ts`);
 
 /** The first rule that fits a file counts. */
 export const LAYERS: readonly LayerRule[] = [

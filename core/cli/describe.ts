@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { TensorSpec } from "../../containers/protocol.ts";
 import type { ReplicaStats, VersionDetail, Windjammer } from "../client/interface.ts";
 import { ModelNotFoundError, type NoModelLinkedError, ReplicaNotFoundError } from "../errors.ts";
-import { nearest } from "../nearest.ts";
+import { didYouMean } from "../nearest.ts";
 import type { Application, Deployment, ReplicaStatus } from "../types.ts";
 import { type Cell, fields, oneLine, Output, paint, table } from "./output.ts";
 import { noModel } from "./served.ts";
@@ -84,9 +84,9 @@ function unknownTarget(
   if (applications.includes(target)) {
     return noModel(target);
   }
-  const near = nearest(target, [...models, ...applications]);
+  const known = [...models, ...applications];
   return new ModelNotFoundError(
-    `no model or application is named "${target}"; ${near === undefined ? "windjammer models lists the models" : `did you mean "${near}"?`}`,
+    `no model or application is named "${target}"; ${didYouMean(target, known, "windjammer models lists the models")}`,
     { details: { name: target } },
   );
 }
@@ -212,15 +212,17 @@ function curveText({ running, settings }: VersionDetail): string {
 function replicaTable(replicas: readonly DescribedReplica[]): string {
   return table(
     ["REPLICA", "STATE", "HANDLE", "UP", "MEMORY", "CPU", "RESTARTS", "LAST EXIT"],
-    replicas.map(({ id, state, handle, startedAt, memoryBytes, cpuShare, restarts, lastExit }): Cell[] => [
+    replicas.map(({ id, state, ejectedFor, handle, startedAt, memoryBytes, cpuShare, ...past }): Cell[] => [
       id,
-      { text: state, style: state === "ready" ? "green" : "yellow" },
+      ejectedFor === undefined
+        ? { text: state, style: state === "ready" ? "green" : "yellow" }
+        : { text: `ejected: ${oneLine(ejectedFor)}`, style: "red" },
       handle.slice(0, 12),
       durationText(Math.max(0, Date.now() - Date.parse(startedAt))),
       memoryBytes === undefined ? undefined : bytesText(memoryBytes),
       cpuShare === undefined ? undefined : percentText(cpuShare),
-      restarts,
-      lastExit?.message,
+      past.restarts,
+      past.lastExit?.message,
     ]),
   );
 }

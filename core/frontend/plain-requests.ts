@@ -3,6 +3,7 @@
 // connection goes to node:http, with every byte of it, and stays there.
 import type { Socket } from "node:net";
 import { STATUS_CODES } from "../../containers/node-http.ts";
+import { giveBack } from "../../containers/spent-memory.ts";
 import type { WindjammerError } from "../errors.ts";
 import type { PredictCall } from "../query/predict.ts";
 import type { Connections } from "./connections.ts";
@@ -203,6 +204,7 @@ class PlainConnection {
     this.#pending = undefined;
     this.#pieces = 0;
     this.#answer(head, bytes.subarray(bodyAt, end));
+    if (head.dialect.isDoneWithBody === true) giveBack(bytes);
     return "taken";
   }
 

@@ -216,6 +216,7 @@ export const replicaSchema: z.ZodType<ReplicaStatus> = z.strictObject({
   startedAt: time,
   restarts: count,
   lastExit: replicaExit.exactOptional(),
+  ejectedFor: z.string().exactOptional(),
 });
 
 const policyState: z.ZodType<PolicyState> = z.strictObject({

@@ -1,5 +1,6 @@
 // The waiting queries that fit into one batch with each other, in deadline order.
 import type { QueueView } from "./batching/policy.ts";
+import type { Replica } from "../replicas/replica.ts";
 import type { Pending } from "./pending.ts";
 import { DEFAULT_PRIORITY } from "./query.ts";
 
@@ -11,12 +12,15 @@ export class Lane implements QueueView {
   readonly key: string;
   /** Class of its queries; lower ones go first. */
   readonly priority: number;
+  /** The replica where all of them failed together: they are tried again together, elsewhere if there is another one. */
+  readonly failedOn: Replica | undefined;
   #items: Pending[] = [];
   #head = 0;
 
-  constructor(key: string, priority: number = DEFAULT_PRIORITY) {
+  constructor(key: string, priority: number = DEFAULT_PRIORITY, failedOn?: Replica) {
     this.key = key;
     this.priority = priority;
+    this.failedOn = failedOn;
   }
 
   get length(): number {

@@ -7,10 +7,6 @@ export class Pending {
   readonly query: Query;
   /** Size of its row. */
   readonly bytes: number;
-  /** Batches it was in that failed as a whole. */
-  attempts = 0;
-  /** The replica of the last of them: another one may do better. */
-  failedOn: string | undefined;
   #isSettled = false;
 
   constructor(query: Query) {

@@ -1,17 +1,21 @@
 // The queue of one version: cuts batches for free replicas, sends them, hands results back.
 import { setTimeout as sleep } from "node:timers/promises";
 import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerError } from "../errors.ts";
+import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
 import type { BatchingPolicy, Completion } from "./batching/policy.ts";
-import type { BatchBody, BatchCodec, BatchReply } from "./batch-body.ts";
+import type { BatchBody, BatchCodec } from "./batch-body.ts";
+import { Blame } from "./blame.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
+import { type Flight, failureOf, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
 import { Pending } from "./pending.ts";
 import type { Query } from "./query.ts";
+import { Retries } from "./retries.ts";
 import { WaitingQueries } from "./waiting.ts";
 
 /** Queries wait this long for a version none of whose replicas is ready, if their deadline lets them. */
@@ -22,8 +26,6 @@ const MAX_WAITING_BYTES = 2 ** 30;
 const DEADLINE_SHARE = 0.9;
 /** A lost replica's exit is awaited this long, so that the error can name the cause. */
 const EXIT_DETAIL_MS = 250;
-/** A query is in at most this many batches: its own, and after a failure of the whole batch one more, alone. */
-const MAX_ATTEMPTS = 2;
 
 export interface QueueParts {
   readonly version: Version;
@@ -31,19 +33,8 @@ export interface QueueParts {
   readonly policy: BatchingPolicy;
   readonly codec: BatchCodec;
   readonly metrics: VersionMetrics;
+  readonly log: Log;
   readonly maxLength: number;
-}
-
-/** A batch on its way. */
-interface Flight {
-  readonly replica: Replica;
-  readonly batch: readonly Pending[];
-  readonly sentAt: number;
-  /** When the replica is asked for next, whether it hangs; Infinity: it is being asked for. */
-  hungAt: number;
-  readonly wasFull: boolean;
-  /** Its reply came, or never will; a lost one stays among the flights until its queries are dealt with. */
-  isOver: boolean;
 }
 
 export class BatchQueue {
@@ -51,6 +42,8 @@ export class BatchQueue {
   readonly #waiting: WaitingQueries;
   readonly #flights = new Set<Flight>();
   readonly #timer: DeadlineTimer;
+  readonly #blame: Blame;
+  readonly #retries: Retries;
   #isPumpDue = false;
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
@@ -62,6 +55,8 @@ export class BatchQueue {
     this.#parts = parts;
     this.#waiting = new WaitingQueries(parts.version, parts.metrics);
     this.#timer = new DeadlineTimer((now) => this.#sweep(now));
+    this.#blame = new Blame(parts);
+    this.#retries = new Retries({ ...parts, waiting: this.#waiting, timer: this.#timer });
   }
 
   get length(): number {
@@ -130,6 +125,7 @@ export class BatchQueue {
     const waiting = this.#waiting;
     this.#isTaking = false;
     this.#isClosed = true;
+    this.#retries.close();
     waiting.failAll("no-replica", () => waiting.stopping());
     for (const flight of this.#flights) {
       flight.isOver = true;
@@ -179,16 +175,10 @@ export class BatchQueue {
     while (this.#waiting.length > 0) {
       const replica = pool.take();
       if (replica === undefined) break;
-      if (!this.#sendAlone(replica) && !this.#sendBatch(replica)) unused.push(replica);
+      if (!this.#sendBatch(replica)) unused.push(replica);
     }
     for (const replica of unused) pool.release(replica);
     this.#checkIdle();
-  }
-
-  #sendAlone(replica: Replica): boolean {
-    const pending = this.#waiting.takeAlone(replica.id, this.#parts.pool.readyCount > 1);
-    if (pending !== undefined) this.#send(replica, [pending], false);
-    return pending !== undefined;
   }
 
   /** Cuts a batch from the most urgent lane that yields one. */
@@ -197,14 +187,18 @@ export class BatchQueue {
     const waiting = this.#waiting;
     const heldBack = new Set<Lane>();
     for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
+      if (lane.failedOn !== undefined) {
+        if (this.#sendRetry(replica, lane)) return true;
+        if (lane.length > 0) heldBack.add(lane);
+        continue;
+      }
       const now = performance.now();
       const cut = policy.cut(now, lane, pool.readyCount);
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
-      const share = policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
-      const batch = waiting.take(lane, Math.min(cut.take, share));
+      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)));
       if (batch.length > 0) {
-        this.#send(replica, batch, batch.length === cut.take);
+        this.#send(replica, batch, { wasFull: batch.length === cut.take });
         return true;
       }
       if (cut.askAgainMs !== undefined) this.#timer.wakeBy(now + cut.askAgainMs);
@@ -213,11 +207,31 @@ export class BatchQueue {
     return false;
   }
 
-  #send(replica: Replica, batch: readonly Pending[], wasFull: boolean): void {
+  /** Most of a lane that a replica may take: one query to see whether it still fails, its part where others are idle. */
+  #shareOf({ health }: Replica, lane: Lane): number {
+    if (health.ejectedFor !== undefined) return 1;
+    const { policy, pool } = this.#parts;
+    return policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
+  }
+
+  /** What failed together is tried again together: where it did not fail, if there is such a replica. */
+  #sendRetry(replica: Replica, lane: Lane): boolean {
+    const isUnfit = lane.failedOn === replica || replica.health.ejectedFor !== undefined;
+    if (isUnfit && this.#parts.pool.hasOther(replica)) return false;
+    const batch = this.#waiting.take(lane, lane.length);
+    if (batch.length > 0) this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
+    return batch.length > 0;
+  }
+
+  #send(
+    replica: Replica,
+    batch: readonly Pending[],
+    { wasFull, failedOn }: { readonly wasFull: boolean; readonly failedOn?: Replica | undefined },
+  ): void {
     const { codec, metrics, version } = this.#parts;
     const sentAt = performance.now();
     const hungAt = sentAt + version.settings.batchTimeoutMs;
-    const flight: Flight = { replica, batch, sentAt, hungAt, wasFull, isOver: false };
+    const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isOver: false };
     let latest = 0;
     for (const { query } of batch) {
       latest = Math.max(latest, query.deadlineAt);
@@ -228,7 +242,7 @@ export class BatchQueue {
       encoded = codec.encode(batch.map((pending) => pending.query.row));
     } catch (error) {
       this.#parts.pool.release(replica);
-      this.#retryAlone(flight, toWindjammerError(error));
+      this.#retries.unsent(flight, toWindjammerError(error));
       this.#schedulePump();
       return;
     }
@@ -258,9 +272,13 @@ export class BatchQueue {
     try {
       const result = codec.decode(reply, flight.batch.length);
       this.#learn(flight, result.kind === "outputs" ? "ok" : "failed", reply.computeMs);
-      if (result.kind === "failed") this.#retryAlone(flight, result.error);
+      const error = failureOf(result);
+      if (error === undefined) this.#blame.answered(flight);
+      const isInDoubt = error !== undefined && this.#blame.failed(flight, error);
+      if (error !== undefined && (isInDoubt || result.kind === "failed"))
+        this.#retries.refused(flight, error);
       this.#pump();
-      if (result.kind === "outputs") settleRows(flight.batch, result);
+      if (!isInDoubt && result.kind === "outputs") settleRows(flight.batch, result);
     } catch (error) {
       // A fault of ours: the transport would swallow it, and the callers would wait for ever.
       for (const pending of flight.batch) pending.fail(toWindjammerError(error));
@@ -293,7 +311,7 @@ export class BatchQueue {
     const text = troubleOf(replica.running, exit?.message ?? why);
     // Only now: until its queries wait again, a drain must not take the queue for idle.
     this.#flights.delete(flight);
-    this.#retryAlone(flight, new ReplicaLostError(text, { details: { replica: replica.id } }));
+    this.#retries.lost(flight, new ReplicaLostError(text, { details: { replica: replica.id } }));
     this.#schedulePump();
     await looked;
   }
@@ -318,34 +336,11 @@ export class BatchQueue {
       const text = troubleOf(replica.running, why);
       flight.isOver = true;
       this.#flights.delete(flight);
-      this.#retryAlone(flight, new ReplicaHungError(text, { details: { replica: replica.id } }));
+      this.#retries.lost(flight, new ReplicaHungError(text, { details: { replica: replica.id } }));
       this.#schedulePump();
     } else {
       flight.hungAt = Math.min(performance.now() + batchTimeoutMs, givenUpAt);
       this.#timer.wakeBy(flight.hungAt);
-    }
-  }
-
-  /** Each query of a failed batch gets one more try, alone; one that fails again keeps its error. */
-  #retryAlone({ batch, replica }: Flight, error: WindjammerError): void {
-    const { pool, version } = this.#parts;
-    const isLoss = error instanceof ReplicaLostError || error instanceof ReplicaHungError;
-    // A model error of a batch of one is that query's own; a lost replica may have been lost for any reason.
-    const mayRetry = isLoss
-      ? !this.#isClosed && version.settings.isRetryable && (pool.readyCount > 0 || pool.isRecovering)
-      : batch.length > 1;
-    for (const pending of batch) {
-      pending.attempts++;
-      pending.failedOn = replica.id;
-      if (pending.isSettled) continue;
-      if (mayRetry && pending.attempts < MAX_ATTEMPTS) {
-        this.#waiting.addAlone(pending);
-        this.#timer.wakeBy(pending.query.deadlineAt);
-      } else if (isLoss) {
-        this.#waiting.drop(pending, "replica-lost", error);
-      } else {
-        pending.fail(error);
-      }
     }
   }
 
@@ -383,13 +378,5 @@ export class BatchQueue {
   #checkIdle(): void {
     if (this.#waiting.length > 0 || this.#flights.size > 0) return;
     for (const resolve of this.#onIdle.splice(0)) resolve();
-  }
-}
-
-function settleRows(batch: readonly Pending[], reply: Extract<BatchReply, { kind: "outputs" }>): void {
-  for (const [index, pending] of batch.entries()) {
-    const error = reply.errors?.[index];
-    if (error === undefined) pending.succeed(reply.outputs, index);
-    else pending.fail(error);
   }
 }

@@ -33,7 +33,7 @@ export class ServedVersion {
   #elsewhere: QueueState | undefined;
 
   constructor(parts: ServedVersionParts) {
-    const { version, metrics, maxQueueLength } = parts;
+    const { version, metrics, log, maxQueueLength } = parts;
     this.version = version;
     this.bundle = parts.bundle;
     this.image = parts.image;
@@ -41,7 +41,7 @@ export class ServedVersion {
       this.#queue.replicasChanged();
       parts.onChange?.();
     });
-    this.#queue = new VersionQueue({ version, replicas: this.#pool, metrics, maxQueueLength });
+    this.#queue = new VersionQueue({ version, replicas: this.#pool, metrics, log, maxQueueLength });
   }
 
   get readyCount(): number {
@@ -126,7 +126,11 @@ export class ServedVersion {
   }
 
   replicas(): readonly ReplicaStatus[] {
-    return this.#pool.statuses();
+    const { ejected } = this.describe();
+    return this.#pool.statuses().map((status) => {
+      const why = ejected.get(status.id);
+      return why === undefined ? status : Object.assign({ ejectedFor: why }, status);
+    });
   }
 
   hasReplica(id: string): boolean {
@@ -147,7 +151,8 @@ export class ServedVersion {
   describe(): QueueState {
     const own = this.#queue.state();
     const { policy } = this.#elsewhere ?? own;
-    return { queueLength: this.queueLength, policy };
+    const ejected = new Map([...(this.#elsewhere?.ejected ?? []), ...own.ejected]);
+    return { queueLength: this.queueLength, policy, ejected };
   }
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then stops every replica. */

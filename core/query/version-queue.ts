@@ -1,4 +1,5 @@
 // The queue of a version with its batching policy, from the first query to the last.
+import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
 import type { Version } from "../types.ts";
@@ -13,6 +14,7 @@ export interface VersionQueueParts {
   /** Those that take its batches. */
   readonly replicas: Replicas;
   readonly metrics: VersionMetrics;
+  readonly log: Log;
   readonly maxQueueLength: number;
 }
 
@@ -20,14 +22,18 @@ export interface VersionQueueParts {
 export interface QueueState {
   readonly queueLength: number;
   readonly policy: PolicyState;
+  /** Replicas that get no batches from it since they fail them, and why. */
+  readonly ejected: ReadonlyMap<string, string>;
 }
 
 export class VersionQueue {
+  readonly #replicas: Replicas;
   readonly #policy: BatchingPolicy;
   readonly #queue: BatchQueue;
 
-  constructor({ version, replicas, metrics, maxQueueLength }: VersionQueueParts) {
+  constructor({ version, replicas, metrics, log, maxQueueLength }: VersionQueueParts) {
     const { contract } = version.manifest;
+    this.#replicas = replicas;
     this.#policy = batchingPolicy(version.settings.batching, contract.isBatched ? contract.maxBatchSize : 1);
     this.#queue = new BatchQueue({
       version,
@@ -35,6 +41,7 @@ export class VersionQueue {
       policy: this.#policy,
       codec: new BatchCodec(version.manifest, version.model, version.version),
       metrics,
+      log,
       maxLength: maxQueueLength,
     });
   }
@@ -54,7 +61,8 @@ export class VersionQueue {
   }
 
   state(): QueueState {
-    return { queueLength: this.length, policy: this.#policy.describe() };
+    const { ejected } = this.#replicas;
+    return { queueLength: this.length, policy: this.#policy.describe(), ejected };
   }
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then gives it up. Resolves with the ms that are left. */

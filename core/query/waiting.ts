@@ -1,4 +1,4 @@
-// The queries that wait for a replica of one version: lanes of such as fit into one batch, and those that go alone.
+// The queries that wait for a replica of one version: lanes of such as fit into one batch, or are tried again together.
 import {
   CallerGoneError,
   DeadlineExceededError,
@@ -7,6 +7,7 @@ import {
   type WindjammerError,
 } from "../errors.ts";
 import type { DropReason, VersionMetrics } from "../metric-handles.ts";
+import type { Replica } from "../replicas/replica.ts";
 import type { Version } from "../types.ts";
 import { Lane } from "./lane.ts";
 import type { Pending } from "./pending.ts";
@@ -19,10 +20,9 @@ const PURGE_EVERY_MS = 50;
 
 export class WaitingQueries {
   readonly #lanes = new Map<string, Lane>();
-  /** Queries from a batch that failed as a whole: each goes alone, so that a bad one fails alone. */
-  readonly #alone = new Lane("");
   readonly #label: string;
   readonly #metrics: VersionMetrics;
+  #retries = 0;
   #length = 0;
   #bytes = 0;
   #purgedAt = 0;
@@ -59,8 +59,11 @@ export class WaitingQueries {
     this.#bytes += pending.bytes;
   }
 
-  addAlone(pending: Pending): void {
-    this.add(this.#alone, pending);
+  /** A part of a batch that failed on this replica: a lane of its own, in deadline order with the others. */
+  addRetry(part: readonly Pending[], failedOn: Replica): void {
+    const lane = new Lane(`retry ${++this.#retries}`, part[0]?.query.priority, failedOn);
+    this.#lanes.set(lane.key, lane);
+    for (const pending of part) this.add(lane, pending);
   }
 
   /**
@@ -74,12 +77,6 @@ export class WaitingQueries {
         urgent = lane;
     }
     return urgent;
-  }
-
-  /** The most urgent query that has to go alone; undefined when `replica` is the one that failed it. */
-  takeAlone(replica: string, hasOthers: boolean): Pending | undefined {
-    if (hasOthers && this.#alone.at(0)?.failedOn === replica) return undefined;
-    return this.take(this.#alone, 1)[0];
   }
 
   /** Up to `size` heads of a lane, within a batch's bytes; those whose callers have gone are left out, not replaced. */
@@ -107,7 +104,7 @@ export class WaitingQueries {
 
   /** Drops whatever is overdue. */
   expireDue(now: number): void {
-    for (const lane of this.#all()) {
+    for (const lane of this.#lanes.values()) {
       let due = 0;
       while (lane.deadlineAt(due) <= now) due++;
       this.expire(lane, due);
@@ -115,7 +112,7 @@ export class WaitingQueries {
   }
 
   failAll(reason: DropReason, error: () => WindjammerError): void {
-    for (const lane of this.#all()) this.#dropHeads(lane, lane.length, { reason, error });
+    for (const lane of this.#lanes.values()) this.#dropHeads(lane, lane.length, { reason, error });
   }
 
   /** Drops queries whose callers have gone, wherever they wait; called when room is needed. */
@@ -123,19 +120,19 @@ export class WaitingQueries {
     if (now < this.#purgedAt + PURGE_EVERY_MS) return;
     this.#purgedAt = now;
     // A copy: lanes come and go meanwhile.
-    for (const lane of Array.from(this.#all())) {
+    for (const lane of Array.from(this.#lanes.values())) {
       const waiting = Array.from({ length: lane.length }, () => this.#shift(lane));
       for (const pending of waiting) {
         if (pending === undefined || !this.#isWanted(pending)) continue;
-        if (lane === this.#alone) this.addAlone(pending);
-        else this.add(this.laneOf(pending.query), pending);
+        this.#lanes.set(lane.key, lane);
+        this.add(lane, pending);
       }
     }
   }
 
   earliestDeadline(): number {
     let earliest = Infinity;
-    for (const lane of this.#all()) earliest = Math.min(earliest, lane.deadlineAt(0));
+    for (const lane of this.#lanes.values()) earliest = Math.min(earliest, lane.deadlineAt(0));
     return earliest;
   }
 
@@ -157,18 +154,13 @@ export class WaitingQueries {
     return new ShuttingDownError(`${this.#label} is being stopped; try again`);
   }
 
-  *#all(): Iterable<Lane> {
-    yield* this.#lanes.values();
-    yield this.#alone;
-  }
-
   /** A lane is forgotten with its last query: one caller can make thousands, by shape. */
   #shift(lane: Lane): Pending | undefined {
     const pending = lane.shift();
     if (pending === undefined) return undefined;
     this.#length--;
     this.#bytes -= pending.bytes;
-    if (lane.length === 0 && lane !== this.#alone) this.#lanes.delete(lane.key);
+    if (lane.length === 0) this.#lanes.delete(lane.key);
     return pending;
   }
 

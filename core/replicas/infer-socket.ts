@@ -2,15 +2,10 @@
 // container's metadata names. Same protocol; a client for this one server costs a quarter of a general one.
 import { connect, type Socket } from "node:net";
 import { dirname, join } from "node:path";
+import { END_OF_HEAD, type MessageHead, MessageReader } from "../../containers/infer-message.ts";
 import { HEADERS, INFER_SOCKET, isForeign, type Manifest } from "../../containers/protocol.ts";
 import type { ReplicaAddress } from "../types.ts";
-import {
-  type InferCall,
-  type InferDone,
-  type InferReply,
-  MAX_REPLY_BYTES,
-  type ReplicaTransport,
-} from "./transport.ts";
+import { type InferCall, type InferDone, MAX_REPLY_BYTES, type ReplicaTransport } from "./transport.ts";
 
 /** A file name and nothing else: a container must not lead the frontend elsewhere. */
 const FILE_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/;
@@ -49,31 +44,26 @@ export function overInferSocket(transport: ReplicaTransport, path: string): Repl
   };
 }
 
-const END_OF_HEAD = "\r\n\r\n";
-const LENGTH = /^\d{1,15}$/;
-/** A longer head is none of ours. */
-const MAX_HEAD_BYTES = 16 * 1024;
-
-/** A reply whose body is still coming. */
-interface Arriving {
-  readonly reply: InferReply;
-  readonly body: Uint8Array;
-  filled: number;
-}
+/** Of a head and a small reply; larger ones come in parts of it. */
+const READ_BYTES = 64 * 1024;
+const STATUS = /^HTTP\/1\.1 (\d{3}) /;
 
 /** One kept connection, one call at a time. */
 class InferConnection {
   readonly #socket: Socket;
   readonly #onGone: (connection: InferConnection) => void;
+  readonly #reader = new MessageReader({
+    memory: placeOf,
+    onMessage: (head, body) => this.#answered(head, body),
+  });
   #done: InferDone | undefined;
-  /** A head that came in parts. */
-  #head: Buffer | undefined;
-  #arriving: Arriving | undefined;
 
   constructor(path: string, onGone: (connection: InferConnection) => void) {
     this.#onGone = onGone;
-    this.#socket = connect({ path });
-    this.#socket.on("data", (chunk: Buffer) => this.#received(chunk));
+    // All that comes is read into the same memory: the reader keeps none of it.
+    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+    const callback = (length: number): boolean => this.#received(buffer.subarray(0, length));
+    this.#socket = connect({ path, onread: { buffer, callback } });
     this.#socket.on("error", (error) => this.#fail(error));
     this.#socket.on("close", () => this.#fail(new Error("the replica closed the connection")));
   }
@@ -100,47 +90,25 @@ class InferConnection {
     this.#socket.destroy();
   }
 
-  #received(chunk: Buffer): void {
-    if (this.#done === undefined) {
-      this.#fail(new Error("the replica said something unasked"));
-      return;
+  /** True: reading goes on. */
+  #received(chunk: Buffer): boolean {
+    try {
+      if (this.#done === undefined) throw new Error("came unasked");
+      this.#reader.take(chunk);
+      return true;
+    } catch (error) {
+      this.#fail(new Error(`the replica's reply ${(error as Error).message}`, { cause: error }));
+      return false;
     }
-    const rest = this.#arriving === undefined ? this.#readHead(chunk) : chunk;
-    const arriving = this.#arriving;
-    if (rest === undefined || arriving === undefined) return;
-    const missing = arriving.body.byteLength - arriving.filled;
-    if (rest.byteLength > missing) {
-      this.#fail(new Error("the replica's reply is longer than it says"));
-      return;
-    }
-    arriving.body.set(rest, arriving.filled);
-    arriving.filled += rest.byteLength;
-    if (rest.byteLength === missing) this.#finish(arriving.reply);
   }
 
-  /** Returns what came behind the head; undefined while it is not whole, or none. */
-  #readHead(chunk: Buffer): Buffer | undefined {
-    const bytes = this.#head === undefined ? chunk : Buffer.concat([this.#head, chunk]);
-    const end = bytes.indexOf(END_OF_HEAD, 0, "latin1");
-    if (end === -1 && bytes.byteLength < MAX_HEAD_BYTES) {
-      this.#head = bytes;
-      return undefined;
-    }
-    this.#head = undefined;
-    const reply = end === -1 ? undefined : readHead(bytes.toString("latin1", 0, end));
-    if (reply === undefined) {
-      this.#fail(new Error("the replica's reply is not one of ours"));
-      return undefined;
-    }
-    this.#arriving = { reply, body: reply.body, filled: 0 };
-    return bytes.subarray(end + END_OF_HEAD.length);
-  }
-
-  #finish(reply: InferReply): void {
+  #answered({ start, headerLength, computeUs }: MessageHead, body: Uint8Array): void {
+    const status = STATUS.exec(start)?.[1];
+    if (status === undefined) throw new Error("is not one of ours");
+    const computeMs = computeUs === undefined ? undefined : computeUs / 1000;
     const done = this.#done;
     this.#done = undefined;
-    this.#arriving = undefined;
-    done?.(undefined, reply);
+    done?.(undefined, { statusCode: Number(status), body, headerLength, computeMs });
   }
 
   #fail(error: Error): void {
@@ -152,25 +120,8 @@ class InferConnection {
   }
 }
 
-/** Status, lengths and compute time; the body has its place, and is aligned for typed-array views. */
-function readHead(head: string): InferReply | undefined {
-  const status = /^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1];
-  let length: number | undefined;
-  let headerLength: number | undefined;
-  let computeMs: number | undefined;
-  for (let at = head.indexOf("\r\n"); at !== -1;) {
-    const colon = head.indexOf(":", at);
-    if (colon === -1) break;
-    const end = head.indexOf("\r\n", colon);
-    const key = head.slice(at + 2, colon).toLowerCase();
-    const value = head.slice(colon + 1, end === -1 ? undefined : end).trim();
-    if (LENGTH.test(value)) {
-      if (key === "content-length") length = Number(value);
-      else if (key === HEADERS.inferenceHeaderLength) headerLength = Number(value);
-      else if (key === HEADERS.computeUs) computeMs = Number(value) / 1000;
-    }
-    at = end;
-  }
-  if (status === undefined || length === undefined || length > MAX_REPLY_BYTES) return undefined;
-  return { statusCode: Number(status), body: new Uint8Array(length), headerLength, computeMs };
+/** @throws Error where no reply of ours has so many bytes */
+function placeOf(size: number): Uint8Array {
+  if (size <= MAX_REPLY_BYTES) return new Uint8Array(size);
+  throw new Error("is not one of ours");
 }

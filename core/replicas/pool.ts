@@ -12,6 +12,7 @@ import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
 import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
 import { noReplica } from "./no-replica.ts";
+import { ReadyReplicas } from "./ready-replicas.ts";
 import { type Replica, troubleOf } from "./replica.ts";
 import type { ReplicaRoute } from "./route.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
@@ -40,6 +41,8 @@ export interface Replicas {
   readonly readyCount: number;
   /** Replicas that `take` would still give. */
   readonly freeCount: number;
+  /** Replicas that are left out since they fail every batch, and why. */
+  readonly ejected: ReadonlyMap<string, string>;
   /** True while a replica is on its way, so that waiting makes sense. */
   readonly isRecovering: boolean;
   /** Processes that send batches to the same replicas, each at most one to one replica at a time. */
@@ -47,6 +50,8 @@ export interface Replicas {
   /** A free replica, or undefined. It comes back by `release` or `suspect`. */
   take(): Replica | undefined;
   release(replica: Replica): void;
+  /** True when another replica takes batches, too. */
+  hasOther(replica: Replica): boolean;
   /** A replica answered: whatever the trouble was, it is over. */
   noteAnswer(): void;
   /** A replica broke its connection. Resolves when it was released or is gone. */
@@ -67,9 +72,8 @@ export class ReplicaPool implements Replicas {
   readonly #source: ReplicaSource;
   readonly #onChange: () => void;
   readonly #slots = new Set<Slot | Guest>();
-  #free: Replica[] = [];
+  readonly #ready = new ReadyReplicas();
   readonly #ended: RunningReplica[] = [];
-  #readyCount = 0;
   #startingCount = 0;
   #trouble: string | undefined;
   #isClosed = false;
@@ -82,7 +86,7 @@ export class ReplicaPool implements Replicas {
   }
 
   get readyCount(): number {
-    return this.#readyCount;
+    return this.#ready.count;
   }
 
   get startingCount(): number {
@@ -103,20 +107,23 @@ export class ReplicaPool implements Replicas {
   }
 
   get freeCount(): number {
-    let count = 0;
-    for (const replica of this.#free) if (replica.isFree) count++;
-    return count;
+    return this.#ready.freeCount;
+  }
+
+  get ejected(): ReadonlyMap<string, string> {
+    return this.#ready.ejected;
   }
 
   take(): Replica | undefined {
-    for (let replica = this.#free.pop(); replica !== undefined; replica = this.#free.pop()) {
-      if (replica.isFree) return replica;
-    }
-    return undefined;
+    return this.#ready.take();
   }
 
   release(replica: Replica): void {
-    if (replica.isFree) this.#free.push(replica);
+    this.#ready.release(replica);
+  }
+
+  hasOther(replica: Replica): boolean {
+    return this.#ready.hasOther(replica);
   }
 
   noteAnswer(): void {
@@ -310,19 +317,18 @@ export class ReplicaPool implements Replicas {
   }
 
   #noteReady(replica: Replica): void {
-    this.#free.push(replica);
     this.#parts.log.info({ replica: replica.id }, "replica ready");
     this.#changed();
   }
 
   #changed(): void {
-    this.#readyCount = 0;
+    const ready: Replica[] = [];
     this.#startingCount = 0;
-    for (const slot of this.#slots) {
-      if (slot.state === "ready") this.#readyCount++;
-      if (slot.isComing) this.#startingCount++;
+    for (const { state, replica, isComing } of this.#slots) {
+      if (state === "ready" && replica !== undefined) ready.push(replica);
+      if (isComing) this.#startingCount++;
     }
-    this.#free = this.#free.filter((replica) => replica.isFree);
+    this.#ready.update(ready);
     this.#onChange();
   }
 

@@ -1,4 +1,5 @@
 // One replica that is ready: sends it batches, one at a time, and knows when it has gone.
+import { Health } from "./health.ts";
 import type { RunningReplica } from "../runtimes/runtime.ts";
 import type { InferCall, InferDone, ReplicaTransport } from "./transport.ts";
 
@@ -14,6 +15,7 @@ export class Replica {
   hasAnswered = false;
   /** When it last answered a batch, `performance.now()` ms; -Infinity: never. */
   answeredAt: number = -Infinity;
+  readonly health: Health = new Health();
   #isBusy = false;
   #isGone = false;
 

@@ -4,6 +4,7 @@ import type { SharedReplicas } from "../query/served-version.ts";
 import type { ReachableReplica, Replicas, Suspicion } from "../replicas/pool.ts";
 import { noReplica } from "../replicas/no-replica.ts";
 import type { Occupant, Replica } from "../replicas/replica.ts";
+import { ReadyReplicas } from "../replicas/ready-replicas.ts";
 import { replicaAt } from "../replicas/route.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { LogLine, ReplicaExit, Version } from "../types.ts";
@@ -37,7 +38,7 @@ export class FollowedReplicas implements Replicas {
   readonly #parts: FollowedReplicasParts;
   readonly #followed = new Map<string, Followed>();
   readonly #answered = new Set<string>();
-  readonly #free = new Set<Replica>();
+  readonly #ready = new ReadyReplicas();
   #startingCount = 0;
   #trouble: string | undefined;
 
@@ -46,15 +47,15 @@ export class FollowedReplicas implements Replicas {
   }
 
   get readyCount(): number {
-    let count = 0;
-    for (const followed of this.#followed.values()) if (isUsable(followed)) count++;
-    return count;
+    return this.#ready.count;
   }
 
   get freeCount(): number {
-    let count = 0;
-    for (const replica of this.#free) if (replica.isFree) count++;
-    return count;
+    return this.#ready.freeCount;
+  }
+
+  get ejected(): ReadonlyMap<string, string> {
+    return this.#ready.ejected;
   }
 
   /** Also while one is looked at: it comes back, or another one in its place. */
@@ -73,17 +74,16 @@ export class FollowedReplicas implements Replicas {
   }
 
   take(): Replica | undefined {
-    const all = [...this.#followed.values()];
-    for (let index = 0; index < all.length; index++) {
-      const replica = all[(this.#parts.turn + index) % all.length]?.replica;
-      if (replica?.isFree === true && this.#free.delete(replica)) return replica;
-    }
-    return undefined;
+    return this.#ready.take();
+  }
+
+  hasOther(replica: Replica): boolean {
+    return this.#ready.hasOther(replica);
   }
 
   release(replica: Replica): void {
     if (replica.hasAnswered) this.#answered.add(replica.id);
-    if (replica.isFree) this.#free.add(replica);
+    if (replica.isFree) this.#ready.release(replica);
     else this.#closeWhereOver(replica);
   }
 
@@ -98,7 +98,7 @@ export class FollowedReplicas implements Replicas {
     if (followed?.replica === replica && isUsable(followed)) {
       followed.isDoubted = true;
       this.#parts.doubt(replica, { message, fault: "disconnected" });
-      this.#parts.onChange();
+      this.#changed();
     }
     this.#closeWhereOver(replica);
     return Promise.resolve();
@@ -135,7 +135,7 @@ export class FollowedReplicas implements Replicas {
       tellLooked(followed, true);
     }
     for (const reachable of replicas) if (!this.#followed.has(reachable.id)) this.#join(reachable);
-    this.#parts.onChange();
+    this.#changed();
   }
 
   /** The server's own process has looked at a replica that was doubted here: where it is still listed, it serves on. */
@@ -144,22 +144,20 @@ export class FollowedReplicas implements Replicas {
     if (followed?.isListed !== true) return;
     tellLooked(followed, false);
     if (!followed.isDoubted) return;
-    this.#free.delete(followed.replica);
     void followed.replica.transport.close();
     this.#join(followed.reachable);
-    this.#parts.onChange();
+    this.#changed();
   }
 
   ended(id: string, exit: ReplicaExit, tail: readonly LogLine[]): void {
     const followed = this.#followed.get(id);
     if (followed === undefined) return;
     this.#followed.delete(id);
-    this.#free.delete(followed.replica);
     followed.replica.retire();
     tellLooked(followed, true);
     followed.occupant.end(exit, tail);
     this.#closeWhereOver(followed.replica);
-    this.#parts.onChange();
+    this.#changed();
   }
 
   /** Replicas that answered since the last call. */
@@ -191,7 +189,14 @@ export class FollowedReplicas implements Replicas {
       isDoubted: false,
       whenLooked: undefined,
     });
-    this.#free.add(replica);
+  }
+
+  /** Each worker prefers another one. */
+  #changed(): void {
+    const usable = [...this.#followed.values()].filter(isUsable).map(({ replica }) => replica);
+    const first = usable.length === 0 ? 0 : this.#parts.turn % usable.length;
+    this.#ready.update([...usable.slice(first), ...usable.slice(0, first)]);
+    this.#parts.onChange();
   }
 
   /** Its last answer may still be on its way when its end is told. */

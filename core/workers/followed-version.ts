@@ -1,5 +1,6 @@
 // One version as a worker serves it: a queue of its own, and the replicas that all processes of the server share.
 import type { WindjammerError } from "../errors.ts";
+import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Query } from "../query/query.ts";
 import { RecentErrors } from "../query/recent-errors.ts";
@@ -14,6 +15,7 @@ export interface FollowedVersionParts {
   readonly version: Version;
   readonly shared: SharedReplicas;
   readonly metrics: VersionMetrics;
+  readonly log: Log;
   readonly maxQueueLength: number;
   readonly turn: FollowedReplicasParts["turn"];
   readonly senders: FollowedReplicasParts["senders"];
@@ -27,7 +29,7 @@ export class FollowedVersion implements Served {
   readonly #errors = new RecentErrors();
 
   constructor(parts: FollowedVersionParts) {
-    const { version, shared, metrics, maxQueueLength, turn, senders, doubt } = parts;
+    const { version, shared, metrics, log, maxQueueLength, turn, senders, doubt } = parts;
     this.version = version;
     this.#replicas = new FollowedReplicas({
       version,
@@ -36,7 +38,7 @@ export class FollowedVersion implements Served {
       doubt,
       onChange: () => this.#queue.replicasChanged(),
     });
-    this.#queue = new VersionQueue({ version, replicas: this.#replicas, metrics, maxQueueLength });
+    this.#queue = new VersionQueue({ version, replicas: this.#replicas, metrics, log, maxQueueLength });
     this.update(shared);
   }
 

@@ -3,7 +3,7 @@
 import type { Socket } from "node:net";
 import { type Forward, forwardTo } from "./forward.ts";
 import { QueryServer } from "../frontend/server.ts";
-import { createLog } from "../log.ts";
+import { createLog, type Log } from "../log.ts";
 import type { ProcessUsage } from "../metric-text.ts";
 import { Metrics } from "../metrics.ts";
 import { Predictor } from "../query/predict.ts";
@@ -33,6 +33,7 @@ export class Worker {
   readonly #tell: (message: FromWorker) => void;
   readonly #registry: Registry;
   readonly #metrics = new Metrics();
+  readonly #log: Log;
   readonly #versions = new Map<string, FollowedVersion>();
   readonly #router: Router;
   readonly #server: QueryServer;
@@ -45,6 +46,7 @@ export class Worker {
     this.#beginning = beginning;
     this.#tell = tell;
     this.#registry = registry;
+    this.#log = createLog(config.logLevel);
     registry.follow(beginning.registry);
     for (const running of beginning.versions) this.#open(running);
     this.#router = new Router({
@@ -60,7 +62,7 @@ export class Worker {
       predictor: new Predictor({ router, firstId: 1 + IDS_EACH * turn }),
       router,
       metrics,
-      log: createLog(config.logLevel),
+      log: this.#log,
       elsewhere,
       // A listener is needed for Node to look after late requests; the connections come from the server's own process.
       config: { ...config, host: "127.0.0.1", port: 0, clipper: undefined },
@@ -127,7 +129,8 @@ export class Worker {
       const { id, hasAnswered } = replica;
       this.#tell({ kind: "doubt", model, version: name, replica: id, why, hasAnswered });
     };
-    const parts = { version, shared, metrics, maxQueueLength, turn, senders, doubt };
+    const log = this.#log;
+    const parts = { version, shared, metrics, log, maxQueueLength, turn, senders, doubt };
     const followed = new FollowedVersion(parts);
     this.#versions.set(versionKey(version), followed);
   }

@@ -57,9 +57,12 @@ export async function measurePeers(parts: PeersParts): Promise<Table> {
     const own = await measure(ours, parts, undefined);
     const rows: Table["rows"][number][] = [[ours.name, ...cells(own.figures), "–", "–"]];
     for (const other of others) {
-      const { figures } = await measure(other, parts, own.answers);
-      const ahead = aheadIn(figures, own.figures);
-      rows.push([other.name, ...cells(figures), ahead.length, ahead.join(", ") || "–"]);
+      const cellsOf = async (): Promise<Table["rows"][number]> => {
+        const { figures } = await measure(other, parts, own.answers);
+        const ahead = aheadIn(figures, own.figures);
+        return [other.name, ...cells(figures), ahead.length, ahead.join(", ") || "–"];
+      };
+      rows.push(await cellsOf().catch((error: unknown) => [other.name, `not measured: ${String(error)}`]));
     }
     return table(rows);
   } finally {
@@ -179,7 +182,8 @@ async function measure(
   };
 }
 
-const PATIENCE_MS = 60_000;
+/** Ray takes 20 s on two cores that have little else to do. */
+const PATIENCE_MS = 120_000;
 
 async function firstAnswer({ url, form, lastWords }: Running): Promise<void> {
   const request = form.request(

@@ -16,11 +16,14 @@ export async function soak(lab: Lab, seconds: number): Promise<Table> {
     version: "1",
     inputType: "doubles",
     module: file("models/first.ts"),
-    latencyObjectiveMs: 1000,
+    // Far off: on a machine that others use, too, a soak is to end with a table.
+    latencyObjectiveMs: 60_000,
   });
   const workload = firstNumberQueries(lab.urlOf(name), 784);
   const pids = await lab.pidsOf(name);
   const rows: Table["rows"][number][] = [];
+  // The event loop is watched from the first look on, and each look begins anew.
+  await loopDelayMs(lab);
   for (let round = 0; round < ROUNDS; round++) {
     const { requests, p50Ms, p99Ms } = await closedLoop(workload, {
       connections: 64,

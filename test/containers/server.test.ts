@@ -210,6 +210,13 @@ describe("memory limit", () => {
     expect(container.stderr).toMatch(/out of memory: .*limit 160 MiB/);
   });
 
+  test("leaves room for values that do not live long, and not more", async () => {
+    await using bundle = await functionBundle(`import { resourceLimits } from "node:worker_threads";
+      export const predict = (inputs) => inputs.map(() => resourceLimits.maxYoungGenerationSizeMb);`);
+    await using container = await TestContainer.start(bundle, { WINDJAMMER_MEMORY_LIMIT_MB: "160" });
+    expect(await container.predict([1])).toEqual([20]);
+  });
+
   test("buffers that grow end the container", async () => {
     await using bundle = await functionBundle(`const kept = [];
       export const predict = async () => { while (true) { kept.push(Buffer.alloc(8e6, 1)); await new Promise(setImmediate); } };`);

@@ -1,5 +1,6 @@
 // The Clipper dialect: POST /<application>/predict with {"input": …} or {"input_batch": […]}.
 import type { InputType, JsonValue, Manifest } from "../../../containers/protocol.ts";
+import { giveBack } from "../../../containers/spent-memory.ts";
 import { manifest as completeManifest } from "../../deploy/deployer.ts";
 import {
   BatchTooLargeError,
@@ -40,12 +41,15 @@ interface Prediction {
   readonly inputs: readonly (Row | WindjammerError | undefined)[];
   readonly isBatch: boolean;
   readonly timeoutMs: number | undefined;
+  /** What the rows are in, where it may go with them. */
+  readonly memory: Uint8Array | undefined;
 }
 
 export function clipperDialect(parts: ClipperParts): Dialect {
   const decoder = new Decoder(parts);
   return {
     name: "clipper",
+    isDoneWithBody: true,
     match: applicationOf,
     answer: (exchange) => answer(parts, decoder, exchange),
     refusal: (error) => errorReply(error, parts.form),
@@ -76,7 +80,7 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
     predictor.refused({ target, error, arrivedAt: exchange.arrivedAt });
     throw form === "clipper" ? inClipperWords(error, exchange.body) : error;
   }
-  const { isBatch, inputs, timeoutMs } = prediction;
+  const { isBatch, inputs, timeoutMs, memory } = prediction;
   const described = manifestOf(prediction.target);
   const request = {
     target: prediction.target,
@@ -87,6 +91,7 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
   return predictor.predict(request, (outcomes, firstId) => {
     const worded = form === undefined ? {} : { form };
     exchange.reply(() => clipperReply({ outcomes, firstId, manifest: described, isBatch, ...worded }));
+    if (memory !== undefined) giveBack(memory);
   });
 }
 
@@ -107,11 +112,11 @@ class Decoder {
     const parsed = target.manifest === undefined ? null : this.#parserOf(target.manifest)?.parse(body);
     const isForTarget = parsed?.version === undefined || parsed.version === target.version?.version;
     if (parsed === null || parsed === undefined || !isForTarget) return this.#decodeJson(target, body);
-    const { rows, isBatch } = parsed;
+    const { rows, isBatch, memory } = parsed;
     const timeoutMs =
       parsed.timeoutMs === undefined ? undefined : checkTimeout(parsed.timeoutMs, "timeout_ms");
     const pinned = parsed.version === undefined ? target : { ...target, isPinned: true };
-    return { target: pinned, inputs: rows, isBatch, timeoutMs };
+    return { target: pinned, inputs: rows, isBatch, timeoutMs, memory };
   }
 
   #decodeJson(current: Target, body: Buffer): Prediction {
@@ -129,7 +134,7 @@ class Decoder {
     }
     const timeout = fields["timeout_ms"];
     const timeoutMs = timeout === undefined ? undefined : checkTimeout(timeout, "timeout_ms");
-    return { target, timeoutMs, ...this.#inputsOf(fields, manifestOf(target)) };
+    return { target, timeoutMs, memory: undefined, ...this.#inputsOf(fields, manifestOf(target)) };
   }
 
   #targetOf(current: Target, version: JsonValue | undefined): Target {

@@ -9,6 +9,7 @@ const PREDICT = /^\/v1\/models\/([^/:]+)(?:\/versions\/([^/:]+))?:predict$/;
 export function kserveV1Dialect(parts: InstanceParts): Dialect {
   return {
     name: "kserve-v1",
+    isDoneWithBody: true,
     match: (path) => (path.endsWith(":predict") && PREDICT.test(path) ? path : undefined),
     answer: (exchange) => {
       const [, name = "", version] = PREDICT.exec(exchange.target) ?? [];

@@ -21,6 +21,8 @@ export interface NumberLayout {
 /** A body that was understood. */
 export interface NumberBody {
   readonly rows: readonly Row[];
+  /** What the rows are in, and nothing else is. */
+  readonly memory: Uint8Array;
   readonly isBatch: boolean;
   readonly version: string | undefined;
   readonly timeoutMs: number | undefined;
@@ -133,6 +135,7 @@ export class NumberParser {
 
   #parseBody(): NumberBody {
     let rows: readonly Row[] | undefined;
+    let memory: Uint8Array = EMPTY;
     let isBatch = false;
     let version: string | undefined;
     let timeoutMs: number | undefined;
@@ -143,7 +146,9 @@ export class NumberParser {
       if (key === "input" || key === "input_batch") {
         if (rows !== undefined) throw UNUSUAL;
         isBatch = key === "input_batch";
-        rows = isBatch ? this.#batch() : this.#single();
+        const lengths = isBatch ? this.#batch() : [this.#row()];
+        memory = this.#pack();
+        rows = this.#rowsOf(memory, lengths);
       } else if (key === "version") {
         version = this.#string();
       } else if (key === "timeout_ms") {
@@ -154,15 +159,11 @@ export class NumberParser {
     } while (this.#next() === COMMA);
     if (this.#body[this.#at - 1] !== CLOSE_OBJECT || this.#skipSpace() !== undefined || rows === undefined)
       throw UNUSUAL;
-    return { rows, isBatch, version, timeoutMs };
+    return { rows, memory, isBatch, version, timeoutMs };
   }
 
-  #single(): readonly Row[] {
-    const length = this.#row();
-    return [this.#rowOf(this.#pack(), length)];
-  }
-
-  #batch(): readonly Row[] {
+  /** Reads the rows of a list; gives their lengths. */
+  #batch(): readonly number[] {
     this.#expect(OPEN);
     const lengths: number[] = [];
     do {
@@ -170,11 +171,14 @@ export class NumberParser {
       lengths.push(this.#row());
     } while (this.#next() === COMMA);
     if (this.#body[this.#at - 1] !== CLOSE) throw UNUSUAL;
-    const packed = this.#pack();
+    return lengths;
+  }
+
+  #rowsOf(memory: Uint8Array, lengths: readonly number[]): readonly Row[] {
     const width = DATATYPE_BYTES[this.#layout.datatype];
     let from = 0;
     return lengths.map((length) => {
-      const data = packed.subarray(from, from + length * width);
+      const data = memory.subarray(from, from + length * width);
       from += length * width;
       return this.#rowOf(data, length);
     });

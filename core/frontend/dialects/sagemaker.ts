@@ -17,6 +17,7 @@ const TARGET_HEADER = "x-amzn-sagemaker-target-model";
 export function sagemakerDialect(parts: InstanceParts): Dialect {
   return {
     name: "sagemaker",
+    isDoneWithBody: true,
     match: (path) => (path === "/invocations" ? path : undefined),
     answer: (exchange) => {
       const target = parts.predictor.resolveOnly(exchange.header(TARGET_HEADER));

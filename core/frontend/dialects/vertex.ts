@@ -7,6 +7,7 @@ import { oipRefusal } from "./oip/oip.ts";
 export function vertexDialect(parts: InstanceParts, predictRoute: string): Dialect {
   return {
     name: "vertex",
+    isDoneWithBody: true,
     match: (path) => (path === predictRoute ? path : undefined),
     answer: (exchange) =>
       answerInstances({ ...parts, target: parts.predictor.resolveOnly(undefined), exchange }),

@@ -305,3 +305,22 @@ describe("a plain request", () => {
     }
   });
 });
+
+test("large requests whose answers wait get their own, though their bytes are gone by then", async () => {
+  const parts = fakes(doubles);
+  const waiting: Query[] = [];
+  parts.served.enqueue = (query) => void waiting.push(query);
+  await using server = await startTestServer(parts);
+  const count = 12;
+  const answers = Array.from({ length: count }, async (_, index) => {
+    const input = Array.from({ length: 784 }, (_value, at) => index + at / 1000);
+    // Every third one in two pieces.
+    const cuts = index % 3 === 0 ? [900] : [];
+    const body = JSON.stringify({ input });
+    return ask(server, [{ path: "/digits/predict", body, headers: "" }], cuts);
+  });
+  await until(() => waiting.length === count);
+  for (const query of waiting.splice(0).toReversed()) firstNumber(query);
+  for (const [index, [answer]] of (await Promise.all(answers)).entries())
+    expect(answer).toContain(`"first":${index},`);
+});

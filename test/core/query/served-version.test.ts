@@ -56,6 +56,21 @@ function ask(served: ServedVersion, value: number | string, timeoutMs = Infinity
   return settled.then(resultOf);
 }
 
+/** Fails the batches that `isBad` says, as a foreign server does. */
+function failing(isBad: (call: ScriptedCall) => boolean, calls: string[] = []): Script {
+  return (call) => {
+    calls.push(call.replica);
+    return isBad(call) ? { status: 500, error: "CUDA error" } : echo(call);
+  };
+}
+
+/** Its first replica fails every row, as our own containers do. */
+const broken: Script = (call) => {
+  if (call.replica !== "echo-1-r1") return echo(call);
+  const error = { code: "MODEL_ERROR", message: "CUDA error" };
+  return { outputs: call.inputs, errors: call.inputs.map(() => error) };
+};
+
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
 describe("a version that runs", () => {
@@ -314,6 +329,121 @@ describe("several replicas", () => {
       2,
     );
     expect(await Promise.all(range(8).map((value) => ask(served, value)))).toEqual(range(8));
+  });
+});
+
+describe("a replica that fails every batch", () => {
+  it("is left out after the third, which its callers do not see, and comes back when it answers again", async () => {
+    let isBroken = true;
+    const calls: string[] = [];
+    const script = failing(({ replica }) => isBroken && replica === "echo-1-r1", calls);
+    const { served, metrics } = await serve(script, 2);
+    const callsOfBad = (): number => calls.filter((id) => id === "echo-1-r1").length;
+    for (const value of range(3)) expect(await ask(served, value)).toBe(value);
+    expect(callsOfBad()).toBe(3);
+    expect(served.replicas()).toMatchObject([
+      { id: "echo-1-r1", state: "ready", ejectedFor: "replica echo-1-r2 answered what it failed" },
+      { id: "echo-1-r2", state: "ready" },
+    ]);
+    expect(served.replicas()[1]?.ejectedFor).toBeUndefined();
+    expect(await metrics.text()).toContain('windjammer_replica_ejections_total{model="echo",version="1"} 1');
+    expect(await Promise.all(range(100).map((value) => ask(served, value)))).toEqual(range(100));
+    isBroken = false;
+    await vi.waitFor(
+      async () => {
+        expect(await ask(served, 7)).toBe(7);
+        expect(served.replicas()[0]?.ejectedFor).toBeUndefined();
+      },
+      { timeout: 15_000, interval: 50 },
+    );
+  });
+
+  it("is left out, too, when it answers nothing but errors of single rows", async () => {
+    const { served } = await serve(broken, 2);
+    const answers: unknown[] = [];
+    for (const value of range(10)) answers.push(await ask(served, value));
+    // A row's error is that of its input, as long as the next ones are answered.
+    expect(answers).toEqual(["MODEL_ERROR", "MODEL_ERROR", ...range(10).slice(2)]);
+    expect(served.replicas()[0]?.ejectedFor).toBeDefined();
+  });
+
+  it("is no failing one when others fail the same queries: bad queries eject nothing", async () => {
+    const bad = { code: "MODEL_ERROR", message: "bad input" };
+    const scripts: readonly Script[] = [
+      failing(() => true),
+      ({ inputs }) => ({ outputs: inputs, errors: inputs.map(() => bad) }),
+    ];
+    for (const script of scripts) {
+      const { served } = await serve(script, 2);
+      for (const value of range(12)) expect(await ask(served, value)).toBe("MODEL_ERROR");
+      expect(served.replicas().filter(({ ejectedFor }) => ejectedFor !== undefined)).toEqual([]);
+    }
+  });
+
+  it("of a version that is not retryable, is left out without a second try", async () => {
+    const calls: string[] = [];
+    const script = failing(({ replica }) => replica === "echo-1-r1", calls);
+    const { served } = await serve(script, 2, { isRetryable: false });
+    const answers: unknown[] = [];
+    for (const value of range(6)) answers.push(await ask(served, value));
+    expect(answers).toEqual(["MODEL_ERROR", "MODEL_ERROR", "MODEL_ERROR", 3, 4, 5]);
+    expect(calls).toHaveLength(6);
+  });
+});
+
+describe("a batch that fails as a whole", () => {
+  const batching = { policy: "fixed", maxBatchSize: 64, maxDelayMs: 60_000 } as const;
+
+  it("is not computed again when the version is not retryable", async () => {
+    const seen: unknown[] = [];
+    const script: Script = (call) => {
+      seen.push(...call.inputs);
+      return { status: 500, error: "no threes" };
+    };
+    const { served } = await serve(script, 2, { isRetryable: false });
+    const answers = await Promise.all(range(6).map((value) => ask(served, value)));
+    expect(new Set(answers)).toEqual(new Set(["MODEL_ERROR"]));
+    expect(seen).toHaveLength(6);
+  });
+
+  it("with its replica, is tried again in a few parts", async () => {
+    const sizes: number[] = [];
+    const script: Script = (call) => (sizes.push(call.inputs.length) === 1 ? "die" : echo(call));
+    const { served } = await serve(script, 2, { batching });
+    expect(await Promise.all(range(64).map((value) => ask(served, value)))).toEqual(range(64));
+    expect(sizes).toEqual([64, ...Array.from({ length: 8 }, () => 8)]);
+  });
+
+  it("because of one query that ends replicas, ends three at most: whole, in part, alone", async () => {
+    const { served, runtime } = await serve(
+      (call) => (call.inputs.includes("poison") ? "die" : echo(call)),
+      2,
+      { batching },
+    );
+    const poison = ask(served, "poison");
+    expect(await Promise.all(range(63).map((value) => ask(served, value)))).toEqual(range(63));
+    expect(await poison).toBe("REPLICA_LOST");
+    expect(runtime.started.filter(({ hasEnded }) => hasEnded)).toHaveLength(3);
+  });
+
+  it("goes on in deadline order with what else waits", async () => {
+    const order: unknown[] = [];
+    const begun = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    const script: Script = async (call) => {
+      order.push(call.inputs);
+      if (order.length > 1) return echo(call);
+      begun.resolve();
+      await go.promise;
+      return { status: 500, error: "not now" };
+    };
+    const { served } = await serve(script, 1, { batching: { ...batching, maxBatchSize: 2 } });
+    const patient = [1, 2].map((value) => ask(served, value, 90_000));
+    await begun.promise;
+    const urgent = [3, 4].map((value) => ask(served, value, 60_000));
+    go.resolve();
+    expect(await Promise.all([...patient, ...urgent])).toEqual([1, 2, 3, 4]);
+    expect(order).toEqual([[1, 2], [3, 4], [1], [2]]);
   });
 });
 

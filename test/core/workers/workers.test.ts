@@ -266,6 +266,28 @@ test("a replica that answers one worker is not taken for hung by the other, whos
   expect(await wj.replicas()).toMatchObject([{ id: before?.id, state: "ready" }]);
 });
 
+test("a replica that fails every batch is left out by each worker, and the server shows it", async () => {
+  const { wj, both } = await lab();
+  const folder = await tempFolder();
+  const source = `import { existsSync, mkdirSync } from "node:fs";
+    let isBad = true;
+    try { mkdirSync(${JSON.stringify(`${folder}/claimed`)}); } catch { isBad = false; }
+    export function predict(inputs) {
+      if (isBad && existsSync(${JSON.stringify(`${folder}/break`)})) throw new Error("CUDA error");
+      return inputs;
+    }\n`;
+  await wj.deploy(sourceDeployer, { name: "model", version: "1", source, replicas: 2 });
+  await writeFile(`${folder}/break`, "");
+  let failed = 0;
+  for (let value = 0; value < 20; value++)
+    for (const one of both) if ((await one.predict("model", value)).status !== 200) failed += 1;
+  // One of the workers turns to the other replica first, and hears of no trouble.
+  expect(failed).toBe(2);
+  const ejected = async (): Promise<number> =>
+    (await wj.replicas()).filter(({ ejectedFor }) => ejectedFor !== undefined).length;
+  await expect.poll(ejected, { timeout: 20_000 }).toBe(1);
+});
+
 test("what is no prediction is answered as by a server without workers", async () => {
   const { wj, both } = await lab({ token: "sixteen-letters-at-least" });
   await deploy(wj, "1", "input");

@@ -1,0 +1,62 @@
+// Who is to blame for batches that fail: the replica, which is left out for a while, or their queries.
+import { DeadlineExceededError, type WindjammerError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { VersionMetrics } from "../metric-handles.ts";
+import type { Replicas } from "../replicas/pool.ts";
+import type { Replica } from "../replicas/replica.ts";
+import type { Version } from "../types.ts";
+
+/** A batch that was at `replica`; `failedOn` where its queries failed before. */
+interface Tried {
+  readonly replica: Replica;
+  readonly failedOn: Replica | undefined;
+}
+
+export interface BlameParts {
+  readonly version: Version;
+  readonly pool: Replicas;
+  readonly metrics: VersionMetrics;
+  readonly log: Log;
+}
+
+/** Tells by second tries: what another replica answers was the fault of the first, what fails there too that of the queries. */
+export class Blame {
+  readonly #parts: BlameParts;
+
+  constructor(parts: BlameParts) {
+    this.#parts = parts;
+  }
+
+  answered({ replica, failedOn }: Tried): void {
+    if (replica.health.noteAnswer())
+      this.#parts.log.info({ replica: replica.id }, "an ejected replica answers again");
+    if (failedOn === undefined || failedOn === replica || !failedOn.health.isFailing) return;
+    this.#eject(failedOn, `replica ${replica.id} answered what it failed`);
+  }
+
+  /** True when only a second try could tell whether the replica is failing. */
+  failed({ replica, failedOn }: Tried, error: WindjammerError): boolean {
+    const { health } = replica;
+    // It was given too little time, and says nothing of itself.
+    if (error instanceof DeadlineExceededError) return false;
+    if (failedOn !== undefined) {
+      if (failedOn !== replica) failedOn.health.acquit();
+      return false;
+    }
+    health.noteFailure();
+    const { pool, version } = this.#parts;
+    if (!health.isFailing || !pool.hasOther(replica)) return false;
+    if (health.ejectedFor === undefined && version.settings.isRetryable) return true;
+    this.#eject(replica, error.message);
+    return health.ejectedFor !== undefined;
+  }
+
+  #eject(replica: Replica, why: string): void {
+    const { metrics, log } = this.#parts;
+    // Told once, and not of every batch that was on its way.
+    if (replica.health.isResting(performance.now())) return;
+    const pauseMs = replica.health.eject(why, performance.now());
+    metrics.replicaEjected();
+    log.warn({ replica: replica.id, reason: why, pauseMs }, "ejecting a replica that fails every batch");
+  }
+}

@@ -1,0 +1,34 @@
+// A batch on its way to a replica, and its reply.
+import type { WindjammerError } from "../errors.ts";
+import type { Replica } from "../replicas/replica.ts";
+import type { BatchReply } from "./batch-body.ts";
+import type { Pending } from "./pending.ts";
+
+/** A batch on its way. */
+export interface Flight {
+  readonly replica: Replica;
+  readonly batch: readonly Pending[];
+  /** Where its queries failed before; undefined: nowhere yet. */
+  readonly failedOn: Replica | undefined;
+  readonly sentAt: number;
+  /** When the replica is asked for next, whether it hangs; Infinity: it is being asked for. */
+  hungAt: number;
+  readonly wasFull: boolean;
+  /** Its reply came, or never will; a lost one stays among the flights until its queries are dealt with. */
+  isOver: boolean;
+}
+
+/** Why nothing of a batch was answered; undefined: something was. */
+export function failureOf(reply: BatchReply): WindjammerError | undefined {
+  if (reply.kind === "failed") return reply.error;
+  return reply.errors?.every((error) => error !== undefined) === true ? reply.errors[0] : undefined;
+}
+
+/** Gives each query of a batch its own result. */
+export function settleRows(batch: readonly Pending[], reply: Extract<BatchReply, { kind: "outputs" }>): void {
+  for (const [index, pending] of batch.entries()) {
+    const error = reply.errors?.[index];
+    if (error === undefined) pending.succeed(reply.outputs, index);
+    else pending.fail(error);
+  }
+}

@@ -1,0 +1,56 @@
+// How a replica does: one that fails batch after batch where another answers is left out, and tried again now and then.
+
+/** After so many failed batches in a row it counts as failing. */
+const FAILING_AFTER = 3;
+/** Pause of an ejected replica: doubles with every probe that fails. */
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 60_000;
+
+export class Health {
+  #failures = 0;
+  #pauseMs = 0;
+  #probeAt = -Infinity;
+  #ejectedFor: string | undefined;
+
+  /** It failed the last few batches, whoever is to blame. */
+  get isFailing(): boolean {
+    return this.#failures >= FAILING_AFTER;
+  }
+
+  /** Why it gets no batches; undefined: it does. */
+  get ejectedFor(): string | undefined {
+    return this.#ejectedFor;
+  }
+
+  /** Left out, and not to be tried yet. @param now `performance.now()` ms */
+  isResting(now: number): boolean {
+    return this.#ejectedFor !== undefined && now < this.#probeAt;
+  }
+
+  /** A batch failed as a whole. */
+  noteFailure(): void {
+    this.#failures += 1;
+  }
+
+  /** What failed was the fault of the queries. */
+  acquit(): void {
+    if (this.#ejectedFor === undefined) this.#failures = 0;
+  }
+
+  /** It answered a batch. True when it was ejected until then. */
+  noteAnswer(): boolean {
+    const wasEjected = this.#ejectedFor !== undefined;
+    this.#failures = 0;
+    this.#pauseMs = 0;
+    this.#ejectedFor = undefined;
+    return wasEjected;
+  }
+
+  /** Leaves it out for a while, longer every time in a row. Returns for how many ms. */
+  eject(why: string, now: number): number {
+    this.#pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * this.#pauseMs));
+    this.#probeAt = now + this.#pauseMs;
+    this.#ejectedFor = why;
+    return this.#pauseMs;
+  }
+}

@@ -1,0 +1,59 @@
+// Which replica gets the next batch, and what an ejected one gets.
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ReadyReplicas } from "../../../core/replicas/ready-replicas.ts";
+import { Replica } from "../../../core/replicas/replica.ts";
+import { transportTo } from "../../../core/replicas/transport.ts";
+
+function replica(id: string): Replica {
+  const occupant = { id, exited: new Promise<never>(() => undefined), tail: () => [] };
+  return new Replica(occupant, transportTo({ socketPath: `/nonexistent/${id}` }), async () => true);
+}
+
+const [one, two, three] = [replica("r1"), replica("r2"), replica("r3")];
+let ready: ReadyReplicas;
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  ready = new ReadyReplicas();
+  ready.update([one, two]);
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  for (const { health } of [one, two, three]) health.noteAnswer();
+});
+
+test("the first that is free is taken, none twice, and one that is gone no more", () => {
+  expect([ready.take(), ready.take(), ready.take()]).toEqual([one, two, undefined]);
+  ready.update([two, three]);
+  ready.release(two);
+  expect([ready.count, ready.freeCount, ready.take(), ready.take(), ready.take()]).toEqual([
+    2,
+    2,
+    two,
+    three,
+    undefined,
+  ]);
+});
+
+test("an ejected one rests, is then tried before all others, and rests longer with every try that fails", () => {
+  for (const pauseMs of [1000, 2000, 4000]) {
+    expect(one.health.eject("it fails", performance.now())).toBe(pauseMs);
+    expect([ready.freeCount, ready.hasOther(two)]).toEqual([1, false]);
+    vi.advanceTimersByTime(pauseMs - 1);
+    expect([ready.take(), ready.take()]).toEqual([two, undefined]);
+    ready.release(two);
+    vi.advanceTimersByTime(1);
+    expect(ready.take()).toBe(one);
+    ready.release(one);
+  }
+  expect([...ready.ejected]).toEqual([["r1", "it fails"]]);
+  expect([one.health.noteAnswer(), ready.ejected.size]).toEqual([true, 0]);
+  expect(one.health.eject("it fails again", performance.now())).toBe(1000);
+});
+
+test("an ejected one is used all the same where no other is left", () => {
+  one.health.eject("it fails", performance.now());
+  ready.update([one]);
+  expect([ready.freeCount, ready.take()]).toEqual([1, one]);
+});
