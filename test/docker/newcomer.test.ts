@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Engine } from "../../core/runtimes/engine.ts";
 import { hasProgram } from "../helpers/programs.ts";
-import { type Newcomer, newcomer, pageLines, triedOut } from "../helpers/newcomer.ts";
+import { type Newcomer, newcomer, pageLines, SET_UP_MS, triedOut } from "../helpers/newcomer.ts";
 import { defaultImages } from "./default-images.ts";
 import { hasEngine } from "./engine.ts";
 
@@ -15,7 +15,7 @@ describe.skipIf(!hasEngine)("windjammer deploy --runtime docker, from an empty f
   beforeAll(async () => {
     images = await defaultImages();
     place = await newcomer(["--runtime", "docker"]);
-  });
+  }, SET_UP_MS);
 
   afterAll(async () => {
     await place?.[Symbol.asyncDispose]();

@@ -15,7 +15,7 @@ import {
   type PythonOptions,
   type Windjammer,
 } from "../../deployers/index.ts";
-import { type Newcomer, newcomer } from "../helpers/newcomer.ts";
+import { type Newcomer, newcomer, SET_UP_MS } from "../helpers/newcomer.ts";
 import { hasPackages } from "../helpers/pip.ts";
 import { tempFolder } from "../helpers/temp.ts";
 import { pythonIndex } from "./python-index.ts";
@@ -84,7 +84,7 @@ describe.skipIf(!hasPackages(REQUIREMENTS))(`models of frameworks ${why}`, () =>
     wj = await windjammer({ port: 0, adminPort: 0, cacheDir });
     place = await newcomer(["--cache-dir", cacheDir]);
     await place.example("python/run.ts");
-  }, 300_000);
+  }, SET_UP_MS);
 
   afterAll(async () => {
     await wj.close();

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { portVariables } from "../helpers/free-ports.ts";
-import { type Newcomer, newcomer, pageLines, triedOut } from "../helpers/newcomer.ts";
+import { type Newcomer, newcomer, pageLines, SET_UP_MS, triedOut } from "../helpers/newcomer.ts";
 import { hasProgram } from "../helpers/programs.ts";
 import { hasTfjsNode, NATIVE, TFJS_NODE_FOLDER } from "../helpers/tfjs-node.ts";
 
@@ -19,7 +19,7 @@ let place: Newcomer;
 
 beforeAll(async () => {
   place = await newcomer();
-});
+}, SET_UP_MS);
 afterAll(() => place[Symbol.asyncDispose]());
 
 /** Runs an example's script. */

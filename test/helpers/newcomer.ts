@@ -9,6 +9,8 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const root = join(import.meta.dirname, "../..");
 const PATIENCE_MS = 170_000;
+/** Time that setting one up may take: it installs from a registry, on a machine that may have other work. */
+export const SET_UP_MS = 600_000;
 
 export interface Newcomer extends AsyncDisposable {
   /** The folder, which was empty. */
