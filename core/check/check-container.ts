@@ -12,6 +12,7 @@ import { needsRuntime, replicaSource } from "../replicas/source.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { Report, RunningReplica, Runtime } from "../runtimes/runtime.ts";
 import type { BundleFolder } from "../types.ts";
+import { unlessAborted } from "../wait.ts";
 import { BASIC_CHECK, CHECKS, NEED_ANSWERS, type Subject, type Verdict } from "./checks.ts";
 import type { CheckReport, CheckResult } from "./report.ts";
 
@@ -34,10 +35,12 @@ export interface CheckSettings {
   /** Calls of the memory check. */
   readonly calls: number;
   readonly report: Report;
+  /** Aborted: what was started is stopped, and the check rejects with its reason. */
+  readonly signal?: AbortSignal;
   readonly contract?: Manifest["contract"];
 }
 
-/** @throws what keeps the runtime from working at all; all that concerns the container is in the report */
+/** @throws what keeps the runtime from working at all, and the reason of an aborted signal; all that concerns the container is in the report */
 export async function checkContainer(target: CheckTarget, settings: CheckSettings): Promise<CheckReport> {
   const root = await mkdtemp(join(tmpdir(), "wj-check-"));
   const { runtime, source } = target;
@@ -73,11 +76,13 @@ class Attempt {
   readonly #target: CheckTarget;
   readonly #settings: CheckSettings;
   readonly #bundle: BundleFolder;
+  readonly #signal: AbortSignal;
   readonly #results: CheckResult[] = [];
 
   constructor(target: CheckTarget, settings: CheckSettings, bundle: BundleFolder) {
     this.#target = target;
     this.#settings = settings;
+    this.#signal = settings.signal ?? new AbortController().signal;
     this.#bundle = bundle;
   }
 
@@ -99,8 +104,8 @@ class Attempt {
   async #start(): Promise<readonly [RunningReplica, string]> {
     const { runtime, source } = this.#target;
     const { model, report } = this.#settings;
+    const signal = this.#signal;
     const { manifest: content } = this.#bundle;
-    const signal = new AbortController().signal;
     const image = needsRuntime(content)
       ? await runtime.prepare(this.#bundle, { report, signal, model, version: VERSION })
       : "elsewhere";
@@ -124,8 +129,7 @@ class Attempt {
     const { readyTimeoutMs: timeoutMs, model, calls, contract: given } = this.#settings;
     const { manifest: content } = this.#bundle;
     const startedAt = performance.now();
-    const signal = new AbortController().signal;
-    const options = { manifest: content, timeoutMs, signal };
+    const options = { manifest: content, timeoutMs, signal: this.#signal };
     const name = (await becomeReadyByAnyName(running, transport, options)) ?? model;
     const tookMs = Math.round(performance.now() - startedAt);
     const at = { ...modelAtServer(this.#target.source, model), name };
@@ -165,10 +169,10 @@ class Attempt {
         });
         continue;
       }
-      const verdict = await run(subject).catch((error: unknown): Verdict => ({
-        outcome: "fail",
-        got: messageOf(error),
-      }));
+      const verdict = await unlessAborted(run(subject), this.#signal).catch((error: unknown): Verdict => {
+        this.#signal.throwIfAborted();
+        return { outcome: "fail", got: messageOf(error) };
+      });
       this.#results.push({ name, expected, ...verdict });
     }
   }
@@ -184,6 +188,7 @@ class Attempt {
       this.#results.push({ name, outcome: "ok", expected, got });
       return value;
     } catch (error) {
+      this.#signal.throwIfAborted();
       this.#results.push({ name, outcome: "fail", expected, got: messageOf(error) });
       return undefined;
     }

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import { defaultStateDir } from "../environment.ts";
-import { isNodeError } from "../errors.ts";
+import { InvalidOptionsError, isNodeError } from "../errors.ts";
 import { Output } from "./output.ts";
 import { parsePort } from "./values.ts";
 
@@ -71,6 +71,10 @@ async function makeConfig(file: string, isInStateDir: boolean): Promise<void> {
   try {
     await writeFile(file, EMPTY_CONFIG, { flag: "wx" });
   } catch (error) {
-    if (!isNodeError(error) || error.code !== "EEXIST") throw error;
+    if (isNodeError(error) && error.code === "EEXIST") return;
+    throw new InvalidOptionsError(`--metric-config ${file} cannot be written: ${(error as Error).message}`, {
+      cause: error,
+      details: { option: "metricConfig", file },
+    });
   }
 }

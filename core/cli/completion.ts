@@ -1,7 +1,7 @@
 // `windjammer completion`: scripts that make a shell complete commands, options, and the names a server knows.
 import { Argument, Command, type Option } from "commander";
 import type { Windjammer } from "../client/interface.ts";
-import { withServer } from "./server.ts";
+import { type ServerFlags, withServer } from "./server.ts";
 
 const SHELLS = ["bash", "zsh", "fish"] as const;
 type Shell = (typeof SHELLS)[number];
@@ -13,8 +13,12 @@ const NAMES_TIMEOUT_MS = 5_000;
 const SCRIPTS: Readonly<Record<Shell, string>> = {
   bash: `# windjammer completion for bash: source <(windjammer completion bash)
 _windjammer() {
+  # Not COMP_WORDS: bash parts those at each : and = too, as in a URL.
+  local line="\${COMP_LINE:0:COMP_POINT}" words
+  read -ra words <<< "$line"
+  [[ $line == *[[:space:]] ]] && words+=("")
   local IFS=$'\\n'
-  COMPREPLY=($(windjammer completion bash -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+  COMPREPLY=($(windjammer completion bash -- "\${words[@]:1}" 2>/dev/null))
 }
 complete -o default -F _windjammer windjammer
 `,
@@ -88,7 +92,21 @@ async function argumentValues(command: Command, given: readonly string[]): Promi
   if (read === undefined) return [];
   // Unreferenced: only a server that does not answer keeps the process alive until then.
   setTimeout(() => process.exit(0), NAMES_TIMEOUT_MS).unref();
-  return withServer({}, (wj) => read(wj, operands)).catch(() => []);
+  return withServer(serverFlags(given), (wj) => read(wj, operands)).catch(() => []);
+}
+
+/** The server that the line names so far. */
+function serverFlags(given: readonly string[]): Pick<ServerFlags, "url" | "token"> {
+  const url = valueOf(given, "--url");
+  const token = valueOf(given, "--token");
+  return { ...(url === undefined ? {} : { url }), ...(token === undefined ? {} : { token }) };
+}
+
+/** Of an option that stands before its value, or as `--option=value`; the last one counts. */
+function valueOf(given: readonly string[], option: string): string | undefined {
+  const at = given.findLastIndex((word) => word === option || word.startsWith(`${option}=`));
+  const word = given[at];
+  return word === option ? given[at + 1] : word?.slice(option.length + 1);
 }
 
 /** The words that are no options and no values of options. */

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { TensorSpec } from "../../containers/protocol.ts";
 import type { ReplicaStats, VersionDetail, Windjammer } from "../client/interface.ts";
 import { ModelNotFoundError, type NoModelLinkedError, ReplicaNotFoundError } from "../errors.ts";
-import { nearest } from "../nearest.ts";
+import { didYouMean } from "../nearest.ts";
 import type { Application, Deployment, ReplicaStatus } from "../types.ts";
 import { type Cell, fields, oneLine, Output, paint, table } from "./output.ts";
 import { noModel } from "./served.ts";
@@ -84,9 +84,9 @@ function unknownTarget(
   if (applications.includes(target)) {
     return noModel(target);
   }
-  const near = nearest(target, [...models, ...applications]);
+  const known = [...models, ...applications];
   return new ModelNotFoundError(
-    `no model or application is named "${target}"; ${near === undefined ? "windjammer models lists the models" : `did you mean "${near}"?`}`,
+    `no model or application is named "${target}"; ${didYouMean(target, known, "windjammer models lists the models")}`,
     { details: { name: target } },
   );
 }

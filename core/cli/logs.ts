@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
 import type { Windjammer } from "../client/interface.ts";
 import { ModelNotFoundError, ReplicaNotFoundError } from "../errors.ts";
-import { nearest } from "../nearest.ts";
+import { didYouMean } from "../nearest.ts";
 import type { LogLine, ReplicaStatus } from "../types.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { Output, paint } from "./output.ts";
@@ -60,9 +60,8 @@ async function targetOf(wj: Windjammer, target: string, version: string | undefi
     : links.find(({ application }) => application === target)?.model;
   if (model === undefined) {
     const known = [...names, ...links.map(({ application }) => application), ...replicas.map(({ id }) => id)];
-    const near = nearest(target, known);
     throw new ModelNotFoundError(
-      `no model, application or replica is named "${target}"; ${near === undefined ? "windjammer models lists the models" : `did you mean "${near}"?`}`,
+      `no model, application or replica is named "${target}"; ${didYouMean(target, known, "windjammer models lists the models")}`,
       { details: { name: target } },
     );
   }

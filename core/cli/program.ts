@@ -42,6 +42,7 @@ const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Com
   ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
   ["What goes on:", [topCommand, logsCommand, eventsCommand]],
   ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
+  ["This machine:", [doctorCommand]],
 ];
 
 /** Runs one command line (without node and script) and sets the exit code: 0, 1 for an error, 2 for wrong usage. */
@@ -85,7 +86,6 @@ export function createProgram(isJson: boolean): Command {
     .description("Makes a function, a model file or a container a batched REST endpoint.")
     .version(packageVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
-    .helpCommand("help [command]", "print the help of a command")
     .addHelpText("after", EXIT_CODES_TEXT)
     .configureOutput({ outputError: (text, write) => write(usageError(text, isJson)) })
     .showHelpAfterError(
@@ -94,15 +94,20 @@ export function createProgram(isJson: boolean): Command {
     // So that a command can have options of these names, as deploy has --version.
     .enablePositionalOptions()
     .exitOverride();
+  const add = (command: Command): void => {
+    // Commands made apart do not inherit how this one ends and prints.
+    command.copyInheritedSettings(program);
+    if (!isJson) command.showHelpAfterError(`(windjammer ${command.name()} --help says what it takes)`);
+    program.addCommand(command);
+  };
   for (const [group, commands] of COMMANDS) {
     program.commandsGroup(group);
-    // Commands made apart do not inherit how this one ends and prints.
-    for (const command of commands) program.addCommand(command().copyInheritedSettings(program));
+    for (const command of commands) add(command());
   }
+  program.commandsGroup("This command line:");
   // It completes the others, too.
-  program.commandsGroup("This machine:");
-  for (const command of [doctorCommand(), completionCommand(() => program)])
-    program.addCommand(command.copyInheritedSettings(program));
+  add(completionCommand(() => program));
+  program.helpCommand("help [command]", "print the help of a command");
   return program;
 }
 

@@ -14,6 +14,12 @@ export function parseWhole(text: string): number {
   return Number(text);
 }
 
+export function parsePositive(text: string): number {
+  const value = parseWhole(text);
+  if (value === 0) throw new InvalidArgumentError("expected a whole number over 0.");
+  return value;
+}
+
 /** A command line as its words; quotes keep spaces. No shell sees it. @throws InvalidOptionsError for none */
 export function parseWords(line: string): readonly string[] {
   const found = Array.from(

@@ -50,6 +50,36 @@ export function startCli(
   return { child, stdout: () => stdout, stderr: () => stderr, exited };
 }
 
+/** A run on a terminal of its own: what it prints comes together, as people see it. */
+export interface TerminalRun {
+  readonly shown: () => string;
+  /** Keys: "y\r", or "\u0003" for Ctrl-C. */
+  readonly type: (keys: string) => void;
+  readonly exited: Promise<number | string>;
+}
+
+/** Starts `windjammer …` on a pseudo terminal, by script(1) of util-linux. */
+export function startOnTerminal(
+  args: readonly string[],
+  { env = {}, cwd = process.cwd() }: Omit<CliOptions, "input"> = {},
+): TerminalRun {
+  const command = [process.execPath, MAIN, ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+  // The last word is where it would keep a log of the session.
+  const child = spawn("script", ["--quiet", "--return", "--command", command.join(" "), "/dev/null"], {
+    cwd,
+    env: { ...withoutOurs(process.env), TERM: "xterm", SHELL: "/bin/sh", ...env },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  child.stdin.on("error", () => {});
+  let shown = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (shown += text));
+  const exited = once(child, "close").then(
+    ([code, signal]: unknown[]) => (code ?? signal) as number | string,
+  );
+  return { shown: () => shown, type: (keys) => void child.stdin.write(keys), exited };
+}
+
 /** Runs `windjammer …` to its end. */
 export async function cli(args: readonly string[], options?: CliOptions): Promise<CliResult> {
   const run = startCli(args, options);

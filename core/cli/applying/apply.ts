@@ -67,6 +67,7 @@ async function applyTo(
   }
   if (!(await isAgreed(flags, output, signal))) {
     output.note("nothing was changed");
+    signal.throwIfAborted();
     return;
   }
   await carryOut(wj, { rows, wanted }, { output, signal, verbose: flags.verbose });
@@ -150,9 +151,11 @@ async function isAgreed({ yes }: ApplyFlags, output: Output, signal: AbortSignal
     const answer = await ask.question("carry it out? [y/N] ", { signal });
     return /^y(?:es)?$/i.test(answer.trim());
   } catch (error) {
-    // Ctrl-D.
-    if (!signal.aborted && error instanceof Error && error.name === "AbortError") return false;
-    throw error;
+    const isAborted = error instanceof Error && error.name === "AbortError";
+    if (!isAborted) throw error;
+    // Ctrl-D leaves the cursor behind the question; Ctrl-C has a line of its own.
+    if (!signal.aborted) process.stderr.write("\n");
+    return false;
   } finally {
     ask.close();
   }

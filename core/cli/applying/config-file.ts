@@ -7,7 +7,7 @@ import type { ServerFileOptions, WindjammerConfig } from "../../../deployers/ind
 import { serverOptionsSchema } from "../../config.ts";
 import { describeIssues, knownKeys, REPORT_INPUT } from "../../deploy/issues.ts";
 import { cacheSchema, jsonValueSchema, latencyObjectiveSchema, nameSchema } from "../../deploy/options.ts";
-import { InvalidOptionsError, ModelFileNotFoundError } from "../../errors.ts";
+import { InvalidOptionsError, isNodeError, ModelFileNotFoundError } from "../../errors.ts";
 import { MODEL_KINDS } from "../deploying/kinds.ts";
 
 /** Looked for in this order, in the current folder. */
@@ -86,9 +86,15 @@ async function findFile(): Promise<string> {
 
 async function read(path: string, file: string): Promise<unknown> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw new ModelFileNotFoundError(`config file ${file} cannot be read: ${String(error)}`, {
-      cause: error,
-    });
+    const why =
+      isNodeError(error) && error.code === "ENOENT" ? "is not there" : `cannot be read: ${String(error)}`;
+    throw new ModelFileNotFoundError(
+      `config file ${file} ${why}; windjammer apply --config FILE names another`,
+      {
+        cause: error,
+        details: { path },
+      },
+    );
   });
   if (file.endsWith(".json")) return parse(text, file);
   try {

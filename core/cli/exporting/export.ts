@@ -7,7 +7,7 @@ import { Connection } from "../../client/connection.ts";
 import type { Windjammer } from "../../client/interface.ts";
 import { tokenFromEnvironment } from "../../environment.ts";
 import { ApplicationNotFoundError, InvalidOptionsError } from "../../errors.ts";
-import { nearest } from "../../nearest.ts";
+import { didYouMean } from "../../nearest.ts";
 import type { ExportFlags, ExportName } from "../export.ts";
 import { Output } from "../output.ts";
 import { withServer } from "../server.ts";
@@ -103,9 +103,8 @@ async function described(wj: Windjammer, name: string): Promise<DescribedApplica
 async function checkApplication(wj: Windjammer, name: string): Promise<void> {
   const known = (await wj.applications()).map((application) => application.name);
   if (known.includes(name)) return;
-  const near = nearest(name, known);
   throw new ApplicationNotFoundError(
-    `no application is named "${name}"; ${near === undefined ? "windjammer apps lists them" : `did you mean "${near}"?`}`,
+    `no application is named "${name}"; ${didYouMean(name, known, "windjammer apps lists them")}`,
     { details: { name } },
   );
 }

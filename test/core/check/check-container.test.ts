@@ -1,7 +1,5 @@
 // The checks of a model container: the templates pass them, and each finds the server that has its fault.
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { symlink, writeFile } from "node:fs/promises";
+import { readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { checkContainer } from "../../../core/check/check-container.ts";
@@ -10,6 +8,8 @@ import { writeTemplate, type TemplateName } from "../../../core/cli/init.ts";
 import { InvalidOptionsError } from "../../../core/errors.ts";
 import { processRuntime } from "../../../core/runtimes/process/index.ts";
 import { foreignServer, json, VECTORS, type ServerScript } from "../../helpers/foreign-servers.ts";
+import { cli as runCli, type CliResult, startCli } from "../../helpers/cli.ts";
+import { isRunning } from "../../helpers/processes.ts";
 import { hasProgram } from "../../helpers/programs.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
@@ -229,16 +229,7 @@ describe("a server elsewhere", () => {
   });
 });
 
-async function cli(
-  ...args: readonly string[]
-): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
-  const child = spawn(process.execPath, [join(ROOT, "core/cli/main.ts"), "check-container", ...args]);
-  const output = { stdout: "", stderr: "" };
-  child.stdout.on("data", (chunk: Buffer) => (output.stdout += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output.stderr += chunk.toString()));
-  const [code] = (await once(child, "close")) as [number];
-  return { code, ...output };
-}
+const cli = (...args: readonly string[]): Promise<CliResult> => runCli(["check-container", ...args]);
 
 describe("windjammer check-container", () => {
   it("prints a line a check and ends with 0, or with 1 when it is not fit", async () => {
@@ -277,10 +268,22 @@ describe("windjammer check-container", () => {
     expect(code).toBe(1);
   });
 
+  it("ends with 130 on Ctrl-C, and with it what it has started", async () => {
+    const folder = await tempFolder();
+    const program = `require("fs").writeFileSync("pid", String(process.pid)); setInterval(() => {}, 1000)`;
+    await writeFile(join(folder, "silent.cjs"), program);
+    const run = startCli(["check-container", "node silent.cjs", "--folder", folder]);
+    const pidOf = (): Promise<number> => readFile(join(folder, "pid"), "utf8").then(Number, () => 0);
+    await expect.poll(pidOf, { timeout: 30_000 }).toBeGreaterThan(0);
+    run.child.kill("SIGINT");
+    expect([await run.exited, run.stdout(), run.stderr()]).toEqual([130, "", ""]);
+    expect(isRunning(await pidOf())).toBe(false);
+  });
+
   it("says what it takes when it is called in another way", async () => {
     expect(await cli("x", "--as", "pod")).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("--as: expected image, folder"),
+      stderr: expect.stringContaining("Allowed choices are image, folder, command, url"),
     });
     expect(await cli(await tempFolder())).toMatchObject({
       code: 1,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { windjammer, type Windjammer } from "windjammer";
-import { cli, type CliResult, cliJson, startCli } from "../../helpers/cli.ts";
+import { cli, type CliResult, cliJson, startCli, startOnTerminal } from "../../helpers/cli.ts";
 import { passing } from "../../helpers/passing.ts";
 
 const INDEX = pathToFileURL(join(import.meta.dirname, "../../../dist/deployers/index.js")).href;
@@ -249,6 +249,31 @@ describe("apply", () => {
       const { stderr } = await apply("--yes");
       expect(stderr).toContain("application two was removed again");
       expect((await wj.applications()).map(({ name }) => name)).toEqual(["served"]);
+    });
+  });
+
+  // Elsewhere script(1) has other options.
+  describe.runIf(process.platform === "linux")("asks on a terminal whether to carry the plan out,", () => {
+    const question = "carry it out? [y/N] ";
+
+    test.each<[string, string, number, RegExp, boolean]>([
+      ["y", "y\r", 0, /applied: 2 to create/, true],
+      ["yes in capitals", "YES\r", 0, /applied: 2 to create/, true],
+      ["n", "n\r", 0, /nothing was changed/, false],
+      ["something else", "why?\r", 0, /nothing was changed/, false],
+      ["nothing", "\r", 0, /nothing was changed/, false],
+      ["Ctrl-D", "\u0004", 0, /\r\nnothing was changed/, false],
+      ["Ctrl-C", "\u0003", 130, /\r\nnothing was changed/, false],
+    ])("and takes %s", async (...[, keys, code, shown, isApplied]) => {
+      await config(`{ models: { one: { source: "one.ts" } } }`);
+      const run = startOnTerminal(["apply"], { env, cwd });
+      await expect.poll(run.shown, { timeout: 60_000 }).toContain(question);
+      // The plan stands above the question.
+      expect(run.shown().indexOf("create")).toBeLessThan(run.shown().indexOf(question));
+      run.type(keys);
+      expect(await run.exited).toBe(code);
+      expect(run.shown()).toMatch(shown);
+      expect((await wj.models()).map(({ name }) => name)).toEqual(isApplied ? ["one"] : []);
     });
   });
 

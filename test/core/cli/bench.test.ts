@@ -4,21 +4,17 @@ import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { deployFunction, deployOnnxModel, windjammer, type Windjammer } from "windjammer";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { deployFunction, deployOnnxModel } from "windjammer";
 import { bars, Latencies } from "../../../core/cli/latencies.ts";
 import { Load, type LoadResult } from "../../../core/cli/load.ts";
 import { parseMetrics, total } from "../../../core/cli/metrics-text.ts";
 import { cli, cliJson, startCli } from "../../helpers/cli.ts";
+import { commandServer } from "../../helpers/command-server.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
 const DIGITS = join(import.meta.dirname, "../../../examples/digits");
-let wj: Windjammer;
-let env: Record<string, string>;
-
-beforeAll(async () => {
-  wj = await windjammer({ port: 0, adminPort: 0 });
-  env = { WINDJAMMER_URL: wj.adminUrl };
+const server = commandServer(async (wj) => {
   await deployOnnxModel(wj, { name: "digits", version: "1", model: join(DIGITS, "digits.onnx") });
   await deployFunction(wj, {
     name: "picky",
@@ -28,14 +24,13 @@ beforeAll(async () => {
     fn: (texts) => texts.map((text) => (text === "fine" ? text.length : refuse(text))),
   });
 });
-afterAll(() => wj.close());
 
 function refuse(text: string): never {
   throw new Error(`no ${text} here`);
 }
 
 async function answered(): Promise<number> {
-  const samples = parseMetrics(await wj.metrics());
+  const samples = parseMetrics(await server.wj.metrics());
   return total(samples, "windjammer_queries_total", ({ model }) => model === "digits");
 }
 
@@ -50,7 +45,7 @@ interface Report {
 describe("windjammer bench", () => {
   test("sends made-up inputs of the contract and shows rate, latency and their histogram", async () => {
     const { code, stdout, stderr } = await cli(["bench", "digits", "--seconds", "1", "--callers", "4"], {
-      env,
+      env: server.env,
     });
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toMatch(/^application +digits, model digits 1\n/);
@@ -65,7 +60,7 @@ describe("windjammer bench", () => {
 
   test("is a document for programs whose numbers add up", async () => {
     const args = ["bench", "digits", "--seconds", "1", "--callers", "2", "--batch", "5"];
-    const report = await cliJson<Report>(args, { env });
+    const report = await cliJson<Report>(args, server);
     expect(report).toMatchObject({
       application: "digits",
       version: "1",
@@ -82,7 +77,7 @@ describe("windjammer bench", () => {
   });
 
   test("takes the version's examples, or inputs of a file", async () => {
-    const examples = await cli(["bench", "picky", "--seconds", "1", "--callers", "1"], { env });
+    const examples = await cli(["bench", "picky", "--seconds", "1", "--callers", "1"], server);
     expect([examples.code, examples.stdout]).toEqual([
       0,
       expect.stringContaining("inputs: examples of the version (1)"),
@@ -91,7 +86,7 @@ describe("windjammer bench", () => {
     await writeFile(file, '["fine", "wrong"]');
     const mixed = await cliJson<Report & { errors: Record<string, number> }>(
       ["bench", "picky", "--seconds", "1", "--callers", "1", "--inputs", file],
-      { env },
+      server,
     );
     expect(mixed.ok).toBeGreaterThan(0);
     expect(Math.abs((mixed.errors["MODEL_ERROR"] ?? 0) - mixed.ok)).toBeLessThanOrEqual(1);
@@ -102,7 +97,7 @@ describe("windjammer bench", () => {
     await writeFile(file, '["wrong"]');
     const { code, stdout } = await cli(
       ["bench", "picky", "--seconds", "1", "--callers", "1", "--inputs", file],
-      { env },
+      server,
     );
     expect(code).toBe(1);
     expect(stdout).toMatch(/^\d+ × MODEL_ERROR: .*no wrong here/m);
@@ -110,7 +105,7 @@ describe("windjammer bench", () => {
 
   test("ends with what it has on Ctrl-C", async () => {
     const before = await answered();
-    const run = startCli(["bench", "digits", "--seconds", "60"], { env });
+    const run = startCli(["bench", "digits", "--seconds", "60"], server);
     await expect.poll(answered, { timeout: 40_000 }).toBeGreaterThan(before);
     run.child.kill("SIGINT");
     expect(await run.exited).toBe(130);
@@ -124,17 +119,17 @@ describe("windjammer bench", () => {
     [["digits", "--callers", "0"], 2, "--callers: expected 1 to 1000, got 0"],
     [["digits", "--inputs", "nowhere.json"], 1, "MODEL_FILE_NOT_FOUND: nowhere.json"],
   ])("says what is wrong: %j", async (args, code, message) => {
-    const result = await cli(["bench", ...args], { env });
+    const result = await cli(["bench", ...args], server);
     expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(message)]);
   });
 });
 
 /** Three callers of a server that never answers; without time for that they are told to end at the first request. */
 async function loadOn(options: { readonly graceMs?: number }): Promise<LoadResult> {
-  const server = createServer(() => {});
-  onTestFinished(() => void server.close());
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address() as AddressInfo;
+  const silent = createServer(() => {});
+  onTestFinished(() => void silent.close());
+  await once(silent.listen(0, "127.0.0.1"), "listening");
+  const { port } = silent.address() as AddressInfo;
   const signal = new AbortController();
   const load = new Load({
     url: `http://127.0.0.1:${port}/`,
@@ -145,7 +140,7 @@ async function loadOn(options: { readonly graceMs?: number }): Promise<LoadResul
     signal: signal.signal,
     ...options,
   });
-  if (options.graceMs === undefined) server.once("request", () => signal.abort());
+  if (options.graceMs === undefined) silent.once("request", () => signal.abort());
   return load.run();
 }
 

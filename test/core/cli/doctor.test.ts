@@ -6,18 +6,17 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { deployFunction, windjammer, type Windjammer } from "windjammer";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { deployFunction, windjammer } from "windjammer";
 import { cli, cliJson } from "../../helpers/cli.ts";
+import { commandServer } from "../../helpers/command-server.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
 const MAIN = join(import.meta.dirname, "../../../core/cli/main.ts");
-let wj: Windjammer;
-let env: Record<string, string>;
+// Each command is a process that starts, and the machine may have others to run.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
-beforeAll(async () => {
-  wj = await windjammer({ port: 0, adminPort: 0 });
-  env = { WINDJAMMER_URL: wj.adminUrl };
+const server = commandServer(async (wj) => {
   await deployFunction(wj, {
     name: "tides",
     version: "2026",
@@ -26,7 +25,6 @@ beforeAll(async () => {
     fn: (inputs) => inputs,
   });
 });
-afterAll(() => wj.close());
 
 function hasProgram(name: string): boolean {
   return (process.env["PATH"] ?? "").split(delimiter).some((folder) => existsSync(join(folder, name)));
@@ -68,7 +66,7 @@ describe("windjammer doctor", () => {
     await once(taken, "listening");
     onTestFinished(() => void taken.close());
     const { port } = taken.address() as AddressInfo;
-    const args = ["doctor", "--port", String(port), "--admin-port", new URL(wj.adminUrl).port];
+    const args = ["doctor", "--port", String(port), "--admin-port", new URL(server.wj.adminUrl).port];
     const { code, stdout } = await cli([...args, ...(await folders()), "--json"]);
     const { isWell, findings } = JSON.parse(stdout) as Diagnosis;
     expect([code, isWell]).toEqual([1, false]);
@@ -121,7 +119,7 @@ describe("windjammer doctor", () => {
 });
 
 async function complete(...words: string[]): Promise<string[]> {
-  const { stdout } = await cli(["completion", "bash", "--", ...words], { env });
+  const { stdout } = await cli(["completion", "bash", "--", ...words], server);
   return stdout.split("\n").slice(0, -1);
 }
 
@@ -139,6 +137,23 @@ describe("windjammer completion", () => {
     expect(await complete("link", "harbour", "t")).toEqual(["tides"]);
     expect(await complete("deploy", "t")).toEqual([]);
     expect(await complete("nonsense", "")).toEqual([]);
+  });
+
+  test("asks the server that the line names", async () => {
+    const elsewhere = { WINDJAMMER_URL: "http://127.0.0.1:1" };
+    const at = async (...words: string[]): Promise<string> =>
+      (await cli(["completion", "bash", "--", ...words], { env: elsewhere })).stdout;
+    // A shell does not wait long for names, and this machine may be slow: asked until they come.
+    const comes = (...words: string[]): ReturnType<typeof expect.poll> =>
+      expect.poll(() => at(...words), { timeout: 50_000 });
+    await comes("rollback", "--url", server.wj.adminUrl, "").toBe("tides\n");
+    await comes("rollback", `--url=${server.wj.adminUrl}`, "tides", "").toBe("2026\n");
+    expect(await at("rollback", "")).toBe("");
+    await using guarded = await windjammer({ port: 0, adminPort: 0, token: "a-token-for-completion" });
+    await guarded.putApplication({ name: "guarded", inputType: "json" });
+    const url = ["--url", guarded.adminUrl];
+    await comes("predict", ...url, "--token", "a-token-for-completion", "").toBe("guarded\n");
+    expect(await at("predict", ...url, "")).toBe("");
   });
 
   test("is silent and quick when no server answers", async () => {
@@ -159,8 +174,9 @@ describe("windjammer completion", () => {
     [
       "bash",
       `source <(windjammer completion bash)
-      COMP_WORDS=(windjammer rollback tides ""); COMP_CWORD=3; _windjammer; echo "\${COMPREPLY[@]}"
-      COMP_WORDS=(windjammer ver); COMP_CWORD=1; _windjammer; echo "\${COMPREPLY[@]}"`,
+      try() { COMP_LINE=$1; COMP_POINT=\${#1}; _windjammer; echo "\${COMPREPLY[@]}"; }
+      try "windjammer rollback --url $WINDJAMMER_URL tides "
+      try "windjammer ver"`,
     ],
     [
       "zsh",
@@ -181,10 +197,13 @@ describe("windjammer completion", () => {
     await writeFile(program, `#!/bin/sh\nexec "${process.execPath}" "${MAIN}" "$@"\n`);
     await chmod(program, 0o755);
     const path = `${bin}${delimiter}${process.env["PATH"] ?? ""}`;
-    const { stdout } = await promisify(execFile)(shell, ["-c", script], {
-      env: { ...process.env, ...env, PATH: path, HOME: bin },
-    });
-    expect(stdout.trim().split("\n")).toEqual(["2026", "versions"]);
+    const completed = async (): Promise<readonly string[]> => {
+      const { stdout } = await promisify(execFile)(shell, ["-c", script], {
+        env: { ...process.env, ...server.env, PATH: path, HOME: bin },
+      });
+      return stdout.trim().split("\n");
+    };
+    await expect.poll(completed, { timeout: 50_000 }).toEqual(["2026", "versions"]);
   });
 
   test("has a script for each shell", async () => {

@@ -1,15 +1,12 @@
 // `windjammer logs` against real replicas: what is kept, what comes, how it ends.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { deployFunction, windjammer, type ApplicationHandle, type Windjammer } from "windjammer";
+import { describe, expect, test } from "vitest";
+import { deployFunction, windjammer, type ApplicationHandle } from "windjammer";
 import { cli, startCli } from "../../helpers/cli.ts";
+import { commandServer } from "../../helpers/command-server.ts";
 
-let wj: Windjammer;
-let env: Record<string, string>;
 let echo: ApplicationHandle<string, number>;
 
-beforeAll(async () => {
-  wj = await windjammer({ port: 0, adminPort: 0 });
-  env = { WINDJAMMER_URL: wj.adminUrl };
+const server = commandServer(async (wj) => {
   echo = await deployFunction(wj, {
     name: "echo",
     version: "1",
@@ -24,18 +21,17 @@ beforeAll(async () => {
       }),
   });
 });
-afterAll(() => wj.close());
 
 describe("windjammer logs", () => {
   test("prints what is kept, of all replicas of a model, an application or a version, or of one", async () => {
     await echo.predict("first");
     for (const target of [["echo"], ["talk"], ["echo", "1"]]) {
-      const { code, stdout } = await cli(["logs", ...target], { env });
+      const { code, stdout } = await cli(["logs", ...target], server);
       expect(code).toBe(0);
       expect(stdout).toMatch(/^echo-1-r[12] got first$/m);
     }
     const outputs = await Promise.all(
-      ["echo-1-r1", "echo-1-r2"].map((id) => cli(["logs", id, "--timestamps"], { env })),
+      ["echo-1-r1", "echo-1-r2"].map((id) => cli(["logs", id, "--timestamps"], server)),
     );
     const stdout = outputs.map((each) => each.stdout).join("");
     expect(stdout).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z got first$/m);
@@ -43,7 +39,7 @@ describe("windjammer logs", () => {
 
   test("gives a line of JSON for each with --json", async () => {
     await echo.predict("second");
-    const { stdout } = await cli(["logs", "echo", "--json"], { env });
+    const { stdout } = await cli(["logs", "echo", "--json"], server);
     const lines = stdout
       .trim()
       .split("\n")
@@ -57,7 +53,7 @@ describe("windjammer logs", () => {
   });
 
   test("-f goes on with what comes, also of replicas that are new, until Ctrl-C", async () => {
-    const run = startCli(["logs", "echo", "-f", "--tail", "0"], { env });
+    const run = startCli(["logs", "echo", "-f", "--tail", "0"], server);
     const says = async (text: string): Promise<void> => {
       await expect
         .poll(
@@ -70,8 +66,8 @@ describe("windjammer logs", () => {
         .toMatch(new RegExp(`got ${text}$`, "m"));
     };
     await says("third");
-    await wj.scale("echo", 1);
-    await wj.scale("echo", 2);
+    await server.wj.scale("echo", 1);
+    await server.wj.scale("echo", 2);
     await expect
       .poll(
         async () => {
@@ -86,12 +82,12 @@ describe("windjammer logs", () => {
   });
 
   test("-f ends with 143 on SIGTERM, and in peace when its reader has gone", async () => {
-    const terminated = startCli(["logs", "echo", "-f"], { env });
+    const terminated = startCli(["logs", "echo", "-f"], server);
     await expect.poll(terminated.stdout, { timeout: 40_000 }).toContain("got");
     terminated.child.kill("SIGTERM");
     expect(await terminated.exited).toBe(143);
 
-    const unread = startCli(["logs", "echo", "-f"], { env });
+    const unread = startCli(["logs", "echo", "-f"], server);
     await expect.poll(unread.stdout, { timeout: 40_000 }).toContain("got");
     unread.child.stdout?.destroy();
     let isOver = false;
@@ -128,14 +124,14 @@ describe("windjammer logs", () => {
   });
 
   test("says which name was meant, and which version there is", async () => {
-    const name = await cli(["logs", "ehco"], { env });
+    const name = await cli(["logs", "ehco"], server);
     expect([name.code, name.stderr]).toEqual([
       1,
       'windjammer: MODEL_NOT_FOUND: no model, application or replica is named "ehco"; did you mean "echo"?\n',
     ]);
-    const version = await cli(["logs", "echo", "7"], { env });
+    const version = await cli(["logs", "echo", "7"], server);
     expect(version.stderr).toContain('VERSION_NOT_FOUND: model "echo" has no version "7"');
-    const since = await cli(["logs", "echo", "--since", "yesterday"], { env });
+    const since = await cli(["logs", "echo", "--since", "yesterday"], server);
     expect(since.stderr).toContain("expected a time such as 2026-01-31T12:00:00Z");
   });
 });

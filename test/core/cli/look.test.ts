@@ -2,17 +2,13 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { deployFunction, windjammer, type Windjammer } from "windjammer";
+import { describe, expect, test } from "vitest";
+import { deployFunction } from "windjammer";
 import { buckets, difference, parseMetrics, quantile, total } from "../../../core/cli/metrics-text.ts";
 import { cli, cliJson, startCli } from "../../helpers/cli.ts";
+import { commandServer } from "../../helpers/command-server.ts";
 
-let wj: Windjammer;
-let env: Record<string, string>;
-
-beforeAll(async () => {
-  wj = await windjammer({ port: 0, adminPort: 0 });
-  env = { WINDJAMMER_URL: wj.adminUrl };
+const server = commandServer(async (wj) => {
   await deployFunction(wj, {
     name: "half",
     version: "1",
@@ -23,7 +19,6 @@ beforeAll(async () => {
     fn: (inputs) => inputs.map(([first = 0]) => (first < 0 ? refuse(first) : first / 2)),
   });
 });
-afterAll(() => wj.close());
 
 function refuse(first: number): never {
   throw new Error(`${first} is below zero`);
@@ -31,11 +26,11 @@ function refuse(first: number): never {
 
 describe("windjammer describe", () => {
   test("shows contract, curve, replicas and the last errors", async () => {
-    const halves = await wj.application<number[], number>("halves");
+    const halves = await server.wj.application<number[], number>("halves");
     await halves.predictBatch(Array.from({ length: 50 }, (_, index) => [index]));
     for (let count = 0; count < 3; count++) await expect(halves.predict([-1])).rejects.toThrow("below zero");
     for (const target of ["half", "halves"]) {
-      const { code, stdout } = await cli(["describe", target], { env });
+      const { code, stdout } = await cli(["describe", target], server);
       expect(code).toBe(0);
       expect(stdout).toMatch(/^model +half 1, current, by function \(function\), .* ago\n/);
       expect(stdout).toMatch(/^applications +halves \(within 2\.00 s\)$/m);
@@ -51,7 +46,7 @@ describe("windjammer describe", () => {
   });
 
   test("is a document for programs", async () => {
-    const description = await cliJson<Record<string, unknown>>(["describe", "half", "1"], { env });
+    const description = await cliJson<Record<string, unknown>>(["describe", "half", "1"], server);
     expect(description).toMatchObject({
       model: "half",
       isCurrent: true,
@@ -65,7 +60,7 @@ describe("windjammer describe", () => {
   });
 
   test("shows deployments that failed, with their step and cause", async () => {
-    const failed = deployFunction(wj, {
+    const failed = deployFunction(server.wj, {
       name: "half",
       version: "2",
       application: "halves",
@@ -74,35 +69,40 @@ describe("windjammer describe", () => {
       fn: (inputs) => inputs.map(([first = 0]) => first / 2),
     });
     await expect(failed).rejects.toThrow();
-    const { stdout } = await cli(["describe", "half"], { env });
+    const { stdout } = await cli(["describe", "half"], server);
     expect(stdout).toMatch(/^failed deployments\n {2}2, .* ago: GATE_FAILED in step gate: /m);
   });
 
   test("says what was meant", async () => {
-    expect((await cli(["describe", "hlaf"], { env })).stderr).toContain('did you mean "half"?');
-    expect((await cli(["describe", "half", "9"], { env })).stderr).toContain('has no version "9"');
-    await deployFunction(wj, { name: "single", version: "1", inputType: "doubles", fn: (inputs) => inputs });
-    await wj.unlink("single", "single");
-    await wj.deleteModel("single");
-    expect((await cli(["describe", "single"], { env })).stderr).toContain("windjammer link single MODEL");
+    expect((await cli(["describe", "hlaf"], server)).stderr).toContain('did you mean "half"?');
+    expect((await cli(["describe", "half", "9"], server)).stderr).toContain('has no version "9"');
+    await deployFunction(server.wj, {
+      name: "single",
+      version: "1",
+      inputType: "doubles",
+      fn: (inputs) => inputs,
+    });
+    await server.wj.unlink("single", "single");
+    await server.wj.deleteModel("single");
+    expect((await cli(["describe", "single"], server)).stderr).toContain("windjammer link single MODEL");
   });
 });
 
 describe("windjammer top", () => {
   test("shows what came within an interval, once where no terminal is watched", async () => {
-    const halves = await wj.application<number[], number>("halves");
+    const halves = await server.wj.application<number[], number>("halves");
     const stop = new AbortController();
     const load = (async () => {
       while (!stop.signal.aborted) await halves.predict([2]);
     })();
     try {
-      const { code, stdout } = await cli(["top"], { env });
+      const { code, stdout } = await cli(["top"], server);
       expect(code).toBe(0);
       expect(stdout).toMatch(
         /^MODEL +VERSION +RATE\/S +FAILED +P50 +P99 +BATCH +QUEUE +REPLICAS +MEMORY +CPU\n/,
       );
       expect(stdout).toMatch(/^half +1 +[1-9]\S* +- +\S+ m?s +\S+ m?s +1\.0 +\d +1\/1 +\S+ MiB +\S+%$/m);
-      const snapshot = await cliJson(["top", "--once", "--interval-ms", "500"], { env });
+      const snapshot = await cliJson(["top", "--once", "--interval-ms", "500"], server);
       expect(snapshot).toMatchObject({
         intervalMs: expect.any(Number),
         versions: [{ model: "half", version: "1", failedShare: 0, meanBatchSize: 1, readyReplicas: 1 }],
@@ -117,7 +117,7 @@ describe("windjammer top", () => {
   });
 
   test("gives a line of JSON an interval until Ctrl-C", async () => {
-    const run = startCli(["top", "--json", "--interval-ms", "100"], { env });
+    const run = startCli(["top", "--json", "--interval-ms", "100"], server);
     await expect.poll(() => run.stdout().split("\n").length, { timeout: 40_000 }).toBeGreaterThan(3);
     run.child.kill("SIGINT");
     expect(await run.exited).toBe(130);
@@ -144,7 +144,7 @@ os.write(1, seen)
     const { stdout } = await promisify(execFile)(
       "python3",
       ["-c", script, process.execPath, main, "top", "--interval-ms", "100"],
-      { env: { ...process.env, ...env, TERM: "xterm" } },
+      { env: { ...process.env, ...server.env, TERM: "xterm" } },
     );
     expect(stdout.startsWith("130\n")).toBe(true);
     expect(stdout).toContain("\u001B[?1049h\u001B[?25l");
@@ -154,7 +154,7 @@ os.write(1, seen)
   });
 
   test("refuses an interval that is none", async () => {
-    const { code, stderr } = await cli(["top", "--interval-ms", "1"], { env });
+    const { code, stderr } = await cli(["top", "--interval-ms", "1"], server);
     expect([code, stderr]).toEqual([2, expect.stringContaining("--interval-ms: expected 100 or more")]);
   });
 });

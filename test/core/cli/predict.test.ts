@@ -2,18 +2,17 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { deployFunction, deployOnnxModel, windjammer, type Windjammer } from "windjammer";
+import { describe, expect, test, vi } from "vitest";
+import { deployFunction, deployOnnxModel } from "windjammer";
 import { cli, cliJson } from "../../helpers/cli.ts";
+import { commandServer } from "../../helpers/command-server.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
 const DIGITS = join(import.meta.dirname, "../../../examples/digits");
-let wj: Windjammer;
-let env: Record<string, string>;
+// Each prediction is a process that starts, and the machine may have others to run.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
-beforeAll(async () => {
-  wj = await windjammer({ port: 0, adminPort: 0 });
-  env = { WINDJAMMER_URL: wj.adminUrl };
+const server = commandServer(async (wj) => {
   await deployFunction(wj, {
     name: "sum",
     version: "1",
@@ -35,7 +34,6 @@ beforeAll(async () => {
   });
   await deployFunction(wj, { name: "same", version: "1", inputType: "json", fn: (values) => values });
 });
-afterAll(() => wj.close());
 
 function fail(xs: readonly number[]): never {
   throw new Error(`unlucky ${xs.join()}`);
@@ -45,48 +43,50 @@ describe("windjammer predict", () => {
   test("takes the input from the command line, a file or standard input", async () => {
     const file = join(await tempFolder(), "input.json");
     await writeFile(file, "[1, 2.5]\n");
-    expect(await cli(["predict", "sum", "--input", "[1, 2.5]"], { env })).toEqual({
+    expect(await cli(["predict", "sum", "--input", "[1, 2.5]"], server)).toEqual({
       code: 0,
       stdout: "3.5\n",
       stderr: "",
     });
-    expect((await cli(["predict", "sum", "--file", file], { env })).stdout).toBe("3.5\n");
-    expect((await cli(["predict", "sum", "-"], { env, input: "[1, 2.5]" })).stdout).toBe("3.5\n");
+    expect((await cli(["predict", "sum", "--file", file], server)).stdout).toBe("3.5\n");
+    expect((await cli(["predict", "sum", "-"], { env: server.env, input: "[1, 2.5]" })).stdout).toBe("3.5\n");
   });
 
   test("takes text and bytes as they are where the model does", async () => {
     const file = join(await tempFolder(), "input.txt");
     await writeFile(file, "not json\n");
-    expect((await cli(["predict", "shout", "--input", "quiet"], { env })).stdout).toBe('"QUIET"\n');
-    expect((await cli(["predict", "shout", "--file", file], { env })).stdout).toBe('"NOT JSON"\n');
-    expect((await cli(["predict", "shout", "-"], { env, input: "piped\n" })).stdout).toBe('"PIPED"\n');
-    expect((await cli(["predict", "size", "--file", file], { env })).stdout).toBe("9\n");
+    expect((await cli(["predict", "shout", "--input", "quiet"], server)).stdout).toBe('"QUIET"\n');
+    expect((await cli(["predict", "shout", "--file", file], server)).stdout).toBe('"NOT JSON"\n');
+    expect((await cli(["predict", "shout", "-"], { env: server.env, input: "piped\n" })).stdout).toBe(
+      '"PIPED"\n',
+    );
+    expect((await cli(["predict", "size", "--file", file], server)).stdout).toBe("9\n");
   });
 
   test("answers a list a line, and one that fails alone", async () => {
-    const all = await cli(["predict", "sum", "--batch", "--input", "[[1], [2, 3]]"], { env });
+    const all = await cli(["predict", "sum", "--batch", "--input", "[[1], [2, 3]]"], server);
     expect(all).toMatchObject({ code: 0, stdout: "1\n5\n" });
-    const some = await cli(["predict", "sum", "--batch", "--input", '[[1], "x"]'], { env });
+    const some = await cli(["predict", "sum", "--batch", "--input", '[[1], "x"]'], server);
     expect(some.stdout).toMatch(/^1\nINVALID_INPUT: .*\n$/);
   });
 
   test("says when it is the default output, and why", async () => {
-    const { code, stdout, stderr } = await cli(["predict", "sum", "--input", "[13]"], { env });
+    const { code, stdout, stderr } = await cli(["predict", "sum", "--input", "[13]"], server);
     expect([code, stdout]).toEqual([0, "-1\n"]);
     expect(stderr).toContain("the default output: ");
     expect(stderr).toContain("unlucky 13");
   });
 
   test("prints the reply of the query API with --json, its numbers as they came", async () => {
-    expect(await cliJson(["predict", "sum", "--input", "[13]"], { env })).toMatchObject({
+    expect(await cliJson(["predict", "sum", "--input", "[13]"], server)).toMatchObject({
       query_id: expect.any(Number),
       output: -1,
       default: true,
     });
-    const exact = await cli(["predict", "sum", "--input", "[1.5, 0.5]", "--version", "1", "--json"], { env });
+    const exact = await cli(["predict", "sum", "--input", "[1.5, 0.5]", "--version", "1", "--json"], server);
     expect(exact.stdout).toMatch(/"output": 2\b/);
     const value = '{"big":12345678901234567890,"float":1.0}';
-    const { stdout } = await cli(["predict", "same", "--input", value], { env });
+    const { stdout } = await cli(["predict", "same", "--input", value], server);
     expect(JSON.parse(stdout)).toEqual(JSON.parse(value));
   });
 
@@ -105,16 +105,21 @@ describe("windjammer predict", () => {
     [["sum", "--input", "[1]", "--version", "9"], 1, 'has no version "9"'],
     [["sum", "--image", "nowhere.png", "--pixels", "bright"], 2, "--pixels: expected two numbers"],
   ])("says what is wrong: %j", async (args, code, message) => {
-    const result = await cli(["predict", ...args], { env });
+    const result = await cli(["predict", ...args], server);
     expect(result.code).toBe(code);
     expect(result.stderr).toContain(message);
     expect(result.stdout).toBe("");
   });
 
   test("says that an application has no model, and what to do", async () => {
-    await deployFunction(wj, { name: "gone", version: "1", inputType: "doubles", fn: (inputs) => inputs });
-    await wj.unlink("gone", "gone");
-    const { code, stderr } = await cli(["predict", "gone", "--input", "[1]"], { env });
+    await deployFunction(server.wj, {
+      name: "gone",
+      version: "1",
+      inputType: "doubles",
+      fn: (inputs) => inputs,
+    });
+    await server.wj.unlink("gone", "gone");
+    const { code, stderr } = await cli(["predict", "gone", "--input", "[1]"], server);
     expect([code, stderr]).toEqual([1, expect.stringContaining("windjammer link gone MODEL")]);
   });
 });
@@ -125,10 +130,10 @@ describe("windjammer predict --image", () => {
       images: readonly unknown[];
     };
     const first = [images[0]].flat(5) as number[];
-    await deployOnnxModel(wj, { name: "digits", version: "1", model: join(DIGITS, "digits.onnx") });
+    await deployOnnxModel(server.wj, { name: "digits", version: "1", model: join(DIGITS, "digits.onnx") });
     const expected = await cliJson<{ output: { digit: number } }>(
       ["predict", "digits", "--input", JSON.stringify(first)],
-      { env },
+      server,
     );
     const folder = await tempFolder();
     const low = Math.min(...first);
@@ -147,21 +152,21 @@ describe("windjammer predict --image", () => {
       const pixels = ["--pixels", `${low}..${high}`];
       const reply = await cliJson<{ output: { digit: number } }>(
         ["predict", "digits", "--image", file, ...pixels],
-        { env },
+        server,
       );
       expect([name, reply.output.digit]).toEqual([name, expected.output.digit]);
     }
-    const whole = await cli(["predict", "size", "--image", join(folder, "gray.png")], { env });
+    const whole = await cli(["predict", "size", "--image", join(folder, "gray.png")], server);
     expect(whole.stdout).toBe(`${(await readFile(join(folder, "gray.png"))).length}\n`);
   });
 
   test("says what it cannot read", async () => {
     const file = join(await tempFolder(), "photo.jpg");
     await writeFile(file, Buffer.from("ffd8ffe000104a464946", "hex"));
-    await deployOnnxModel(wj, { name: "numbers", version: "1", model: join(DIGITS, "digits.onnx") });
-    const jpeg = await cli(["predict", "numbers", "--image", file], { env });
+    await deployOnnxModel(server.wj, { name: "numbers", version: "1", model: join(DIGITS, "digits.onnx") });
+    const jpeg = await cli(["predict", "numbers", "--image", file], server);
     expect([jpeg.code, jpeg.stderr]).toEqual([1, expect.stringContaining("it is no PNG; convert it")]);
-    const shape = await cli(["predict", "sum", "--image", file], { env });
+    const shape = await cli(["predict", "sum", "--image", file], server);
     expect(shape.code).toBe(1);
   });
 });

@@ -1,10 +1,13 @@
 // What all commands that talk to a server share: how they find it, their errors, exit codes, colours and JSON.
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { deployFunction, windjammer, type Windjammer } from "windjammer";
 import { createProgram } from "../../../core/cli/program.ts";
-import { cli, cliJson, startCli } from "../../helpers/cli.ts";
+import { cli, cliJson, startCli, startOnTerminal } from "../../helpers/cli.ts";
 import { tempFolder } from "../../helpers/temp.ts";
+
+// Each command is a process that starts, and the machine may have others to run.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const TOKEN = "a-token-for-the-command-line";
 let wj: Windjammer;
@@ -26,6 +29,12 @@ beforeAll(async () => {
   await deployFunction(wj, { name: "spare", version: "1", inputType: "doubles", fn, application: null });
 });
 afterAll(() => wj.close());
+
+async function modelsOnTerminal(variables: Readonly<Record<string, string>>): Promise<string> {
+  const run = startOnTerminal(["models"], { env: { ...env, ...variables } });
+  expect(await run.exited).toBe(0);
+  return run.shown();
+}
 
 describe("a command", () => {
   test("finds the server by --url and --token, or by the environment", async () => {
@@ -81,6 +90,15 @@ describe("a command", () => {
     });
   });
 
+  test("that is called wrongly points to its own help, and an unknown one to the list", async () => {
+    const wrong = await cli(["scale", "length", "-1"]);
+    expect([wrong.code, wrong.stderr]).toEqual([
+      2,
+      "windjammer: command-argument value '-1' is invalid for argument 'replicas'. expected a whole number.\n(windjammer scale --help says what it takes)\n",
+    ]);
+    expect((await cli(["scal"])).stderr).toContain("(windjammer --help, or windjammer help COMMAND, lists");
+  });
+
   test("suggests the model that was meant", async () => {
     const { code, stderr } = await cli(["versions", "lenght"], { env });
     expect(code).toBe(1);
@@ -98,10 +116,30 @@ describe("a command", () => {
     );
   });
 
+  test.runIf(process.platform === "linux")("colours on a terminal, unless NO_COLOR is set", async () => {
+    // oxlint-disable-next-line no-control-regex
+    expect(await modelsOnTerminal({})).toMatch(/\u001B\[1mlength/);
+    // oxlint-disable-next-line no-control-regex
+    expect(await modelsOnTerminal({ NO_COLOR: "1" })).not.toMatch(/\u001B/);
+  });
+
   test("ends in peace when nobody reads what it prints", async () => {
     const run = startCli(["models"], { env });
     run.child.stdout?.destroy();
     expect([await run.exited, run.stderr()]).toEqual([0, ""]);
+  });
+
+  test("stands in a group of the help that says what it is for", () => {
+    const help = createProgram(false).helpInformation();
+    const groups = [...help.matchAll(/^([A-Z][^\n]*):\n((?: {2}.*\n)+)/gm)].map(([, title, rows = ""]) => [
+      title,
+      [...rows.matchAll(/^ {2}(?! )(\S+)/gm)].map(([, name]) => name),
+    ]);
+    expect(groups.map(([title]) => title)).not.toContain("Commands");
+    expect(groups).toContainEqual(["This command line", ["completion", "help"]]);
+    expect(groups.slice(1).flatMap(([, names]) => names)).toHaveLength(
+      createProgram(false).commands.length + 1,
+    );
   });
 
   test("prints its help without a server, and each of its options with what it does", async () => {
