@@ -58,7 +58,7 @@ export interface VersionSettings {
   readonly readyTimeoutMs: number;
   /** A batch that takes longer marks its replica as hung; it is replaced. */
   readonly batchTimeoutMs: number;
-  /** False: a batch whose replica dies is not given to another one. */
+  /** False: a batch that fails as a whole, or whose replica dies, is not tried again. */
   readonly isRetryable: boolean;
   readonly examples: readonly Example[];
   /** Largest allowed |got - expected| / max(1, |expected|) of a number. */
@@ -215,7 +215,7 @@ export interface VersionOptions {
   readonly readyTimeoutMs?: number | undefined;
   /** A batch that takes longer marks its replica as hung, and it is replaced. Default 30,000. */
   readonly batchTimeoutMs?: number | undefined;
-  /** Whether a batch whose replica dies is given to another one. Default true: predictions are assumed to be pure. */
+  /** Whether a batch that fails as a whole, or whose replica dies, is tried again. Default true: predictions are assumed to be pure. */
   readonly isRetryable?: boolean | undefined;
   /** Inputs that a new version must answer before it serves, with expected outputs where given. Default: none. */
   readonly examples?: readonly Example[] | undefined;

@@ -4,11 +4,11 @@ import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
 import { writeTemplate } from "../../core/cli/init.ts";
 import { Engine } from "../../core/runtimes/engine.ts";
-import { type Newcomer, newcomer } from "../helpers/newcomer.ts";
+import { type Newcomer, newcomer, SET_UP_MS } from "../helpers/newcomer.ts";
 import { hasProgram } from "../helpers/programs.ts";
 import { defaultBaseImage } from "./default-images.ts";
 import { BASE_IMAGE, hasEngine } from "./engine.ts";
@@ -20,6 +20,9 @@ const IMAGE = `wj-compose-test:${process.pid}`;
 const WHILE_IT_STARTS = { timeout: 60_000, interval: 500 };
 const SUM = ["examples/functions/sum.ts", "--export", "sum", "--input-type", "doubles"];
 
+// Each sets up a server of its own.
+vi.setConfig({ testTimeout: SET_UP_MS });
+
 describe.skipIf(!hasEngine || !hasCompose)(
   "windjammer export compose (skipped without docker-compose)",
   () => {
@@ -30,7 +33,7 @@ describe.skipIf(!hasEngine || !hasCompose)(
       base = await defaultBaseImage();
       plain = await newcomer();
       await imageWithWindjammer(plain.folder);
-    });
+    }, SET_UP_MS);
 
     afterAll(async () => {
       await plain[Symbol.asyncDispose]();

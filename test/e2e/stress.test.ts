@@ -118,7 +118,7 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
   expect([...answered, ...failed.map(([, times]) => times)].reduce((sum, times) => sum + times, 0)).toBe(
     QUERIES,
   );
-  // A query is lost only when both of its tries hit a replica that is killed, or when there is none for a moment: the
+  // A query is lost only when all of its tries hit a replica that is killed, or when there is none for a moment: the
   // longer the queries take here, the more replicas are killed.
   const killed = tally.get("replicas killed") ?? 0;
   expect(failed.reduce((sum, [, times]) => sum + times, 0)).toBeLessThan(5 * killed);
