@@ -24,9 +24,19 @@ export function failureOf(reply: BatchReply): WindjammerError | undefined {
   return reply.errors?.every((error) => error !== undefined) === true ? reply.errors[0] : undefined;
 }
 
-/** Gives each query of a batch its own result. */
-export function settleRows(batch: readonly Pending[], reply: Extract<BatchReply, { kind: "outputs" }>): void {
+type Outputs = Extract<BatchReply, { kind: "outputs" }>;
+
+/** Hands on what comes too late for its query: whoever waits for an equal one needs no batch then. */
+export function handOnLate(batch: readonly Pending[], { outputs, errors }: Outputs): void {
   for (const [index, pending] of batch.entries()) {
+    if (pending.isSettled && errors?.[index] === undefined) pending.succeed(outputs, index);
+  }
+}
+
+/** Gives each query of a batch that still waits its own result. */
+export function settleRows(batch: readonly Pending[], reply: Outputs): void {
+  for (const [index, pending] of batch.entries()) {
+    if (pending.isSettled) continue;
     const error = reply.errors?.[index];
     if (error === undefined) pending.succeed(reply.outputs, index);
     else pending.fail(error);

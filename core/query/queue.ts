@@ -11,7 +11,7 @@ import type { BatchingPolicy, Completion } from "./batching/policy.ts";
 import type { BatchBody, BatchCodec } from "./batch-body.ts";
 import { Blame } from "./blame.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
-import { type Flight, failureOf, settleRows } from "./flight.ts";
+import { type Flight, failureOf, handOnLate, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
 import { Pending } from "./pending.ts";
 import type { Query } from "./query.ts";
@@ -277,6 +277,7 @@ export class BatchQueue {
       const isInDoubt = error !== undefined && this.#blame.failed(flight, error);
       if (error !== undefined && (isInDoubt || result.kind === "failed"))
         this.#retries.refused(flight, error);
+      if (result.kind === "outputs") handOnLate(flight.batch, result);
       this.#pump();
       if (!isInDoubt && result.kind === "outputs") settleRows(flight.batch, result);
     } catch (error) {
