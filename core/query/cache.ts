@@ -259,6 +259,7 @@ class RunningQuery implements Query, Keyed {
   readonly start: Start;
   readonly joined: Query[] = [];
   isSettled = false;
+  #hasKeptRow = false;
   readonly #listener: RunListener;
 
   constructor(own: Query, start: Start, listener: RunListener) {
@@ -283,6 +284,7 @@ class RunningQuery implements Query, Keyed {
 
   /** For a late prediction: what the row is in goes with the caller's request. */
   keepRow(): void {
+    this.#hasKeptRow = true;
     this.row = detachRow(this.row);
   }
 
@@ -291,7 +293,8 @@ class RunningQuery implements Query, Keyed {
     this.#listener.settled(this, settlement);
   }
 
+  /** One that was answered by another's prediction needs no second one, and its row may be gone. */
   late(prediction: Prediction): void {
-    this.#listener.late(this, prediction);
+    if (this.#hasKeptRow) this.#listener.late(this, prediction);
   }
 }

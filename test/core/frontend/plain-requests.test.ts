@@ -3,6 +3,8 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { DeadlineExceededError } from "../../../core/errors.ts";
+import { Pending } from "../../../core/query/pending.ts";
 import type { Query } from "../../../core/query/query.ts";
 import { fakes, jsonOutputs, valueManifest } from "../query/fakes.ts";
 import { startTestServer, type TestServer, until } from "./query-client.ts";
@@ -323,4 +325,27 @@ test("large requests whose answers wait get their own, though their bytes are go
   for (const query of waiting.splice(0).toReversed()) firstNumber(query);
   for (const [index, [answer]] of (await Promise.all(answers)).entries())
     expect(answer).toContain(`"first":${index},`);
+});
+
+test("of equal requests with a cache, what is answered late costs nothing, though its bytes are gone by then", async () => {
+  const parts = fakes(doubles, { cache: { maxBytes: 1e6, ttlMs: 60_000 } });
+  const batches: Pending[] = [];
+  parts.served.enqueue = (query) => void batches.push(new Pending(query));
+  await using server = await startTestServer(parts);
+  const input = Array.from({ length: 200 }, (_, at) => at / 1000);
+  const predict = (timeoutMs: number): ReturnType<TestServer["post"]> =>
+    server.post({ timeout_ms: timeoutMs, input });
+  const succeed = (index: number): void => batches[index]?.succeed(jsonOutputs([String(index)]), 0);
+  const first = predict(30_000);
+  await until(() => batches.length === 1);
+  const second = predict(60_000);
+  while (!(await parts.metrics.text()).includes('result="joined"} 1'));
+  batches[0]?.fail(new DeadlineExceededError("too late"));
+  expect((await first).status).toBe(504);
+  // Both are in batches now: the answer to the first one is that of the second, whose own comes last.
+  expect(batches).toHaveLength(2);
+  succeed(0);
+  expect((await second).json).toMatchObject({ output: 0 });
+  succeed(1);
+  expect((await predict(30_000)).json).toMatchObject({ output: 0 });
 });
