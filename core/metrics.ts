@@ -141,7 +141,17 @@ export class Metrics {
   /** All metrics as Prometheus text; those of the process are collected from the first call on. */
   async text(): Promise<string> {
     await this.#gather();
-    return (await (this.#text ??= this.#makeText())).read();
+    return (await this.#made()).read();
+  }
+
+  async #made(): Promise<MetricText> {
+    try {
+      return await (this.#text ??= this.#makeText());
+    } catch (error) {
+      // What could not be loaded, for want of a file descriptor, can be the next time.
+      this.#text = undefined;
+      throw error;
+    }
   }
 
   /** Late: a watch over the event loop wakes a process that nobody asks a hundred times a second. */

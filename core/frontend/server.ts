@@ -260,6 +260,8 @@ export class QueryServer {
       const routes = await this.#routes;
       routes(request, response);
     } catch (error) {
+      // What could not be loaded, for want of a file descriptor, can be for the next request.
+      this.#routes = undefined;
       const [dialect] = this.#dialects;
       this.#reply({ dialect, response }, () => dialect.refusal(this.#known(error)));
     }

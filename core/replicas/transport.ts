@@ -53,8 +53,15 @@ export function transportTo(address: ReplicaAddress): ReplicaTransport {
 function lateTransport(address: OneAddress): ReplicaTransport {
   let loaded: ReplicaTransport | undefined;
   let loading: Promise<ReplicaTransport> | undefined;
-  const load = async (): Promise<ReplicaTransport> =>
-    (loaded = (await import("./http-transport.ts")).httpTransport(address));
+  const load = async (): Promise<ReplicaTransport> => {
+    try {
+      return (loaded = (await import("./http-transport.ts")).httpTransport(address));
+    } catch (error) {
+      // What could not be loaded, for want of a file descriptor, can be for the next call.
+      loading = undefined;
+      throw error;
+    }
+  };
   const ready = (): Promise<ReplicaTransport> => (loading ??= load());
   const inferLate = async (call: InferCall, done: InferDone): Promise<void> => {
     let transport: ReplicaTransport;
@@ -72,7 +79,7 @@ function lateTransport(address: OneAddress): ReplicaTransport {
       else loaded.infer(call, done);
     },
     get: async (path, timeoutMs) => (await ready()).get(path, timeoutMs),
-    close: async () => (await loading)?.close(),
+    close: async () => (await loading?.catch(() => undefined))?.close(),
   };
 }
 

@@ -1,5 +1,5 @@
 // The Prometheus text: names, labels, buckets, and what is removed.
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { Metrics } from "../../core/metrics.ts";
 
 describe("metrics", () => {
@@ -199,4 +199,29 @@ describe("metrics", () => {
     expect(text).toContain('windjammer_worker_cpu_seconds{pid="7"} 1.5');
     expect(text).toContain('windjammer_worker_resident_memory_bytes{pid="7"} 2048');
   });
+});
+
+test("the text that could not be loaded is loaded by the next scrape", async () => {
+  const metrics = new Metrics();
+  onTestFinished(() => {
+    vi.doUnmock("../../core/metric-text.ts");
+  });
+  vi.doMock("../../core/metric-text.ts", () => {
+    throw new Error("EMFILE: too many open files");
+  });
+  await expect(metrics.text()).rejects.toThrow();
+  vi.doUnmock("../../core/metric-text.ts");
+  expect(await metrics.text()).toContain("# TYPE windjammer_queries_total counter");
+});
+
+test("the first scrape on a busy event loop does not report a delay of centuries", async () => {
+  const busy = setInterval(() => {
+    const end = performance.now() + 30;
+    while (performance.now() < end);
+  });
+  try {
+    expect(await new Metrics().text()).toMatch(/^nodejs_eventloop_lag_min_seconds 0\.\d+$/m);
+  } finally {
+    clearInterval(busy);
+  }
 });

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { request as httpRequest } from "node:http";
 import type { Socket } from "node:net";
 import { deflateRawSync, deflateSync, gzipSync } from "node:zlib";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { ModelError } from "../../../core/errors.ts";
 import type { Query } from "../../../core/query/query.ts";
 import { fakes, jsonOutputs, valueManifest } from "../query/fakes.ts";
@@ -63,6 +63,19 @@ describe("paths", () => {
     expect([reply.status, body.error]).toEqual([status, code]);
     expect(Object.keys(body)).toEqual(["error", "message", "details"]);
     if (status === 405) expect(reply.headers.get("allow")).toMatch(/POST|GET/);
+  });
+
+  test("that could not be loaded are loaded by the next request", async () => {
+    vi.doMock("../../../core/frontend/query-routes.ts", () => {
+      throw new Error("EMFILE: too many open files");
+    });
+    onTestFinished(() => {
+      vi.doUnmock("../../../core/frontend/query-routes.ts");
+    });
+    await using server = await startTestServer(fakes(doubles));
+    expect(await server.get("/health/live")).toMatchObject({ status: 500 });
+    vi.doUnmock("../../../core/frontend/query-routes.ts");
+    expect(await server.get("/health/live")).toMatchObject({ status: 200 });
   });
 
   test("predict takes a trailing slash and ignores the query string and content type", async () => {

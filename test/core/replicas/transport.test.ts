@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, createServer as createNetServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { type ReplicaTransport, transportTo } from "../../../core/replicas/transport.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
@@ -51,6 +51,24 @@ it("a question on a socket that nobody answers ends with its time, and with the 
   const question = transport.get("/v2/health/ready", 60_000);
   await asked.promise;
   await Promise.all([expect(question).rejects.toThrow(/abort/), transport.close()]);
+});
+
+it("a client that could not be loaded is loaded by the next question, or not at all", async () => {
+  const { port } = (await answering(200, 0)).address() as AddressInfo;
+  onTestFinished(() => {
+    vi.doUnmock("../../../core/replicas/http-transport.ts");
+  });
+  vi.doMock("../../../core/replicas/http-transport.ts", () => {
+    throw new Error("EMFILE: too many open files");
+  });
+  const [transport, other] = [port, port].map((at) => transportTo({ host: "127.0.0.1", port: at }));
+  const closed = other?.get("/", 5_000).catch(() => "failed");
+  await other?.close();
+  expect(await closed).toBe("failed");
+  await expect(transport?.get("/", 5_000)).rejects.toThrow();
+  vi.doUnmock("../../../core/replicas/http-transport.ts");
+  expect(await transport?.get("/", 5_000)).toMatchObject({ statusCode: 200 });
+  await transport?.close();
 });
 
 /** A server elsewhere that has closed every connection it answered on once, as its client finds out by the next call. */
