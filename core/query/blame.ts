@@ -19,7 +19,10 @@ export interface BlameParts {
   readonly log: Log;
 }
 
-/** Tells by second tries: what another replica answers was the fault of the first, what fails there too that of the queries. */
+/**
+ * Tells by second tries: what another replica answers was the fault of the first, what fails there too that of the queries.
+ * Where a query may be computed once only, whoever fails three batches in a row is left out, until nobody is left.
+ */
 export class Blame {
   readonly #parts: BlameParts;
 
@@ -40,12 +43,17 @@ export class Blame {
     // It was given too little time, and says nothing of itself.
     if (error instanceof DeadlineExceededError) return false;
     if (failedOn !== undefined) {
-      if (failedOn !== replica) failedOn.health.acquit();
+      if (failedOn !== replica) failedOn.health.acquit(performance.now());
       return false;
     }
     health.noteFailure();
     const { pool, version } = this.#parts;
-    if (!health.isFailing || !pool.hasOther(replica)) return false;
+    if (!health.isFailing) return false;
+    if (!pool.hasOther(replica)) {
+      // Without second tries they were judged one by one, and now all of them fail.
+      if (!version.settings.isRetryable) pool.reinstate();
+      return false;
+    }
     if (health.ejectedFor === undefined && version.settings.isRetryable) return true;
     this.#eject(replica, error.message);
     return health.ejectedFor !== undefined;

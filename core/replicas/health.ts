@@ -32,25 +32,35 @@ export class Health {
     this.#failures += 1;
   }
 
-  /** What failed was the fault of the queries. */
-  acquit(): void {
+  /** What failed was the fault of the queries: a probe that failed says nothing, and there is another one soon. */
+  acquit(now: number): void {
     if (this.#ejectedFor === undefined) this.#failures = 0;
+    else this.#pause(FIRST_PAUSE_MS, now);
+  }
+
+  /** It gets batches as any other, and is judged anew. */
+  reinstate(): void {
+    this.#failures = 0;
+    this.#pauseMs = 0;
+    this.#ejectedFor = undefined;
   }
 
   /** It answered a batch. True when it was ejected until then. */
   noteAnswer(): boolean {
     const wasEjected = this.#ejectedFor !== undefined;
-    this.#failures = 0;
-    this.#pauseMs = 0;
-    this.#ejectedFor = undefined;
+    this.reinstate();
     return wasEjected;
   }
 
   /** Leaves it out for a while, longer every time in a row. Returns for how many ms. */
   eject(why: string, now: number): number {
-    this.#pauseMs = Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * this.#pauseMs));
-    this.#probeAt = now + this.#pauseMs;
+    this.#pause(Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * this.#pauseMs)), now);
     this.#ejectedFor = why;
     return this.#pauseMs;
+  }
+
+  #pause(ms: number, now: number): void {
+    this.#pauseMs = ms;
+    this.#probeAt = now + ms;
   }
 }

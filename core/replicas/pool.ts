@@ -52,6 +52,8 @@ export interface Replicas {
   release(replica: Replica): void;
   /** True when another replica takes batches, too. */
   hasOther(replica: Replica): boolean;
+  /** What failed was the fault of the queries: none is left out any more. */
+  reinstate(): void;
   /** A replica answered: whatever the trouble was, it is over. */
   noteAnswer(): void;
   /** A replica broke its connection. Resolves when it was released or is gone. */
@@ -124,6 +126,10 @@ export class ReplicaPool implements Replicas {
 
   hasOther(replica: Replica): boolean {
     return this.#ready.hasOther(replica);
+  }
+
+  reinstate(): void {
+    this.#ready.reinstate();
   }
 
   noteAnswer(): void {

@@ -56,6 +56,11 @@ export class ReadyReplicas {
     return this.#all.some((other) => other !== replica && other.health.ejectedFor === undefined);
   }
 
+  /** Leaves none out any more. */
+  reinstate(): void {
+    for (const { health } of this.#all) health.reinstate();
+  }
+
   /** One that is ejected rests only while another one takes batches. */
   #isLeftOut(replica: Replica, now: number): boolean {
     return replica.health.isResting(now) && this.hasOther(replica);

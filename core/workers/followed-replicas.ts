@@ -81,6 +81,10 @@ export class FollowedReplicas implements Replicas {
     return this.#ready.hasOther(replica);
   }
 
+  reinstate(): void {
+    this.#ready.reinstate();
+  }
+
   release(replica: Replica): void {
     if (replica.hasAnswered) this.#answered.add(replica.id);
     if (replica.isFree) this.#ready.release(replica);

@@ -94,8 +94,8 @@ export async function cliJson<T>(args: readonly string[], options?: CliOptions):
   return JSON.parse(stdout) as T;
 }
 
-/** A developer's own settings must not decide what tests see. */
+/** A developer's own settings, or a CI's, must not decide what tests see. */
 function withoutOurs(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { WINDJAMMER_URL: _1, WINDJAMMER_TOKEN: _2, NO_COLOR: _3, FORCE_COLOR: _4, ...rest } = env;
+  const { WINDJAMMER_URL: _1, WINDJAMMER_TOKEN: _2, NO_COLOR: _3, FORCE_COLOR: _4, CI: _5, ...rest } = env;
   return rest;
 }

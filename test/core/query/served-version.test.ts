@@ -389,6 +389,23 @@ describe("a replica that fails every batch", () => {
     expect(answers).toEqual(["MODEL_ERROR", "MODEL_ERROR", "MODEL_ERROR", 3, 4, 5]);
     expect(calls).toHaveLength(6);
   });
+
+  it("of a version that is not retryable, is back once the last replica fails, too: it was the queries", async () => {
+    let isBad = true;
+    const { served } = await serve(
+      failing(() => isBad),
+      3,
+      { isRetryable: false },
+    );
+    const ejected = (): number =>
+      served.replicas().filter(({ ejectedFor }) => ejectedFor !== undefined).length;
+    for (const value of range(8)) expect(await ask(served, value)).toBe("MODEL_ERROR");
+    expect(ejected()).toBe(2);
+    expect(await ask(served, 8)).toBe("MODEL_ERROR");
+    expect(ejected()).toBe(0);
+    isBad = false;
+    expect(await ask(served, 9)).toBe(9);
+  });
 });
 
 describe("a batch that fails as a whole", () => {
