@@ -152,7 +152,7 @@ export class Pipeline {
       );
       await this.#say({
         step: "prepare",
-        message: `${replicaCount(running.readyCount)} of version ${version.version} run already`,
+        message: `version ${version.version} has ${replicaCount(running.readyCount)} already`,
       });
       return running;
     }

@@ -68,9 +68,9 @@ export class Stages implements Disposable {
     this.#stop();
   }
 
-  /** The running stage has failed; the error says why. */
+  /** The running stage has failed. The error that follows says why, so that its line does not. */
   fail(): void {
-    this.#leave("red", "✗");
+    this.#leave("red", "✗", "");
     this.#stop();
   }
 
@@ -88,7 +88,7 @@ export class Stages implements Disposable {
     }
   }
 
-  #leave(style: "green" | "red", mark: string): void {
+  #leave(style: "green" | "red", mark: string, shown?: string): void {
     if (this.#running === undefined) return;
     const { stage, startedAt, message } = this.#running;
     this.#running = undefined;
@@ -96,7 +96,9 @@ export class Stages implements Disposable {
     this.reports.push({ stage, ms, message });
     const name = stage.padEnd(NAME_WIDTH);
     const time = paint("dim", durationText(ms).padStart(7), process.stderr);
-    this.#output.note(`  ${paint(style, mark, process.stderr)} ${name} ${time}  ${oneLine(message)}`);
+    this.#output.note(
+      `  ${paint(style, mark, process.stderr)} ${name} ${time}  ${oneLine(shown ?? message)}`.trimEnd(),
+    );
   }
 
   #draw(): void {

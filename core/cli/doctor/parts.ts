@@ -87,7 +87,10 @@ export async function checkPackages(folder: string): Promise<readonly Finding[]>
         (name, at) =>
           !semver.satisfies(installed[at] ?? "", peerDependencies[name] ?? "", { includePrerelease: true }),
       );
-      const shown = names.map((name, at) => `${name} ${installed[at] ?? "not installed"}`).join(", ");
+      const isNone = installed.every((version) => version === undefined);
+      const shown = isNone
+        ? "not installed"
+        : names.map((name, at) => `${name} ${installed[at] ?? "not installed"}`).join(", ");
       const name = names.length === 1 ? (names[0] ?? part) : part;
       if (missing.length === 0) return { name, part, outcome: "ok", found: shown };
       const wanted = missing.map((each) => `"${each}@${peerDependencies[each] ?? "latest"}"`);
