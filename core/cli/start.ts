@@ -177,8 +177,10 @@ async function start(
       onStop: told.resolve,
     });
   });
+  // Signals first: whoever reads that it is up may stop it at once.
+  const end = stopped(server, told.promise);
   process.stdout.write(banner(server, token !== undefined));
-  await stopped(server, told.promise);
+  await end;
 }
 
 /** @throws InvalidOptionsError when its settings come without --clipper-compat */
