@@ -12,8 +12,19 @@ export interface ModelConfig extends ApplicationOptions, VersionOptions, Package
    * image, or a URL. Paths are relative to the config file.
    */
   readonly source: string;
-  /** What the source is: "onnx", "tensorflow", "function", "python", "dockerfile", "image", "url". Default: by its looks. */
-  readonly as?: "onnx" | "tensorflow" | "function" | "python" | "dockerfile" | "image" | "url" | undefined;
+  /** What the source is: "onnx", "tensorflow", "function", "python", "dockerfile", "command", "image", "url". Default: by its looks. */
+  readonly as?:
+    | "onnx"
+    | "tensorflow"
+    | "function"
+    | "python"
+    | "dockerfile"
+    | "command"
+    | "image"
+    | "url"
+    | undefined;
+  /** Program that serves the folder: `["python3", "server.py"]`. */
+  readonly command?: readonly string[] | undefined;
   /** Default: the version that has this content, else the next free number. */
   readonly version?: string | undefined;
   /** What a query holds. Default of a module "json", else as the deployer decides. */

@@ -61,8 +61,9 @@ export async function checkContainer(target: CheckTarget, settings: CheckSetting
     // Never that of another check: what is made of it must be made anew.
     const hash = randomBytes(32).toString("hex");
     const bundle = { hash, root, files: target.folder, manifest: content };
-    const checks = await new Attempt(target, settings, bundle).run();
-    if (isOurs) await runtime.forget?.(hash);
+    const checks = await new Attempt(target, settings, bundle).run().finally(async () => {
+      if (isOurs) await runtime.forget?.(hash);
+    });
     const isFit = checks.every(({ outcome }) => outcome !== "fail");
     return { target: target.shown, isFit, checks };
   } finally {

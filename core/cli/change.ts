@@ -2,6 +2,7 @@
 import { Argument, type Command } from "commander";
 import { InvalidOptionsError } from "../errors.ts";
 import { Output } from "./output.ts";
+import { currentVersion } from "./served.ts";
 import { serverCommand, type ServerFlags, withServer } from "./server.ts";
 import { durationText } from "./units.ts";
 import { parseWhole } from "./values.ts";
@@ -20,8 +21,7 @@ export function scaleCommand(): Command {
         const begun = performance.now();
         output.progress(`waiting until ${replicas} replicas of ${model} are ready`);
         await wj.scale(model, replicas, flags.version);
-        const models = await wj.models();
-        const version = flags.version ?? models.find(({ name }) => name === model)?.currentVersion ?? "";
+        const version = flags.version ?? (await currentVersion(wj, model));
         const tookMs = Math.round(performance.now() - begun);
         output.result(
           { model, version, replicas, tookMs },

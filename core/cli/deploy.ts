@@ -4,6 +4,7 @@ import { InvalidOptionsError } from "../errors.ts";
 import { addModelFlags, type ModelFlags } from "./deploying/flags.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { serverCommand, type ServerFlags } from "./server.ts";
+import { parseWords } from "./values.ts";
 
 export interface DeployFlags extends ServerFlags, ModelFlags {
   readonly runtime?: "process" | "docker";
@@ -30,6 +31,7 @@ export function deployCommand(): Command {
         "refuse a server that runs models otherwise; with --dry-run: what to try it with",
       ).choices(["process", "docker"]),
     )
+    .option("--command <line>", 'program that serves a folder, such as "python3 server.py"', parseWords)
     .option("--no-switch", "leave it ready beside the version that serves; rollback switches to it later")
     .option("--dry-run", "bundle, check and run it here, without a server")
     .option("--watch", "go on, and deploy again when its files change")

@@ -4,6 +4,7 @@ import type { Windjammer } from "../client/interface.ts";
 import { VersionNotFoundError } from "../errors.ts";
 import type { Deployment } from "../types.ts";
 import { Output, paint } from "./output.ts";
+import { currentVersion } from "./served.ts";
 import { serverCommand, type ServerFlags, withServer } from "./server.ts";
 
 export function rollbackCommand(): Command {
@@ -14,7 +15,7 @@ export function rollbackCommand(): Command {
       const output = new Output(flags);
       await withServer(flags, async (wj) => {
         const versions = await wj.versions(model);
-        const from = (await wj.models()).find(({ name }) => name === model)?.currentVersion ?? "";
+        const from = await currentVersion(wj, model);
         const known = versions.map((each) => each.version);
         const to = version ?? formerVersion(await wj.deployments(), { model, from, known });
         const deployment = await roll(wj, { model, to, output });
@@ -56,7 +57,13 @@ function formerVersion(
     .filter((each) => each.model === model && each.result === "deployed")
     .map(({ version }) => version);
   // Deployments that are long past are not kept; versions are listed newest first.
-  const older = known.slice(known.indexOf(from) + 1);
+  // One that was left ready and never switched to has not served.
+  const aside = new Set(
+    deployments
+      .filter((each) => each.model === model && each.result === "ready")
+      .map(({ version }) => version),
+  );
+  const older = known.slice(known.indexOf(from) + 1).filter((version) => !aside.has(version));
   const former = [...served, ...older].find((version) => version !== from && known.includes(version));
   if (former !== undefined) return former;
   const others = known.filter((version) => version !== from);

@@ -20,6 +20,11 @@ export async function servedVersion(
   return wj.version(model, version ?? current);
 }
 
+/** The version that answers for a model; "": there is no such model, or none serves. */
+export async function currentVersion(wj: Windjammer, model: string): Promise<string> {
+  return (await wj.models()).find(({ name }) => name === model)?.currentVersion ?? "";
+}
+
 /** What to do about an application without a model. */
 export function noModel(application: string): NoModelLinkedError {
   return new NoModelLinkedError(

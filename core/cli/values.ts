@@ -20,12 +20,14 @@ export function parsePositive(text: string): number {
   return value;
 }
 
-/** A command line as its words; quotes keep spaces. No shell sees it. @throws InvalidOptionsError for none */
+const QUOTED = /"[^"]*"|'[^']*'/g;
+
+/** A command line as its words; quotes keep spaces. No shell sees it. @throws InvalidOptionsError for none, or a quote too few */
 export function parseWords(line: string): readonly string[] {
-  const found = Array.from(
-    line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g),
-    ([, double, single, plain]) => double ?? single ?? plain ?? "",
-  );
+  if (/["']/.test(line.replaceAll(QUOTED, "")))
+    throw new InvalidOptionsError(`a quote is not closed in the command: ${line}`);
+  const words = line.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? [];
+  const found = words.map((word) => word.replaceAll(QUOTED, (quoted) => quoted.slice(1, -1)));
   if (found.length === 0)
     throw new InvalidOptionsError('the command is empty; give one such as "python3 server.py"');
   return found;

@@ -9,7 +9,8 @@ const NEEDS: Readonly<Record<RuntimeKind, string>> = {
   node: "our Node server",
   python: "our Python server",
   image: "an image; the docker runtime runs it",
-  dockerfile: "an image built from a Dockerfile; the docker runtime builds and runs it",
+  dockerfile:
+    "an image built from a Dockerfile; the docker runtime builds and runs it, and the process runtime its program, by command",
   command: "a program of this machine; the process runtime runs it",
   url: "a server that runs elsewhere",
   "clipper-rpc": "a container of Clipper that connects by itself",

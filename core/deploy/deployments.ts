@@ -214,7 +214,7 @@ export class Deployments {
       const plan = planDeployment(this.#parts, request, await this.#parts.bundles.get(bundle));
       const deployment: Deployment = {
         id: randomUUID(),
-        application: plan.application?.name ?? this.#linkedApplication(name),
+        application: plan.application?.name ?? request.application ?? this.#linkedApplication(name),
         model: name,
         version,
         bundle,

@@ -233,7 +233,7 @@ export class Pipeline {
 
   /** Until it has the replicas it should have: the current version may be scaled meanwhile. */
   async #scale(served: ServedVersion): Promise<void> {
-    let started = 1;
+    let started = Math.max(1, served.readyCount);
     for (let count = this.#replicasNow(); count > started; count = this.#replicasNow()) {
       started = count;
       await this.#say({ step: "scale", message: `starting replicas up to ${count}` });

@@ -21,6 +21,8 @@ export interface LoadedConfig {
   readonly config: WindjammerConfig;
 }
 
+const noSwitch = z.undefined("expected none: what the file declares serves").optional();
+
 /** Options of a model are checked by its deployer's schema, when it is known which that is; its application's here. */
 const modelSchema = z.looseObject({
   application: nameSchema.nullable().optional(),
@@ -30,8 +32,8 @@ const modelSchema = z.looseObject({
   source: z.string().min(1),
   as: z.enum(MODEL_KINDS).optional(),
   name: z.undefined("expected none: its key is its name").optional(),
-  switch: z.undefined("expected none: what the file declares serves").optional(),
-  options: z.record(z.string(), z.unknown()).optional(),
+  switch: noSwitch,
+  options: z.looseObject({ switch: noSwitch }).optional(),
 });
 
 const applicationSchema = z.strictObject({

@@ -4,6 +4,7 @@ import type { Windjammer } from "../../client/interface.ts";
 import { errorFromBody } from "../../error-replies.ts";
 import { toWindjammerError } from "../../errors.ts";
 import type { Application } from "../../types.ts";
+import { currentVersion } from "../served.ts";
 import type { WantedApplication } from "./wanted.ts";
 
 /** An application as it was before, and what answered it. */
@@ -37,8 +38,7 @@ export async function setUp(wj: Windjammer, { name, model, ...settings }: Wanted
 }
 
 async function inputTypeOf(wj: Windjammer, model: string): Promise<InputType> {
-  const current = (await wj.models()).find(({ name }) => name === model)?.currentVersion ?? "";
-  return (await wj.version(model, current)).manifest.inputType;
+  return (await wj.version(model, await currentVersion(wj, model))).manifest.inputType;
 }
 
 /** What it says is for the error of the step. Never throws: that error is what counts. */
@@ -55,7 +55,9 @@ async function putBack(wj: Windjammer, { name, application, model }: Former): Pr
     return `application ${name} is as it was, answered by ${model}`;
   } catch (error) {
     const answer =
-      model === undefined ? "" : `; windjammer link ${name} ${model} lets the former model answer`;
+      model === undefined
+        ? ""
+        : `; the former model answers again after PUT /api/v1/applications/${name} with inputType ${application?.inputType} and windjammer link ${name} ${model}`;
     return `application ${name} could not be put back as it was (${toWindjammerError(error).message})${answer}`;
   }
 }

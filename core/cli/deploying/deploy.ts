@@ -5,6 +5,7 @@ import { InvalidOptionsError } from "../../errors.ts";
 import type { Deployment } from "../../types.ts";
 import type { DeployFlags } from "../deploy.ts";
 import { fields, Output } from "../output.ts";
+import { currentVersion } from "../served.ts";
 import { withServer } from "../server.ts";
 import { curlLine } from "./curl-line.ts";
 import { dryRun } from "./dry-run.ts";
@@ -40,6 +41,7 @@ export async function deploy(target: string, flags: DeployFlags, signal: AbortSi
   }
   await withServer(flags, async (wj) => {
     await checkRuntime(wj, flags.runtime);
+    if (!flags.switch) await checkServes(wj, model.name);
     signal.addEventListener("abort", () => output.note("cancelling; the version before goes on serving"), {
       once: true,
     });
@@ -110,8 +112,13 @@ async function deployOnce(
   }
 }
 
-async function currentVersion(wj: Windjammer, model: string): Promise<string> {
-  return (await wj.models()).find(({ name }) => name === model)?.currentVersion ?? "";
+/** Before anything is bundled. @throws InvalidOptionsError */
+async function checkServes(wj: Windjammer, model: string): Promise<void> {
+  if ((await currentVersion(wj, model)) !== "") return;
+  throw new InvalidOptionsError(
+    `--no-switch: model ${model} has no version that serves yet; leave it out the first time`,
+    { details: { option: "switch", model } },
+  );
 }
 
 function report(

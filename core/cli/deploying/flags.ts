@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { InvalidOptionsError, isNodeError } from "../../errors.ts";
-import { parseWhole, parseWords } from "../values.ts";
+import { parseWhole } from "../values.ts";
 import { MODEL_KINDS, type ModelKind } from "./kinds.ts";
 
 /** As commander gives them. */
@@ -56,7 +56,6 @@ export function addModelFlags(command: Command): Command {
       "what a query holds: doubles, strings, json, … (default of a module: json)",
     )
     .option("--export <name>", "export of a module (default: predict)")
-    .option("--command <line>", 'program that serves a folder, such as "python3 server.py"', parseWords)
     .option("--processing <module>", "module with preprocess and postprocess, around a model of tensors")
     .option(
       "--package <name@version>",

@@ -95,7 +95,8 @@ const FILE_KINDS = [
 
 const EVERYTHING =
   "an .onnx file, a SavedModel folder, a model.json of TensorFlow.js, a .ts or .js module, a folder with a Dockerfile, " +
-  "a Python folder or zip (predict.py, inference.py or model.bin), an image (name:tag), or a URL";
+  "a Python folder or zip (predict.py, inference.py or model.bin), an image (name:tag), a URL, or a folder with the " +
+  'program that serves it (--command "python3 server.py")';
 
 /** Files of which people think that they are models to deploy as they stand, and the way to get there. */
 const FOREIGN: readonly { readonly pattern: RegExp; readonly advice: string }[] = [

@@ -7,6 +7,7 @@ import { isShortEnough } from "../../runtimes/docker/folders.ts";
 import { DEFAULT_BASE_IMAGE } from "../../runtimes/docker/image-plan.ts";
 import { LABEL } from "../../runtimes/docker/labels.ts";
 import { Engine } from "../../runtimes/engine.ts";
+import { openedVersions } from "./opened-versions.ts";
 
 export interface EngineForCompose {
   /** Path of the engine's socket. */
@@ -53,17 +54,15 @@ export async function engineForCompose(
 /** Else the server would build every model anew when it starts. @throws InvalidOptionsError */
 async function checkBase(wj: Windjammer, engine: Engine, baseImage: string): Promise<void> {
   const base = await engine.findImage(baseImage);
-  const models = await wj.models();
-  const versions = await Promise.all(
-    models.map(({ name, currentVersion }) => wj.version(name, currentVersion)),
-  );
-  for (const { model, bundle, manifest } of versions) {
+  // The server, too, takes its images as they are where the default one is not there.
+  if (base === undefined && baseImage === DEFAULT_BASE_IMAGE) return;
+  for (const { model, bundle, manifest } of await openedVersions(wj)) {
     // Python's has no flag, and other containers are built on what their Dockerfile says.
     if (manifest.container !== undefined) continue;
     const images = await engine.images({ [LABEL.bundle]: bundle });
     if (images.length === 0 || images.some(({ labels }) => labels[LABEL.base] === base?.id)) continue;
     throw new InvalidOptionsError(
-      `the image of model ${model} is not built on ${baseImage}; name the image that the server was started with: --base-image`,
+      `the image of model ${model} is not built on ${baseImage} as this engine has it; name the image that the server was started with: --base-image. If it is this one, it was pulled anew: start the server once more, which builds on it, and export again`,
       { details: { option: "baseImage", model } },
     );
   }

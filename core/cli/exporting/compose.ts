@@ -3,12 +3,14 @@ import { access } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Windjammer } from "../../client/interface.ts";
 import { isImageName } from "../../package-names.ts";
-import { defaultStateDir } from "../../environment.ts";
+import { defaultStateDir, tokenFromEnvironment } from "../../environment.ts";
 import { InvalidOptionsError, UnsupportedModelError } from "../../errors.ts";
 import { packageVersion } from "../../version.ts";
 import type { ExportFlags } from "../export.ts";
+import { openedVersions } from "./opened-versions.ts";
 import { IMAGE, type Service, serviceText, TOKEN } from "./compose-text.ts";
 
+const OTHER_FLAGS = "Other options that it was started with are not known here: add them to the command.";
 const STATE = "/state";
 const REGISTRY_FILE = "registry.db";
 
@@ -44,6 +46,7 @@ function inContainer(wj: Windjammer, { image, stateDir }: Choice): Service {
     about: [
       `It runs the server of ${wj.adminUrl} on the same state folder: stop that one`,
       `first (windjammer stop), then: ${TOKEN}=… docker compose up`,
+      OTHER_FLAGS,
     ],
     image,
     command: [...program(image), "start", ...ports, "--state-dir", STATE, "--cache-dir", `${STATE}/cache`],
@@ -61,7 +64,7 @@ function inContainer(wj: Windjammer, { image, stateDir }: Choice): Service {
  * Models run in containers beside it, of the same engine. These have paths and ports of the host: so has the server, by the
  * folder's own path and the host's network.
  */
-async function onTheEngine(wj: Windjammer, { image, baseImage, stateDir }: Choice): Promise<Service> {
+async function onTheEngine(wj: Windjammer, { image, baseImage, stateDir, token }: Choice): Promise<Service> {
   // Late: no other command needs it.
   const { engineForCompose } = await import("./compose-engine.ts");
   const { socket, group } = await engineForCompose(wj, { baseImage, stateDir });
@@ -76,13 +79,15 @@ async function onTheEngine(wj: Windjammer, { image, baseImage, stateDir }: Choic
       `It runs the server of ${wj.adminUrl} on the same state folder, with its models beside it in`,
       "containers of the same engine, whose socket it gets: that makes it as mighty as root on this machine. Stop the",
       "other one first (windjammer stop), then: docker compose up",
+      OTHER_FLAGS,
     ],
     image,
     command: [...program(image), "start", "--runtime", "docker", ...base, ...ports, ...folders],
     user: `${uid}:${process.getgid?.() ?? 0}`,
     groups: uid === 0 ? [] : [group],
     environment: { HOME: stateDir, DOCKER_HOST: `unix://${socket}` },
-    needsToken: false,
+    // One that was asked with a token wants one again.
+    needsToken: (token ?? tokenFromEnvironment()) !== undefined,
     ports: "host",
     volumes: [stateDir, socket].map((path) => ({ source: path, target: path })),
     adminPort,
@@ -108,15 +113,11 @@ async function checkStateDir(stateDir: string, wj: Windjammer): Promise<void> {
 
 /** @throws UnsupportedModelError */
 async function refusePython(wj: Windjammer): Promise<void> {
-  const models = await wj.models();
-  const versions = await Promise.all(
-    models.map(({ name, currentVersion }) => wj.version(name, currentVersion)),
-  );
-  const python = versions.filter(
+  const python = (await openedVersions(wj)).filter(
     ({ manifest: { container } }) => container?.kind === "python" || container?.kind === "command",
   );
   if (python.length === 0) return;
-  const names = python.map(({ model }) => model);
+  const names = [...new Set(python.map(({ model }) => model))];
   throw new UnsupportedModelError(
     `${names.join(", ")} need${names.length === 1 ? "s" : ""} programs that ${IMAGE} does not have, such as Python; name an image that has them, and windjammer: --image`,
     { details: { models: names } },

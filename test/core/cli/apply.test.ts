@@ -317,6 +317,11 @@ describe("a config file that is wrong is refused before anything is done, by its
       /models\.one\.switch: .*what the file declares serves/,
     ],
     [
+      "no switch among a deployer's own options",
+      '{ models: { one: { source: "one.ts", options: { switch: false } } } }',
+      /models\.one\.options\.switch: .*what the file declares serves/,
+    ],
+    [
       "a misspelt option",
       '{ models: { one: { source: "one.ts", replica: 2 } } }',
       /models\.one: unknown option 'replica'; did you mean 'replicas'/,

@@ -8,10 +8,15 @@ const server = commandServer(async () => {
   for (const version of ["1", "2", "3"]) await deploy("steps", version);
 });
 
-async function deploy(name: string, version: string): Promise<void> {
+async function deploy(
+  name: string,
+  version: string,
+  options: { readonly switch?: false } = {},
+): Promise<void> {
   await deployFunction(server.wj, {
     name,
     version,
+    ...options,
     inputType: "doubles",
     defaultOutput: "none",
     fn: (inputs) => inputs.map(() => version),
@@ -33,6 +38,18 @@ describe("windjammer rollback", () => {
     });
     expect(await answer("steps")).toBe("1");
     expect((await cli(["rollback", "steps", "1"], server)).stdout).toBe("steps serves version 1 already\n");
+  });
+
+  test("takes no version that was left ready and never served", async () => {
+    await deploy("aside", "1");
+    await deploy("aside", "2", { switch: false });
+    await deploy("aside", "3");
+    await server.wj.deleteVersion("aside", "1");
+    const { code, stderr } = await cli(["rollback", "aside"], server);
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringContaining('no version of model "aside" served before 3; name one: 2'),
+    ]);
   });
 
   test("says what there is when there is nothing to go back to", async () => {

@@ -51,6 +51,16 @@ describe("a deployment without a switch", () => {
     expect(events.at(-1)?.message).toBe("version 2 of model echo is ready; version 1 goes on serving");
   });
 
+  it("is of the application that it names, where the model answers several", async () => {
+    const lab = await openServing();
+    await lab.registry.putApplication({ name: "zebra", inputType: "json" });
+    await lab.registry.link("zebra", NAME);
+    expect(await lab.deploy("b", { ...aside, application: "zebra" })).toMatchObject({
+      result: "ready",
+      application: "zebra",
+    });
+  });
+
   it("is switched to later: the running replicas are taken, the gate runs again, the former version stops", async () => {
     const lab = await openServing();
     await lab.deploy("b", { ...aside, replicas: 1 });
