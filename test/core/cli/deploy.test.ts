@@ -131,7 +131,11 @@ describe("a deployment", () => {
   });
 
   test.each<[string, readonly string[], RegExp]>([
-    ["the first version of a model", [], /INVALID_OPTIONS: switch: model first has no version that serves/],
+    [
+      "the first version of a model",
+      [],
+      /INVALID_OPTIONS: --no-switch: model first has no version that serves/,
+    ],
     ["--dry-run", ["--dry-run"], /--no-switch: --dry-run switches nothing either/],
     ["--watch", ["--watch"], /--no-switch: with --watch each change takes the place/],
   ])("without a switch is refused for %s", async (...[, args, message]) => {
