@@ -34,9 +34,16 @@ export async function importFunctions(
   });
 }
 
-async function importModule(modelDir: string, file: string): Promise<Readonly<Record<string, unknown>>> {
-  // Stacks are to show the author's own lines. Not before: Node would read the maps of all that is ours, too.
+/**
+ * To be called before a module of the author's is loaded: stacks then show the lines of its sources. Not sooner, since Node
+ * would read the source maps of all that is ours, too.
+ */
+export function showAuthorsLines(): void {
   process.setSourceMapsEnabled(true);
+}
+
+async function importModule(modelDir: string, file: string): Promise<Readonly<Record<string, unknown>>> {
+  showAuthorsLines();
   try {
     return (await import(pathToFileURL(join(modelDir, file)).href)) as Record<string, unknown>;
   } catch (error) {

@@ -11,6 +11,7 @@ import {
   type Ref,
   type StateNode,
 } from "../closure-format.ts";
+import { showAuthorsLines } from "../user-function.ts";
 import {
   contentsOf,
   fillKind,
@@ -42,6 +43,7 @@ interface PackagesModule {
 
 /** @throws Error when a package or a part of Node is missing, or the files do not fit together */
 export async function loadClosure(modelDir: string, files: ClosureFiles): Promise<LoadedClosure> {
+  showAuthorsLines();
   const packages = (await import(pathToFileURL(join(modelDir, files.packagesFile)).href)) as PackagesModule;
   const require = createRequire(join(modelDir, files.codeFile));
   const factories = require(`./${files.codeFile}`) as Readonly<Record<string, Factory>>;
