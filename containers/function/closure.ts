@@ -188,8 +188,10 @@ class Decoder implements Values {
   }
 
   #exported(module: string, path: readonly string[]): unknown {
-    const start = this.#parts.packages.modules[module];
-    return path.length === 1 ? Reflect.get(start as object, path[0] ?? "") : followPath(start, path);
+    const start = this.#parts.packages.modules[module] as object;
+    const [name = ""] = path;
+    // An export may be undefined; a step that is none, such as "[[Prototype]]", is no export.
+    return path.length === 1 && name in start ? Reflect.get(start, name) : followPath(start, path);
   }
 
   #run(id: number, node: StateNode & { readonly kind: "function" | "class" }): unknown {
