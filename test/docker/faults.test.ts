@@ -36,7 +36,7 @@ async function replacement(wj: Windjammer, former: string | undefined): Promise<
     const handle = await readyHandle(wj);
     return handle !== undefined && handle !== former;
   };
-  await expect.poll(isReplaced, { timeout: 60_000, interval: 50 }).toBe(true);
+  await expect.poll(isReplaced, { interval: 50 }).toBe(true);
 }
 
 describe.skipIf(!hasEngine)("a server on an engine", () => {
@@ -77,17 +77,17 @@ describe.skipIf(!hasEngine)("a server on an engine", () => {
 
     await forceImageAway(image);
     await expect
-      .poll(() => log, { timeout: 20_000 })
+      .poll(() => log)
       .toContain(
         `image ${image} of model unseated version 1 was removed from the engine by somebody else; building it anew`,
       );
     const isThere = async (): Promise<boolean> => (await engine.findImage(image)) !== undefined;
-    await expect.poll(isThere, { timeout: 60_000 }).toBe(true);
+    await expect.poll(isThere).toBe(true);
     const former = (await wj.replicas()).map(({ handle }) => handle);
     await kill(former[0] ?? "");
     const isReplaced = async (): Promise<boolean> =>
       (await wj.replicas()).some(({ state: at, handle }) => at === "ready" && !former.includes(handle));
-    await expect.poll(isReplaced, { timeout: 60_000 }).toBe(true);
+    await expect.poll(isReplaced).toBe(true);
     expect(log).not.toContain("could not be built anew");
 
     const gone = once(child, "exit");

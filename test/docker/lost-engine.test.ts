@@ -45,7 +45,7 @@ describe.skipIf(!hasEngine)("an engine that is lost", () => {
     const answer = infer(replica, [[1]]).catch((error: unknown) => error);
     const engine = await Engine.connect(undefined);
     const isUnhealthy = async (): Promise<unknown> => (await engine.inspect(replica.handle))?.isUnhealthy;
-    await expect.poll(isUnhealthy, { timeout: 30_000 }).toBe(true);
+    await expect.poll(isUnhealthy).toBe(true);
     await line.join();
     expect((await replica.exited).message).toMatch(/^failed its health checks/);
     expect(await answer).toBeInstanceOf(Error);

@@ -359,7 +359,7 @@ describe("a restart", () => {
     await first.close();
     await using second = await windjammer(kept);
     const app = await second.application("kept");
-    await expect.poll(() => app.predict(null).catch(String), { timeout: 20_000 }).toBe(2);
+    await expect.poll(() => app.predict(null).catch(String)).toBe(2);
     await expect
       .poll(async () => (await second.replicas()).filter(({ state }) => state === "ready").length, {
         timeout: 20_000,

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { windjammer, type Windjammer } from "windjammer";
 import { cli, type CliResult, cliJson, startCli, startOnTerminal } from "../../helpers/cli.ts";
 import { passing } from "../../helpers/passing.ts";
@@ -13,9 +13,6 @@ let root: string;
 let cwd: string;
 let wj: Windjammer;
 let env: Record<string, string>;
-
-// Each step is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "wj-apply-"));
@@ -267,7 +264,7 @@ describe("apply", () => {
     ])("and takes %s", async (...[, keys, code, shown, isApplied]) => {
       await config(`{ models: { one: { source: "one.ts" } } }`);
       const run = startOnTerminal(["apply"], { env, cwd });
-      await expect.poll(run.shown, { timeout: 60_000 }).toContain(question);
+      await expect.poll(run.shown).toContain(question);
       // The plan stands above the question.
       expect(run.shown().indexOf("create")).toBeLessThan(run.shown().indexOf(question));
       run.type(keys);
@@ -385,7 +382,7 @@ test("start --config takes the server options of the file, and flags count befor
     `{ server: { port: 0, adminPort: 0, maxInputs: 7, maxQueueLength: 9, stateDir: "state", logLevel: "silent", serverName: "mine" } }`,
   );
   const run = startCli(["start", "--config", "windjammer.config.ts", "--max-inputs", "5"], { cwd });
-  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 90_000 }).toContain("/health/ready");
+  await expect.poll(() => run.stdout() + run.stderr()).toContain("/health/ready");
   expect(run.stdout()).toContain(join(cwd, "state"));
   const [query = "", admin = ""] = run.stdout().match(/http:\/\/[\d.]+:\d+/g) ?? [];
   expect(await (await fetch(`${admin}/api/v1/server`)).json()).toMatchObject({ limits: { maxInputs: 5 } });

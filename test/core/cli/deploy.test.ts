@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { windjammer, type Windjammer } from "windjammer";
 import { writeTemplate } from "../../../core/cli/init.ts";
 import { cli, cliJson, type CliResult, startCli } from "../../helpers/cli.ts";
@@ -14,9 +14,6 @@ let wj: Windjammer;
 let env: Record<string, string>;
 let root: string;
 let cwd: string;
-
-// Each step is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "wj-deploy-"));
@@ -326,7 +323,7 @@ test("Ctrl-C cancels the deployment, and nothing of it is left", async () => {
     "await new Promise((done) => setTimeout(done, 600_000));\nexport const predict = (x: unknown[]) => x;\n",
   );
   const run = startCli(["deploy", "slow.ts"], { env, cwd });
-  await expect.poll(run.stderr, { timeout: 90_000 }).toContain("✓ build");
+  await expect.poll(run.stderr).toContain("✓ build");
   run.child.kill("SIGINT");
   expect(await run.exited).toBe(130);
   expect(run.stderr()).toContain("cancelling");
@@ -348,7 +345,7 @@ test("--watch deploys each good edit; a failing one is told, and the one before 
       .split("\n")
       .slice(0, -1)
       .map((line) => JSON.parse(line) as object);
-  const count = (n: number): Promise<void> => expect.poll(() => lines().length, { timeout: 90_000 }).toBe(n);
+  const count = (n: number): Promise<void> => expect.poll(() => lines().length).toBe(n);
   await count(1);
   const application = await wj.application<object, number>("watched");
   await writeFile(join(cwd, "watched.ts"), "export const predict = () => { throw new Error('not yet'); };\n");

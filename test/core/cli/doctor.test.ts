@@ -6,16 +6,13 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { deployFunction, windjammer } from "windjammer";
 import { cli, cliJson } from "../../helpers/cli.ts";
 import { commandServer } from "../../helpers/command-server.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
 const MAIN = join(import.meta.dirname, "../../../core/cli/main.ts");
-// Each command is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
-
 const server = commandServer(async (wj) => {
   await deployFunction(wj, {
     name: "tides",
@@ -144,8 +141,7 @@ describe("windjammer completion", () => {
     const at = async (...words: string[]): Promise<string> =>
       (await cli(["completion", "bash", "--", ...words], { env: elsewhere })).stdout;
     // A shell does not wait long for names, and this machine may be slow: asked until they come.
-    const comes = (...words: string[]): ReturnType<typeof expect.poll> =>
-      expect.poll(() => at(...words), { timeout: 50_000 });
+    const comes = (...words: string[]): ReturnType<typeof expect.poll> => expect.poll(() => at(...words));
     await comes("rollback", "--url", server.wj.adminUrl, "").toBe("tides\n");
     await comes("rollback", `--url=${server.wj.adminUrl}`, "tides", "").toBe("2026\n");
     expect(await at("rollback", "")).toBe("");
@@ -203,7 +199,7 @@ describe("windjammer completion", () => {
       });
       return stdout.trim().split("\n");
     };
-    await expect.poll(completed, { timeout: 50_000 }).toEqual(["2026", "versions"]);
+    await expect.poll(completed).toEqual(["2026", "versions"]);
   });
 
   test("has a script for each shell", async () => {

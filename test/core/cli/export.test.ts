@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Validator } from "@seriousme/openapi-schema-validator";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deployFunction, deployOnnxModel, windjammer, type Windjammer } from "windjammer";
 import { parse } from "yaml";
 import { z } from "zod";
@@ -16,9 +16,6 @@ const run = promisify(execFile);
 let wj: Windjammer;
 let folder: string;
 let env: Record<string, string>;
-
-// Each step is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "wj-export-"));

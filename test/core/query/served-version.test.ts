@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { createLog } from "../../../core/log.ts";
 import { Metrics } from "../../../core/metrics.ts";
 import { PredictionCache } from "../../../core/query/cache.ts";
@@ -349,13 +349,9 @@ describe("a replica that fails every batch", () => {
     expect(await metrics.text()).toContain('windjammer_replica_ejections_total{model="echo",version="1"} 1');
     expect(await Promise.all(range(100).map((value) => ask(served, value)))).toEqual(range(100));
     isBroken = false;
-    await vi.waitFor(
-      async () => {
-        expect(await ask(served, 7)).toBe(7);
-        expect(served.replicas()[0]?.ejectedFor).toBeUndefined();
-      },
-      { timeout: 15_000, interval: 50 },
-    );
+    await expect
+      .poll(async () => [await ask(served, 7), served.replicas()[0]?.ejectedFor])
+      .toEqual([7, undefined]);
   });
 
   it("is left out, too, when it answers nothing but errors of single rows", async () => {
@@ -480,7 +476,7 @@ describe("a queue", () => {
     const { served } = await serve(() => "hang");
     const gone = range(1064).map((value) => testQuery(value));
     for (const { query } of gone.slice(0, 1000)) served.enqueue(query);
-    await vi.waitUntil(() => served.queueLength < 1000);
+    await expect.poll(() => served.queueLength).toBeLessThan(1000);
     for (const { query } of gone.slice(1000)) served.enqueue(query);
     expect(await ask(served, "too many")).toBe("OVERLOADED");
     for (const { query } of gone) query.isAbandoned = true;
@@ -499,7 +495,7 @@ describe("a queue", () => {
     const { served } = await serve(script, 1, { batching: { policy: "slo", maxBatchSize: 1 } });
     for (const value of range(3)) await ask(served, value);
     served.enqueue(testQuery("in flight").query);
-    await vi.waitUntil(() => served.queueLength === 0);
+    await expect.poll(() => served.queueLength).toBe(0);
     for (const value of range(1000)) served.enqueue(testQuery(value).query);
     const { query, settled } = testQuery("too many");
     served.enqueue(query);
@@ -523,7 +519,7 @@ describe("a queue", () => {
   it("drained twice, ends with the shorter grace, and takes nothing more", async () => {
     const { served, runtime } = await serve(() => "hang");
     const answer = ask(served, 1);
-    await vi.waitUntil(() => served.queueLength === 0);
+    await expect.poll(() => served.queueLength).toBe(0);
     const long = served.drain(60_000);
     await served.drain(10);
     await long;
@@ -633,7 +629,7 @@ describe("a model slower than the deadline, behind a cache", () => {
     cache.submit(first.query, served);
     expect(resultOf(await first.settled)).toBe("DEADLINE_EXCEEDED");
     open.resolve();
-    await vi.waitFor(() => expect(cache.size).toBe(1));
+    await expect.poll(() => cache.size).toBe(1);
     const second = testQuery(7, performance.now() + 20);
     expect(cache.submit(second.query, served)).toBe("hit");
     expect([resultOf(await second.settled), rows]).toEqual([7, 1]);
