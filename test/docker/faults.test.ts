@@ -41,7 +41,7 @@ async function replacement(wj: Windjammer, former: string | undefined): Promise<
 
 describe.skipIf(!hasEngine)("a server on an engine", () => {
   it("replaces a replica that the engine judges unhealthy, says why, and serves on", async () => {
-    const healthCheck = { intervalMs: 500, timeoutMs: 1_000, retries: 2, startPeriodMs: 500 };
+    const healthCheck = { intervalMs: 500, timeoutMs: 3_000, retries: 3, startPeriodMs: 500 };
     await using wj = await windjammer({ ...QUIET, runtime: testDocker({ healthCheck }) });
     // The answer never comes, also where the process runs on for a moment behind the signal.
     const source = `export function predict(inputs) {
@@ -49,9 +49,10 @@ describe.skipIf(!hasEngine)("a server on an engine", () => {
       process.kill(process.pid, "SIGSTOP");
       return new Promise(() => {});
     }`;
-    const app = await wj.deploy(sourceDeployer, { name: "frozen", version: "1", source });
+    // Asked again, the next one would freeze as well.
+    const app = await wj.deploy(sourceDeployer, { name: "frozen", version: "1", source, isRetryable: false });
     const former = await readyHandle(wj);
-    await expect(app.predict("freeze", { timeoutMs: 500 })).rejects.toThrow();
+    await expect(app.predict("freeze")).rejects.toThrow();
     await replacement(wj, former);
     const [replica] = await wj.replicas();
     expect(replica).toMatchObject({
@@ -134,7 +135,7 @@ ${answering("input")}`;
     await writeFile(join(folder, "broken"), "");
     await kill((await readyHandle(wj)) ?? "");
     const state = async (): Promise<unknown> => (await wj.replicas())[0]?.state;
-    await expect.poll(state, { timeout: 100_000, interval: 200 }).toBe("failed");
+    await expect.poll(state, { timeout: 200_000, interval: 200 }).toBe("failed");
     expect((await wj.replicas())[0]?.lastExit).toMatchObject({ reason: "exited" });
     const failure = app.predict(1);
     await expect(failure).rejects.toThrow(NoReplicaError);

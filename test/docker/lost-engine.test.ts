@@ -36,7 +36,7 @@ describe.skipIf(!hasEngine)("an engine that is lost", () => {
   it("that judged a replica unhealthy while nobody listened is heard of it later", async () => {
     await using line = new Line(join(await tempFolder(), "engine.sock"));
     await line.join();
-    const healthCheck = { intervalMs: 500, timeoutMs: 1_000, retries: 1, startPeriodMs: 500 };
+    const healthCheck = { intervalMs: 500, timeoutMs: 3_000, retries: 3, startPeriodMs: 500 };
     await using bench = await dockerBench({ host: `unix://${line.path}`, healthCheck });
     const replica = await bench.start(
       `export const predict = () => { process.kill(process.pid, "SIGSTOP"); return []; };`,

@@ -27,7 +27,7 @@ function runProgram(stateDir: string, killAt: string, kind: string): Promise<str
   // What a killed client leaves of its own in the temporary folder is not the server's matter.
   const env = { ...process.env, TMPDIR: join(folder, "tmp") };
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, args, { env, timeout: 60_000 }, (error, _, stderr) => {
+    execFile(process.execPath, args, { env, timeout: 200_000 }, (error, _, stderr) => {
       if (error === null) resolve(undefined);
       else if (error.signal === "SIGKILL" && stderr.includes("killed at "))
         resolve(stderr.trim().split("\n").at(-1));
@@ -105,7 +105,7 @@ async function checkRestart(stateDir: string): Promise<string> {
   return current;
 }
 
-it("a server killed at any event of a deployment comes back whole", { timeout: 600_000 }, async () => {
+it("a server killed at any event of a deployment comes back whole", { timeout: 1_200_000 }, async () => {
   const points: string[] = [];
   const served: string[] = [];
   for (let killAt = 1; killAt <= MOST_POINTS; killAt++) {
