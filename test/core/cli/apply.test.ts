@@ -58,7 +58,7 @@ async function applied(...args: readonly string[]): Promise<readonly string[]> {
 describe("apply", () => {
   test("prints the plan first, carries it out, and then has nothing to do", async () => {
     await config(`{
-      models: { one: { source: "one.ts", replicas: 2, latencyObjectiveMs: 900 }, two: { source: "two.ts" } },
+      models: { one: { source: "one.ts", replicas: 2, latencyObjectiveMs: 90_000 }, two: { source: "two.ts" } },
       applications: { second: { model: "two", defaultOutput: null } },
     }`);
     const plan = await apply("--plan");
@@ -83,12 +83,12 @@ describe("apply", () => {
 
   test("updates what has changed, and only that; what the file leaves out stays", async () => {
     await config(
-      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 900 }, two: { source: "two.ts" } } }`,
+      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 90_000 }, two: { source: "two.ts" } } }`,
     );
     await apply("--yes");
     await write("one.ts", "11");
     await config(
-      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 800 }, two: { source: "two.ts" } } }`,
+      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 80_000 }, two: { source: "two.ts" } } }`,
     );
     expect(await applied("--yes")).toEqual([
       "update model one",
@@ -108,7 +108,7 @@ describe("apply", () => {
       "unchanged application one",
     ]);
     const one = (await wj.applications()).find(({ name }) => name === "one");
-    expect(one).toMatchObject({ latencyObjectiveMs: 800 });
+    expect(one).toMatchObject({ latencyObjectiveMs: 80_000 });
   });
 
   test("shows which settings a new version does not have, since the file leaves them out", async () => {
@@ -195,7 +195,7 @@ describe("apply", () => {
       expect(await apply("--yes")).toMatchObject({ code: 0 });
       await config(`{
         models: { two: { source: "two.ts", application: null, inputType: "doubles" } },
-        applications: { served: { model: "two", latencyObjectiveMs: 700 } },
+        applications: { served: { model: "two", latencyObjectiveMs: 70_000 } },
       }`);
     });
 

@@ -1,6 +1,6 @@
 // `windjammer deploy` as a process of its own, against a real server.
 import { execFile } from "node:child_process";
-import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -339,6 +339,11 @@ test("--watch deploys each good edit; a failing one is told, and the one before 
     env,
     cwd,
   });
+  // In one step: nobody sees half of a file.
+  const edit = async (text: string): Promise<void> => {
+    await writeFile(join(root, "edited"), text);
+    await rename(join(root, "edited"), join(cwd, "watched.ts"));
+  };
   const lines = (): readonly { readonly version?: string; readonly error?: string }[] =>
     run
       .stdout()
@@ -348,10 +353,10 @@ test("--watch deploys each good edit; a failing one is told, and the one before 
   const count = (n: number): Promise<void> => expect.poll(() => lines().length).toBe(n);
   await count(1);
   const application = await wj.application<object, number>("watched");
-  await writeFile(join(cwd, "watched.ts"), "export const predict = () => { throw new Error('not yet'); };\n");
+  await edit("export const predict = () => { throw new Error('not yet'); };\n");
   await count(2);
   expect(await application.predict({})).toBe(1);
-  await write("watched.ts", "3");
+  await edit("export const predict = (inputs: unknown[]) => inputs.map(() => 3);\n");
   await count(3);
   expect(await application.predict({})).toBe(3);
   expect(lines()).toMatchObject([{ version: "1" }, { error: "GATE_FAILED" }, { version: "2" }]);

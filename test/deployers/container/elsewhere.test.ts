@@ -33,7 +33,7 @@ function deploy(
   name: string,
   options: Partial<ContainerModelOptions & DeployOptions>,
 ): Promise<DeployedApplication> {
-  const common = { name, version: "1", modelName: "m", readyTimeoutMs: 5_000 };
+  const common = { name, version: "1", modelName: "m", readyTimeoutMs: 60_000 };
   return deployContainer<JsonValue, JsonValue>(wj, { ...common, ...options });
 }
 

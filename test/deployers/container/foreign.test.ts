@@ -56,7 +56,7 @@ async function deploy(
     version: "1",
     url,
     modelName: "m",
-    readyTimeoutMs: 5_000,
+    readyTimeoutMs: 60_000,
     ...options,
   });
   return app;

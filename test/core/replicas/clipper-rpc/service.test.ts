@@ -238,7 +238,7 @@ test("one that stops to answer heartbeats is let go after a while, and taken in 
     host: "127.0.0.1",
     port: 0,
     log: createLog("silent"),
-    silenceMs: 60,
+    silenceMs: 400,
     onChange: () => () => undefined,
     place: () => ({
       kind: "version",
