@@ -168,26 +168,29 @@ describe("windjammer completion", () => {
     }
   });
 
-  // Each prints the completions of "rollback tides " and of "ver".
+  // Each prints the completions of "rollback tides ", of "ver", and of a line with words in quotes.
   test.for([
     [
       "bash",
       `source <(windjammer completion bash)
       try() { COMP_LINE=$1; COMP_POINT=\${#1}; _windjammer; echo "\${COMPREPLY[@]}"; }
       try "windjammer rollback --url $WINDJAMMER_URL tides "
-      try "windjammer ver"`,
+      try "windjammer ver"
+      try "windjammer start --state-dir '/a b' --runtime \\"d"`,
     ],
     [
       "zsh",
       `autoload -U compinit; compinit -u -D; source <(windjammer completion zsh)
       compadd() { shift; print -- "$@" }
       words=(windjammer rollback tides ""); CURRENT=4; _windjammer
-      words=(windjammer ver); CURRENT=2; _windjammer`,
+      words=(windjammer ver); CURRENT=2; _windjammer
+      words=(windjammer start --state-dir "'/a b'" --runtime '"d'); CURRENT=6; _windjammer`,
     ],
     [
       "fish",
       `windjammer completion fish | source
-      complete -C "windjammer rollback tides "; complete -C "windjammer ver"`,
+      complete -C "windjammer rollback tides "; complete -C "windjammer ver"
+      complete -C "windjammer start --state-dir '/a b' '--runtime' d"`,
     ],
   ] as const)("works in %s", async ([shell, script], { skip }) => {
     skip(!hasProgram(shell), `${shell} is not installed`);
@@ -202,14 +205,32 @@ describe("windjammer completion", () => {
       });
       return stdout.trim().split("\n");
     };
-    await expect.poll(completed).toEqual(["2026", "versions"]);
+    await expect.poll(completed).toEqual(["2026", "versions", "docker"]);
+  });
+
+  test.each([
+    ["windjammer ap", ["apply", "apps"]],
+    ["windjammer start --state-dir '/a b/c' --runtime ", ["process", "docker"]],
+    ['windjammer start --state-dir "/a b/c" --runtime ', ["process", "docker"]],
+    ['windjammer start --state-dir "/a \\"b\\" c" --runtime d', ["docker"]],
+    ["windjammer start --state-dir /a\\ b\\'c --runtime d", ["docker"]],
+    ["windjammer start --state-dir '/a b", []],
+    ["windjammer start --state-dir /a\\ ", []],
+    ['windjammer delete "mo', ["model"]],
+    ["windjammer delete 'mo'", ["model"]],
+    ["windjammer delete ''", ["app", "model", "version"]],
+    ["windjammer delete   mo", ["model"]],
+  ])("reads a line as bash does: %s", async (line, expected) => {
+    const { code, stdout } = await cli(["completion", "bash", `--line=${line}`], server);
+    expect([code, stdout.split("\n").slice(0, -1)]).toEqual([0, expected]);
   });
 
   test("has a script for each shell", async () => {
     for (const shell of ["bash", "zsh", "fish"]) {
       const { code, stdout } = await cli(["completion", shell]);
       expect(code).toBe(0);
-      expect(stdout).toContain(`windjammer completion ${shell} --`);
+      expect(stdout).toContain(`windjammer completion ${shell} -`);
+      expect(stdout).not.toContain("undefined");
     }
     expect((await cli(["completion", "tcsh"])).code).toBe(2);
   });

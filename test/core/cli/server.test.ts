@@ -198,7 +198,7 @@ describe("windjammer apps, models and versions", () => {
     expect(models.stdout).toMatch(/\nspare +1 +1 +1\/1 +-\n$/);
     const versions = await cli(["versions", "length"], { env });
     expect(versions.stdout).toMatch(/\n2 +current +1\/1 +doubles +function +.* ago +[0-9a-f]{12}\n/);
-    expect(versions.stdout).toMatch(/\n1 +- +0\/0 +doubles/);
+    expect(versions.stdout).toMatch(/\n1 +stopped +0\/0 +doubles/);
   });
 
   test("are documents for programs", async () => {
