@@ -134,8 +134,9 @@ export interface Deployment {
   /** Succeeded from the switch on, while the former version may still drain. */
   readonly state: "running" | "succeeded" | "failed";
   /**
-   * Set on success. "deployed": the version serves; "ready": it runs beside the one that serves (`switch: false`);
-   * "unchanged": the same content did so already, with the same settings.
+   * Set on success. "deployed": the version serves; "ready": it has passed and stands beside the one that serves
+   * (`switch: false`), with the replicas that were asked for, which may be none; "unchanged": the same content did so
+   * already, with the same settings.
    */
   readonly result?: "deployed" | "ready" | "unchanged";
   readonly startedAt: string;
