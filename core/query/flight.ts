@@ -14,6 +14,8 @@ export interface Flight {
   /** When the replica is asked for next, whether it hangs; Infinity: it is being asked for. */
   hungAt: number;
   readonly wasFull: boolean;
+  /** Nothing else was at the replica when it was sent. */
+  readonly isAlone: boolean;
   /** Its reply came, or never will; a lost one stays among the flights until its queries are dealt with. */
   isOver: boolean;
 }

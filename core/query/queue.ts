@@ -63,6 +63,11 @@ export class BatchQueue {
     return this.#waiting.length;
   }
 
+  /** Batches that are on their way to replicas. */
+  get inFlight(): number {
+    return this.#flights.size;
+  }
+
   /** Settles the query exactly once, now or later. */
   enqueue(query: Query): void {
     const { pool, policy } = this.#parts;
@@ -81,7 +86,7 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.placeCount));
     if (!isInTime && pool.readyCount > 0) {
       waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
@@ -156,7 +161,7 @@ export class BatchQueue {
 
   #overloaded(why: string): WindjammerError {
     const { policy, pool } = this.#parts;
-    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.readyCount));
+    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.placeCount));
   }
 
   /** Once per turn of the event loop, so that a list of inputs lands together. */
@@ -171,13 +176,14 @@ export class BatchQueue {
 
   #pump(): void {
     const { pool } = this.#parts;
-    const unused: Replica[] = [];
+    let passedOver: Set<Replica> | undefined;
     while (this.#waiting.length > 0) {
-      const replica = pool.take();
+      const replica = pool.take(passedOver);
       if (replica === undefined) break;
-      if (!this.#sendBatch(replica)) unused.push(replica);
+      if (this.#sendBatch(replica)) continue;
+      pool.release(replica);
+      passedOver = (passedOver ?? new Set()).add(replica);
     }
-    for (const replica of unused) pool.release(replica);
     this.#checkIdle();
   }
 
@@ -188,12 +194,14 @@ export class BatchQueue {
     const heldBack = new Set<Lane>();
     for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
       if (lane.failedOn !== undefined) {
+        // The replica runs empty for it: if it is lost again, nothing else is.
+        if (lane.goesAlone && replica.taken > 1 && this.#isFit(replica, lane)) return false;
         if (this.#sendRetry(replica, lane)) return true;
         if (lane.length > 0) heldBack.add(lane);
         continue;
       }
       const now = performance.now();
-      const cut = policy.cut(now, lane, pool.readyCount);
+      const cut = policy.cut(now, lane, pool.placeCount);
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
       const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)));
@@ -211,14 +219,20 @@ export class BatchQueue {
   #shareOf({ health }: Replica, lane: Lane): number {
     if (health.ejectedFor !== undefined) return 1;
     const { policy, pool } = this.#parts;
-    return policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
+    return policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.idleCount)) : lane.length;
   }
 
-  /** What failed together is tried again together: where it did not fail, if there is such a replica. */
-  #sendRetry(replica: Replica, lane: Lane): boolean {
+  /** What failed is tried again where it did not fail, if there is such a replica. */
+  #isFit(replica: Replica, lane: Lane): boolean {
     const isUnfit = lane.failedOn === replica || replica.health.ejectedFor !== undefined;
-    if (isUnfit && this.#parts.pool.hasOther(replica)) return false;
+    return !isUnfit || !this.#parts.pool.hasOther(replica);
+  }
+
+  /** What failed together is tried again together. */
+  #sendRetry(replica: Replica, lane: Lane): boolean {
+    if (!this.#isFit(replica, lane)) return false;
     const batch = this.#waiting.take(lane, lane.length);
+    if (batch.length > 0 && lane.goesAlone) replica.reserve();
     if (batch.length > 0) this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
     return batch.length > 0;
   }
@@ -231,7 +245,8 @@ export class BatchQueue {
     const { codec, metrics, version } = this.#parts;
     const sentAt = performance.now();
     const hungAt = sentAt + version.settings.batchTimeoutMs;
-    const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isOver: false };
+    const isAlone = replica.taken === 1;
+    const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isAlone, isOver: false };
     let latest = 0;
     for (const { query } of batch) {
       latest = Math.max(latest, query.deadlineAt);
@@ -247,7 +262,7 @@ export class BatchQueue {
       return;
     }
     // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.
-    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs);
+    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs(replica));
     this.#flights.add(flight);
     this.#timer.wakeBy(hungAt);
     const { isRetryable } = version.settings;
@@ -299,7 +314,8 @@ export class BatchQueue {
       const predictedMs = policy.predictedMs?.(size);
       if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
     }
-    const compute = computeMs === undefined ? {} : { computeMs };
+    // Behind another batch, most of what is not computing is waiting for that one: no part of the way.
+    const compute = computeMs === undefined || !flight.isAlone ? {} : { computeMs };
     policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
   }
 
@@ -317,18 +333,18 @@ export class BatchQueue {
     await looked;
   }
 
-  /** A batch of each sender may lie at a replica: the last one waits for all others. */
-  get #longestFlightMs(): number {
+  /** As many batches of each sender as a replica holds may lie there: the last one waits for all others. */
+  #longestFlightMs({ maxInFlight }: Replica): number {
     const { pool, version } = this.#parts;
-    return pool.senders * version.settings.batchTimeoutMs;
+    return pool.senders * maxInFlight * version.settings.batchTimeoutMs;
   }
 
-  /** A replica that answers other senders lately is at their batches, and gets more time for this one. */
+  /** A replica that answered another batch lately may have been at that one, and gets more time for this one. */
   async #overdue(flight: Flight): Promise<void> {
     const { batchTimeoutMs } = this.#parts.version.settings;
     const { replica, batch, sentAt } = flight;
     const why = `did not answer a batch of ${batch.length} within ${batchTimeoutMs} ms and is replaced`;
-    const givenUpAt = sentAt + this.#longestFlightMs;
+    const givenUpAt = sentAt + this.#longestFlightMs(replica);
     const fault = flight.hungAt < givenUpAt ? "late" : "hung";
     flight.hungAt = Infinity;
     const isReplaced = await this.#parts.pool.replaceSilent(replica, { message: why, fault });

@@ -39,16 +39,21 @@ export interface Suspicion {
 /** What a queue needs of the replicas of its version. */
 export interface Replicas {
   readonly readyCount: number;
-  /** Replicas that `take` would still give. */
-  readonly freeCount: number;
+  /** Batches that the replicas may hold together, of this process. */
+  readonly placeCount: number;
+  /** Replicas without a batch that `take` would still give. */
+  readonly idleCount: number;
   /** Replicas that are left out since they fail every batch, and why. */
   readonly ejected: ReadonlyMap<string, string>;
   /** True while a replica is on its way, so that waiting makes sense. */
   readonly isRecovering: boolean;
-  /** Processes that send batches to the same replicas, each at most one to one replica at a time. */
+  /** Processes that send batches to the same replicas. */
   readonly senders: number;
-  /** A free replica, or undefined. It comes back by `release` or `suspect`. */
-  take(): Replica | undefined;
+  /**
+   * A replica with room for a batch, that with the fewest first, or undefined. Its place comes back by `release` or
+   * `suspect`.
+   */
+  take(passedOver?: ReadonlySet<Replica>): Replica | undefined;
   release(replica: Replica): void;
   /** True when another replica takes batches, too. */
   hasOther(replica: Replica): boolean;
@@ -75,6 +80,8 @@ export class ReplicaPool implements Replicas {
   readonly #onChange: () => void;
   readonly #slots = new Set<Slot | Guest>();
   readonly #ready = new ReadyReplicas();
+  readonly #looks = new Map<Replica, Promise<void>>();
+  readonly #replaced = new WeakSet<Replica>();
   readonly #ended: RunningReplica[] = [];
   #startingCount = 0;
   #trouble: string | undefined;
@@ -108,20 +115,24 @@ export class ReplicaPool implements Replicas {
     return this.#trouble;
   }
 
-  get freeCount(): number {
-    return this.#ready.freeCount;
+  get placeCount(): number {
+    return this.#ready.placeCount;
+  }
+
+  get idleCount(): number {
+    return this.#ready.idleCount;
   }
 
   get ejected(): ReadonlyMap<string, string> {
     return this.#ready.ejected;
   }
 
-  take(): Replica | undefined {
-    return this.#ready.take();
+  take(passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.take(passedOver);
   }
 
   release(replica: Replica): void {
-    this.#ready.release(replica);
+    replica.release();
   }
 
   hasOther(replica: Replica): boolean {
@@ -136,15 +147,19 @@ export class ReplicaPool implements Replicas {
     this.#trouble = undefined;
   }
 
-  /** It is asked whether it is ready: a foreign server may close a connection at will. If it is not, it is replaced. */
+  /**
+   * It is asked whether it is ready: a foreign server may close a connection at will. If it is not, it is replaced. All
+   * batches that it loses meanwhile are one loss.
+   */
   async suspect(replica: Replica, message: string): Promise<void> {
-    const why: Suspicion = { message, fault: "disconnected" };
-    if (await this.#isGood(replica, why)) {
-      this.release(replica);
-      this.#onChange();
-    } else {
-      await this.#replace(replica, why);
+    let look = this.#looks.get(replica);
+    if (look === undefined && !replica.isGone) {
+      look = this.#look(replica, { message, fault: "disconnected" });
+      this.#looks.set(replica, look);
     }
+    await look;
+    this.release(replica);
+    this.#onChange();
   }
 
   async replaceSilent(replica: Replica, why: Suspicion): Promise<boolean> {
@@ -254,6 +269,16 @@ export class ReplicaPool implements Replicas {
     return noReplica(this.#parts.version, this);
   }
 
+  async #look(replica: Replica, why: Suspicion): Promise<void> {
+    replica.hold();
+    try {
+      if (await this.#isGood(replica, why)) replica.resume();
+      else await this.#replace(replica, why);
+    } finally {
+      this.#looks.delete(replica);
+    }
+  }
+
   async #isGood(replica: Replica, { fault }: Suspicion): Promise<boolean> {
     if (fault === "hung") return false;
     if (fault === "disconnected") return replica.isReady();
@@ -266,7 +291,10 @@ export class ReplicaPool implements Replicas {
     return place?.replica;
   }
 
+  /** Once, whatever is said of it meanwhile. */
   async #replace(replica: Replica, why: Suspicion): Promise<void> {
+    if (this.#replaced.has(replica)) return;
+    this.#replaced.add(replica);
     const place = [...this.#slots].find((candidate) => candidate.holds(replica));
     if (place?.state === "ready") place.withdraw("restarting");
     if (why.fault !== "disconnected") this.#trouble = `replica ${replica.id} ${why.message}`;

@@ -1,19 +1,24 @@
-// The replicas of a version that are ready: which of the free ones gets the next batch.
+// The replicas of a version that are ready: which of those with room gets the next batch.
 import type { Replica } from "./replica.ts";
 
 export class ReadyReplicas {
   #all: readonly Replica[] = [];
-  readonly #free = new Set<Replica>();
+  #placeCount = 0;
 
   get count(): number {
     return this.#all.length;
   }
 
-  /** Those that `take` would still give. */
-  get freeCount(): number {
+  /** Batches that they may hold together. */
+  get placeCount(): number {
+    return this.#placeCount;
+  }
+
+  /** Those without a batch that `take` would give. */
+  get idleCount(): number {
     const now = performance.now();
     let count = 0;
-    for (const replica of this.#free) if (replica.isFree && !this.#isLeftOut(replica, now)) count++;
+    for (const replica of this.#all) if (replica.taken === 0 && this.#mayTake(replica, now)) count++;
     return count;
   }
 
@@ -25,30 +30,25 @@ export class ReadyReplicas {
     return why;
   }
 
-  /** @param all those that are ready now, in order of preference; new ones are free */
+  /** @param all those that are ready now, in order of preference */
   update(all: readonly Replica[]): void {
-    for (const replica of all) if (!this.#all.includes(replica)) this.#free.add(replica);
-    for (const replica of this.#all) if (!all.includes(replica)) this.#free.delete(replica);
     this.#all = all;
+    this.#placeCount = all.reduce((sum, { maxInFlight }) => sum + maxInFlight, 0);
   }
 
-  /** An ejected one that may be tried again, else the first that is free. */
-  take(): Replica | undefined {
+  /** An ejected one that may be tried again, else of those with the fewest batches the first. */
+  take(passedOver?: ReadonlySet<Replica>): Replica | undefined {
     const now = performance.now();
-    let first: Replica | undefined;
+    let best: Replica | undefined;
     for (const replica of this.#all) {
-      if (!replica.isFree || !this.#free.has(replica) || this.#isLeftOut(replica, now)) continue;
-      first ??= replica;
+      if (!this.#mayTake(replica, now) || passedOver?.has(replica) === true) continue;
+      if (best === undefined || replica.taken < best.taken) best = replica;
       if (replica.health.ejectedFor === undefined) continue;
-      first = replica;
+      best = replica;
       break;
     }
-    if (first !== undefined) this.#free.delete(first);
-    return first;
-  }
-
-  release(replica: Replica): void {
-    if (replica.isFree) this.#free.add(replica);
+    best?.take();
+    return best;
   }
 
   /** True when another one takes batches. */
@@ -61,8 +61,11 @@ export class ReadyReplicas {
     for (const { health } of this.#all) health.reinstate();
   }
 
-  /** One that is ejected rests only while another one takes batches. */
-  #isLeftOut(replica: Replica, now: number): boolean {
-    return replica.health.isResting(now) && this.hasOther(replica);
+  /** One that is ejected rests while another one takes batches, and is then tried with one at a time. */
+  #mayTake(replica: Replica, now: number): boolean {
+    if (!replica.isFree) return false;
+    const { health, taken } = replica;
+    if (health.ejectedFor === undefined) return true;
+    return taken === 0 && !(health.isResting(now) && this.hasOther(replica));
   }
 }

@@ -23,6 +23,18 @@ export interface Tally {
 export interface SimulationOptions {
   /** The policy is told of no deadlines: how a server without latency objectives does on the same arrivals. */
   readonly hidesDeadlines?: boolean;
+  /** Replicas that hold several batches at once. Default: each holds one, and computes it at once. */
+  readonly inFlight?: InFlight;
+}
+
+/** One replica that is given more batches than it may compute at once. */
+export interface InFlight {
+  /** Batches that it is given at once. */
+  readonly most: number;
+  /** Those of them that it computes side by side; the others wait there, in order. */
+  readonly places: number;
+  /** On the way there and back, ms. */
+  readonly wayMs: number;
 }
 
 interface Waiting {
@@ -76,6 +88,8 @@ class DeadlineQueue implements QueueView {
 interface Running {
   readonly startedAt: number;
   readonly endsAt: number;
+  /** What it computes of that; undefined where it had company, as the queue has it. */
+  readonly computeMs: number | undefined;
   readonly queries: readonly Waiting[];
 }
 
@@ -88,6 +102,11 @@ class Simulation {
   readonly #policy: BatchingPolicy;
   readonly #workload: Workload;
   readonly #hidesDeadlines: boolean;
+  readonly #isShared: boolean;
+  readonly #most: number;
+  readonly #wayMs: number;
+  /** When each place is free again. */
+  readonly #freeAt: number[];
   readonly #queue = new DeadlineQueue();
   readonly #noise: () => number;
   readonly #isInTime: Uint8Array;
@@ -101,6 +120,15 @@ class Simulation {
     this.#policy = policy;
     this.#workload = workload;
     this.#hidesDeadlines = options.hidesDeadlines ?? false;
+    this.#isShared = options.inFlight !== undefined;
+    const { most, places, wayMs } = options.inFlight ?? {
+      most: workload.replicas,
+      places: workload.replicas,
+      wayMs: 0,
+    };
+    this.#most = most;
+    this.#wayMs = wayMs;
+    this.#freeAt = Array.from({ length: places }, () => 0);
     this.#noise = randomNumbers(workload.seed ^ 0x9e3779b9);
     this.#isInTime = new Uint8Array(workload.arrivals.length);
   }
@@ -126,11 +154,12 @@ class Simulation {
     const done = this.#running.filter((batch) => batch.endsAt <= now);
     if (done.length === 0) return;
     this.#running = this.#running.filter((batch) => batch.endsAt > now);
-    for (const { queries, startedAt, endsAt } of done) {
+    for (const { queries, startedAt, endsAt, computeMs } of done) {
       for (const { index, arrivedAt } of queries) this.#answer(index, now - arrivedAt);
       const latencyMs = endsAt - startedAt;
       const size = queries.length;
-      this.#policy.completed(now, { size, latencyMs, computeMs: latencyMs, outcome: "ok", wasFull: true });
+      const compute = computeMs === undefined ? {} : { computeMs };
+      this.#policy.completed(now, { size, latencyMs, ...compute, outcome: "ok", wasFull: true });
     }
   }
 
@@ -149,11 +178,11 @@ class Simulation {
   }
 
   #arrive(now: number): void {
-    const { arrivals, replicas } = this.#workload;
+    const { arrivals } = this.#workload;
     while ((arrivals[this.#next] ?? Infinity) <= now) {
       const index = this.#next;
       const deadlineAt = this.#hidesDeadlines ? Infinity : now + this.#objectiveMs(index);
-      const isAdmitted = this.#policy.admit(now, deadlineAt, this.#queue, replicas);
+      const isAdmitted = this.#policy.admit(now, deadlineAt, this.#queue, this.#most);
       if (isAdmitted) this.#queue.push({ index, arrivedAt: now, deadlineAt });
       else this.#counts.refused += 1;
       this.#next += 1;
@@ -162,8 +191,8 @@ class Simulation {
 
   #dispatch(now: number): void {
     this.#askAt = Infinity;
-    while (this.#running.length < this.#workload.replicas && this.#queue.length > 0) {
-      const cut = this.#policy.cut(now, this.#queue, this.#workload.replicas);
+    while (this.#running.length < this.#most && this.#queue.length > 0) {
+      const cut = this.#policy.cut(now, this.#queue, this.#most);
       this.#queue.take(cut.expired + cut.shed);
       this.#counts.expired += cut.expired;
       this.#counts.shed += cut.shed;
@@ -180,8 +209,14 @@ class Simulation {
   #start(now: number, size: number): void {
     this.#counts.batches += 1;
     this.#counts.largest = Math.max(this.#counts.largest, size);
-    const latencyMs = this.#workload.latencyMs(size, now) * this.#noiseFactor();
-    this.#running.push({ startedAt: now, endsAt: now + latencyMs, queries: this.#queue.take(size) });
+    const workMs = this.#workload.latencyMs(size, now) * this.#noiseFactor();
+    const place = this.#freeAt.indexOf(Math.min(...this.#freeAt));
+    const doneAt = Math.max(now + this.#wayMs / 2, this.#freeAt[place] ?? 0) + workMs;
+    this.#freeAt[place] = doneAt;
+    const endsAt = doneAt + this.#wayMs / 2;
+    const isAlone = this.#running.length === 0 || !this.#isShared;
+    const queries = this.#queue.take(size);
+    this.#running.push({ startedAt: now, endsAt, computeMs: isAlone ? workMs : undefined, queries });
   }
 
   /** 8 % lognormal; one batch in 200 takes three times as long. */
