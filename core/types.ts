@@ -136,8 +136,9 @@ export interface Deployment {
   /** Succeeded from the switch on, while the former version may still drain. */
   readonly state: "running" | "succeeded" | "failed";
   /**
-   * Set on success. "deployed": the version serves; "ready": it runs beside the one that serves (`switch: false`);
-   * "unchanged": the same content did so already, with the same settings.
+   * Set on success. "deployed": the version serves; "ready": it has passed and stands beside the one that serves
+   * (`switch: false`), with the replicas that were asked for, which may be none; "unchanged": the same content did so
+   * already, with the same settings.
    */
   readonly result?: "deployed" | "ready" | "unchanged";
   readonly startedAt: string;
@@ -214,7 +215,7 @@ export interface VersionOptions {
   /** Default `{ policy: "slo", maxBatchSize: 256 }`. */
   readonly batching?: BatchingSettings | undefined;
   /**
-   * Batches that a replica is given at once, 1 to 1,000: as many as its server computes side by side. For servers
+   * Batches that a replica is given at once, 1 to 256: as many as its server computes side by side. For servers
    * elsewhere (`url`) and containers of your own (`image`, `dockerfile`, `command`); those of ours compute one after the
    * other. With `workers` each sends an equal part of it, and one at least. Default 2 for servers elsewhere, so that one
    * batch is on its way while another is computed, else 1.

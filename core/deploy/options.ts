@@ -7,7 +7,7 @@ import type { BatchingSettings, DeploymentRequest, Example } from "../types.ts";
 /** Most replicas of one version. */
 const MAX_REPLICAS = 1000;
 /** Most batches at one replica: each has a connection. */
-const MAX_IN_FLIGHT = 1000;
+const MAX_IN_FLIGHT = 256;
 const MAX_EXAMPLES = 1000;
 const HOUR_MS = 3_600_000;
 

@@ -37,12 +37,10 @@ export interface Plan {
   readonly existing: Version | undefined;
   /** The current version now; may be this one. */
   readonly former: Version | undefined;
-  /** False: it is left ready beside the former version, which goes on serving. */
-  readonly takesOver: boolean;
   /** With the fields that the deployment names, and no others. */
   readonly application: Application | undefined;
-  /** What the switch commits, beside the deployment's own record. */
-  readonly publication: Publication;
+  /** What the switch commits, beside the deployment's own record; in place of a switch where it does not take over. */
+  readonly publication: Publication & { readonly takesOver: boolean };
   readonly prepareTimeoutMs: number;
 }
 
@@ -68,7 +66,7 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
       : requestedApplication(request, bundle.manifest.inputType);
   const version = recordOf(request, bundle, { existing, former });
   checkInFlight(version);
-  const publication: Publication = {
+  const publication = {
     version,
     application,
     isKnownApplication: application !== undefined && registry.findApplication(application.name) !== undefined,
@@ -80,7 +78,7 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
   registry.checkPublish(publication);
   if (hasContract(version.manifest)) decodeExamples(version.manifest, version.settings.examples);
   const prepareTimeoutMs = request.prepareTimeoutMs ?? DEFAULT_PREPARE_TIMEOUT_MS;
-  const plan = { bundle, version, existing, former, takesOver, application, publication, prepareTimeoutMs };
+  const plan = { bundle, version, existing, former, application, publication, prepareTimeoutMs };
   return { kind: kindOf(parts, plan), ...plan };
 }
 
@@ -161,7 +159,8 @@ function countOf(
 }
 
 function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Plan["kind"] {
-  const { version, existing, former, takesOver } = plan;
+  const { version, existing, former } = plan;
+  const { takesOver } = plan.publication;
   const isCurrent = former?.version === version.version;
   if (existing === undefined || (takesOver && !isCurrent)) return arrival(version);
   if (!isRunning(serving, version, existing)) return arrival(version);

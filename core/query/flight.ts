@@ -20,6 +20,16 @@ export interface Flight {
   isOver: boolean;
 }
 
+/** When the next replica of them is to be asked for, or the next deadline of their queries passes; Infinity: never. */
+export function nextDue(flights: Iterable<Flight>): number {
+  let next = Infinity;
+  for (const { batch, hungAt, isOver } of flights) {
+    if (!isOver) next = Math.min(next, hungAt);
+    for (const { isSettled, query } of batch) if (!isSettled) next = Math.min(next, query.deadlineAt);
+  }
+  return next;
+}
+
 /** Why nothing of a batch was answered; undefined: something was. */
 export function failureOf(reply: BatchReply): WindjammerError | undefined {
   if (reply.kind === "failed") return reply.error;

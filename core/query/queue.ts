@@ -4,6 +4,7 @@ import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerE
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
+import type { PaceOf } from "../replicas/ready-replicas.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
@@ -11,7 +12,7 @@ import type { BatchingPolicy, Completion } from "./batching/policy.ts";
 import type { BatchBody, BatchCodec } from "./batch-body.ts";
 import { Blame } from "./blame.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
-import { type Flight, failureOf, handOnLate, settleRows } from "./flight.ts";
+import { type Flight, failureOf, handOnLate, nextDue, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
 import { Pending } from "./pending.ts";
 import type { Query } from "./query.ts";
@@ -44,6 +45,7 @@ export class BatchQueue {
   readonly #timer: DeadlineTimer;
   readonly #blame: Blame;
   readonly #retries: Retries;
+  readonly #paceOf: PaceOf;
   #isPumpDue = false;
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
@@ -52,7 +54,9 @@ export class BatchQueue {
   #isClosed = false;
 
   constructor(parts: QueueParts) {
+    const { policy, pool } = parts;
     this.#parts = parts;
+    this.#paceOf = (replica) => policy.pace?.({ replica, crew: pool.crew }) ?? 1;
     this.#waiting = new WaitingQueries(parts.version, parts.metrics);
     this.#timer = new DeadlineTimer((now) => this.#sweep(now));
     this.#blame = new Blame(parts);
@@ -86,7 +90,7 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.placeCount));
+    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, pool.crew);
     if (!isInTime && pool.readyCount > 0) {
       waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
@@ -161,7 +165,7 @@ export class BatchQueue {
 
   #overloaded(why: string): WindjammerError {
     const { policy, pool } = this.#parts;
-    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.placeCount));
+    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.crew));
   }
 
   /** Once per turn of the event loop, so that a list of inputs lands together. */
@@ -178,7 +182,7 @@ export class BatchQueue {
     const { pool } = this.#parts;
     let passedOver: Set<Replica> | undefined;
     while (this.#waiting.length > 0) {
-      const replica = pool.take(passedOver);
+      const replica = pool.take(this.#paceOf, passedOver);
       if (replica === undefined) break;
       if (this.#sendBatch(replica)) continue;
       pool.release(replica);
@@ -201,10 +205,10 @@ export class BatchQueue {
         continue;
       }
       const now = performance.now();
-      const cut = policy.cut(now, lane, pool.placeCount);
+      const cut = policy.cut(now, lane, { replica, crew: pool.crew });
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
-      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)));
+      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)), cut.left);
       if (batch.length > 0) {
         this.#send(replica, batch, { wasFull: batch.length === cut.take });
         return true;
@@ -216,10 +220,12 @@ export class BatchQueue {
   }
 
   /** Most of a lane that a replica may take: one query to see whether it still fails, its part where others are idle. */
-  #shareOf({ health }: Replica, lane: Lane): number {
-    if (health.ejectedFor !== undefined) return 1;
+  #shareOf(replica: Replica, lane: Lane): number {
+    if (replica.health.ejectedFor !== undefined) return 1;
     const { policy, pool } = this.#parts;
-    return policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.idleCount)) : lane.length;
+    if (!policy.sharesAmongIdle || lane.length === 1) return lane.length;
+    const others = pool.idleCapacity(this.#paceOf);
+    return others === 0 ? lane.length : Math.ceil(lane.length / (1 + this.#paceOf(replica) * others));
   }
 
   /** What failed is tried again where it did not fail, if there is such a replica. */
@@ -232,9 +238,10 @@ export class BatchQueue {
   #sendRetry(replica: Replica, lane: Lane): boolean {
     if (!this.#isFit(replica, lane)) return false;
     const batch = this.#waiting.take(lane, lane.length);
-    if (batch.length > 0 && lane.goesAlone) replica.reserve();
-    if (batch.length > 0) this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
-    return batch.length > 0;
+    if (batch.length === 0) return false;
+    if (lane.goesAlone) replica.reserve();
+    this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
+    return true;
   }
 
   #send(
@@ -307,16 +314,17 @@ export class BatchQueue {
     const now = performance.now();
     const latencyMs = now - flight.sentAt;
     const size = flight.batch.length;
-    const { metrics, policy } = this.#parts;
+    const { metrics, policy, pool } = this.#parts;
+    const { replica } = flight;
     metrics.batch(size, latencyMs, computeMs);
     if (outcome === "ok") {
       metrics.answered(size, latencyMs, computeMs);
-      const predictedMs = policy.predictedMs?.(size);
+      const predictedMs = policy.predictedMs?.(size, { replica, crew: pool.crew });
       if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
     }
     // Behind another batch, most of what is not computing is waiting for that one: no part of the way.
     const compute = computeMs === undefined || !flight.isAlone ? {} : { computeMs };
-    policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
+    policy.completed(now, { replica, size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
   }
 
   /** The connection broke: its queries go elsewhere, the replica is looked after. */
@@ -335,8 +343,7 @@ export class BatchQueue {
 
   /** As many batches of each sender as a replica holds may lie there: the last one waits for all others. */
   #longestFlightMs({ maxInFlight }: Replica): number {
-    const { pool, version } = this.#parts;
-    return pool.senders * maxInFlight * version.settings.batchTimeoutMs;
+    return this.#parts.pool.senders * maxInFlight * this.#parts.version.settings.batchTimeoutMs;
   }
 
   /** A replica that answered another batch lately may have been at that one, and gets more time for this one. */
@@ -378,12 +385,7 @@ export class BatchQueue {
   }
 
   #nextWake(now: number): number {
-    let next = Math.min(this.#waiting.earliestDeadline(), this.#lonelyUntil());
-    for (const flight of this.#flights) {
-      if (!flight.isOver) next = Math.min(next, flight.hungAt);
-      for (const { isSettled, query } of flight.batch)
-        if (!isSettled) next = Math.min(next, query.deadlineAt);
-    }
+    const next = Math.min(this.#waiting.earliestDeadline(), this.#lonelyUntil(), nextDue(this.#flights));
     return Math.max(next, now + 1);
   }
 

@@ -12,7 +12,7 @@ import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
 import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
 import { noReplica } from "./no-replica.ts";
-import { ReadyReplicas } from "./ready-replicas.ts";
+import { type PaceOf, ReadyReplicas } from "./ready-replicas.ts";
 import { type Replica, troubleOf } from "./replica.ts";
 import type { ReplicaRoute } from "./route.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
@@ -39,10 +39,11 @@ export interface Suspicion {
 /** What a queue needs of the replicas of its version. */
 export interface Replicas {
   readonly readyCount: number;
-  /** Batches that the replicas may hold together, of this process. */
-  readonly placeCount: number;
-  /** Replicas without a batch that `take` would still give. */
-  readonly idleCount: number;
+  /**
+   * Those that get batches: all that are ready, but for the ejected ones. One that holds several is there as many times,
+   * so that what they answer together is the sum of what is answered at each place.
+   */
+  readonly crew: readonly Replica[];
   /** Replicas that are left out since they fail every batch, and why. */
   readonly ejected: ReadonlyMap<string, string>;
   /** True while a replica is on its way, so that waiting makes sense. */
@@ -50,10 +51,12 @@ export interface Replicas {
   /** Processes that send batches to the same replicas. */
   readonly senders: number;
   /**
-   * A replica with room for a batch, that with the fewest first, or undefined. Its place comes back by `release` or
-   * `suspect`.
+   * The fastest replica with room for a batch, or undefined: one that has some counts as slower by as many. Its place
+   * comes back by `release` or `suspect`.
    */
-  take(passedOver?: ReadonlySet<Replica>): Replica | undefined;
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined;
+  /** How many replicas without a batch `take` would still give; a slow one counts as a part of one. */
+  idleCapacity(paceOf: PaceOf): number;
   release(replica: Replica): void;
   /** True when another replica takes batches, too. */
   hasOther(replica: Replica): boolean;
@@ -115,20 +118,20 @@ export class ReplicaPool implements Replicas {
     return this.#trouble;
   }
 
-  get placeCount(): number {
-    return this.#ready.placeCount;
+  get crew(): readonly Replica[] {
+    return this.#ready.crew;
   }
 
-  get idleCount(): number {
-    return this.#ready.idleCount;
+  idleCapacity(paceOf: PaceOf): number {
+    return this.#ready.idleCapacity(paceOf);
   }
 
   get ejected(): ReadonlyMap<string, string> {
     return this.#ready.ejected;
   }
 
-  take(passedOver?: ReadonlySet<Replica>): Replica | undefined {
-    return this.#ready.take(passedOver);
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.take(paceOf, passedOver);
   }
 
   release(replica: Replica): void {

@@ -1,25 +1,36 @@
 // The replicas of a version that are ready: which of those with room gets the next batch.
 import type { Replica } from "./replica.ts";
 
+/** How many times as long as the fastest of its version a replica takes; 1 for most. */
+export type PaceOf = (replica: Replica) => number;
+
 export class ReadyReplicas {
   #all: readonly Replica[] = [];
-  #placeCount = 0;
+  /** Each as many times as it holds batches. */
+  #places: readonly Replica[] = [];
+  #crew: readonly Replica[] = [];
 
   get count(): number {
     return this.#all.length;
   }
 
-  /** Batches that they may hold together. */
-  get placeCount(): number {
-    return this.#placeCount;
+  /** Those that get batches, as many times as they hold some: all but the ejected ones. The same list for as long as they are the same. */
+  get crew(): readonly Replica[] {
+    const all = this.#places;
+    if (this.#all.every(takesBatches) || !this.#all.some(takesBatches)) return all;
+    const crew = all.filter(takesBatches);
+    const isSame = crew.length === this.#crew.length && crew.every((one, at) => one === this.#crew[at]);
+    if (!isSame) this.#crew = crew;
+    return this.#crew;
   }
 
-  /** Those without a batch that `take` would give. */
-  get idleCount(): number {
+  /** How many without a batch `take` would still give; a slow one counts as a part of one. */
+  idleCapacity(paceOf: PaceOf): number {
     const now = performance.now();
-    let count = 0;
-    for (const replica of this.#all) if (replica.taken === 0 && this.#mayTake(replica, now)) count++;
-    return count;
+    let capacity = 0;
+    for (const replica of this.#all)
+      if (replica.taken === 0 && this.#mayTake(replica, now)) capacity += 1 / paceOf(replica);
+    return capacity;
   }
 
   /** Those that are left out, and why. */
@@ -33,19 +44,20 @@ export class ReadyReplicas {
   /** @param all those that are ready now, in order of preference */
   update(all: readonly Replica[]): void {
     this.#all = all;
-    this.#placeCount = all.reduce((sum, { maxInFlight }) => sum + maxInFlight, 0);
+    this.#places = all.flatMap((replica) => Array.from({ length: replica.maxInFlight }, () => replica));
   }
 
-  /** An ejected one that may be tried again, else of those with the fewest batches the first. */
-  take(passedOver?: ReadonlySet<Replica>): Replica | undefined {
+  /** An ejected one that may be tried again, else the fastest with room, the first of equals: one with batches counts as slower by as many. */
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
     const now = performance.now();
     let best: Replica | undefined;
+    let least = 0;
     for (const replica of this.#all) {
       if (!this.#mayTake(replica, now) || passedOver?.has(replica) === true) continue;
-      if (best === undefined || replica.taken < best.taken) best = replica;
-      if (replica.health.ejectedFor === undefined) continue;
+      const pace = takesBatches(replica) ? paceOf(replica) * (1 + replica.taken) : 0;
+      if (best !== undefined && pace >= least) continue;
       best = replica;
-      break;
+      least = pace;
     }
     best?.take();
     return best;
@@ -53,7 +65,7 @@ export class ReadyReplicas {
 
   /** True when another one takes batches. */
   hasOther(replica: Replica): boolean {
-    return this.#all.some((other) => other !== replica && other.health.ejectedFor === undefined);
+    return this.#all.some((other) => other !== replica && takesBatches(other));
   }
 
   /** Leaves none out any more. */
@@ -64,8 +76,11 @@ export class ReadyReplicas {
   /** One that is ejected rests while another one takes batches, and is then tried with one at a time. */
   #mayTake(replica: Replica, now: number): boolean {
     if (!replica.isFree) return false;
-    const { health, taken } = replica;
-    if (health.ejectedFor === undefined) return true;
-    return taken === 0 && !(health.isResting(now) && this.hasOther(replica));
+    if (takesBatches(replica)) return true;
+    return replica.taken === 0 && !(replica.health.isResting(now) && this.hasOther(replica));
   }
+}
+
+function takesBatches({ health }: Replica): boolean {
+  return health.ejectedFor === undefined;
 }

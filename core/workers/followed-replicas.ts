@@ -5,7 +5,7 @@ import type { ReachableReplica, Replicas, Suspicion } from "../replicas/pool.ts"
 import { inFlightShare } from "../replicas/in-flight.ts";
 import { noReplica } from "../replicas/no-replica.ts";
 import type { Occupant, Replica } from "../replicas/replica.ts";
-import { ReadyReplicas } from "../replicas/ready-replicas.ts";
+import { type PaceOf, ReadyReplicas } from "../replicas/ready-replicas.ts";
 import { replicaAt } from "../replicas/route.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { LogLine, ReplicaExit, Version } from "../types.ts";
@@ -51,12 +51,12 @@ export class FollowedReplicas implements Replicas {
     return this.#ready.count;
   }
 
-  get placeCount(): number {
-    return this.#ready.placeCount;
+  get crew(): readonly Replica[] {
+    return this.#ready.crew;
   }
 
-  get idleCount(): number {
-    return this.#ready.idleCount;
+  idleCapacity(paceOf: PaceOf): number {
+    return this.#ready.idleCapacity(paceOf);
   }
 
   get ejected(): ReadonlyMap<string, string> {
@@ -78,8 +78,8 @@ export class FollowedReplicas implements Replicas {
     return this.#trouble;
   }
 
-  take(passedOver?: ReadonlySet<Replica>): Replica | undefined {
-    return this.#ready.take(passedOver);
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.take(paceOf, passedOver);
   }
 
   hasOther(replica: Replica): boolean {

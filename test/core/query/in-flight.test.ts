@@ -161,6 +161,10 @@ describe("a replica that may hold several batches", () => {
     await gate.whenHeld(4);
     gate.letGo();
     expect(await answers).toEqual(range(4));
+    const fifth = ask(served, 5);
+    await gate.whenHeld(1);
+    gate.letGo();
+    expect(await fifth).toBe(5);
     expect(served.describe().policy.curve?.fixedMs).toBeGreaterThan(0);
   });
 });

@@ -1,7 +1,7 @@
 // What more than one batch in flight is worth, in virtual time: the figures behind the default for servers elsewhere.
 import { afterAll, expect, test } from "vitest";
 import { SloPolicy } from "../../../../core/query/batching/slo.ts";
-import { type InFlight, simulate } from "./simulation.ts";
+import { simulate } from "./simulation.ts";
 import { linear, MAX_BATCH_SIZE, poisson } from "./workloads.ts";
 
 const SEED = 1;
@@ -17,11 +17,23 @@ afterAll(() => {
 });
 
 /** Shares of queries in time, %, with 1, 2, 4 and 8 batches in flight; late ones are 2 % at most. */
-function inTime(name: string, load: number, server: Omit<InFlight, "most">): readonly number[] {
+function inTime(
+  name: string,
+  load: number,
+  server: { readonly places: number; readonly wayMs: number },
+): readonly number[] {
   const cells: string[] = [];
   const shares = MOST.map((most) => {
-    const workload = { arrivals: poisson(SEED, load), latencyMs: linear, replicas: 1, seed: SEED };
-    const tally = simulate(new SloPolicy(MAX_BATCH_SIZE), workload, { inFlight: { ...server, most } });
+    const workload = {
+      arrivals: poisson(SEED, load),
+      latencyMs: linear,
+      wayMsOf: () => server.wayMs,
+      replicas: 1,
+      seed: SEED,
+    };
+    const tally = simulate(new SloPolicy(MAX_BATCH_SIZE), workload, {
+      inFlight: { places: server.places, most },
+    });
     const [share, late] = [tally.inTime, tally.late].map((count) => (100 * count) / tally.total);
     cells.push(`${share?.toFixed(1)} (${late?.toFixed(1)})`);
     expect(late).toBeLessThan(2);
