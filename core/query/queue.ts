@@ -370,7 +370,6 @@ export class BatchQueue {
 
   /** Settles what is overdue. Returns when to look again. */
   #sweep(now: number): number {
-    const { pool } = this.#parts;
     const waiting = this.#waiting;
     waiting.expireDue(now);
     for (const flight of this.#flights) {
@@ -379,7 +378,7 @@ export class BatchQueue {
       }
       if (flight.hungAt <= now && !flight.isOver) void this.#overdue(flight);
     }
-    if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => pool.noReplica());
+    if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => this.#parts.pool.noReplica());
     this.#pump();
     return this.#nextWake(now);
   }
