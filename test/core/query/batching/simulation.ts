@@ -27,7 +27,7 @@ export interface SimulationOptions {
   readonly inFlight?: InFlight;
 }
 
-export interface InFlight {
+interface InFlight {
   /** Batches that it is given at once. */
   readonly most: number;
   /** Those of them that it computes side by side; the others wait there, in order. */
