@@ -56,6 +56,11 @@ export class Lane implements QueueView {
     this.#items.splice(low, 0, pending);
   }
 
+  /** Takes one out from behind others. */
+  remove(index: number): Pending | undefined {
+    return index === 0 ? this.shift() : this.#items.splice(this.#head + index, 1)[0];
+  }
+
   /** Takes the head off. */
   shift(): Pending | undefined {
     if (this.length === 0) return undefined;

@@ -4,6 +4,7 @@ import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerE
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
+import type { PaceOf } from "../replicas/ready-replicas.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
@@ -44,6 +45,7 @@ export class BatchQueue {
   readonly #timer: DeadlineTimer;
   readonly #blame: Blame;
   readonly #retries: Retries;
+  readonly #paceOf: PaceOf;
   #isPumpDue = false;
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
@@ -52,7 +54,9 @@ export class BatchQueue {
   #isClosed = false;
 
   constructor(parts: QueueParts) {
+    const { policy, pool } = parts;
     this.#parts = parts;
+    this.#paceOf = (replica) => policy.pace?.({ replica, crew: pool.crew }) ?? 1;
     this.#waiting = new WaitingQueries(parts.version, parts.metrics);
     this.#timer = new DeadlineTimer((now) => this.#sweep(now));
     this.#blame = new Blame(parts);
@@ -81,7 +85,7 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, pool.crew);
     if (!isInTime && pool.readyCount > 0) {
       waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
@@ -156,7 +160,7 @@ export class BatchQueue {
 
   #overloaded(why: string): WindjammerError {
     const { policy, pool } = this.#parts;
-    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.readyCount));
+    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.crew));
   }
 
   /** Once per turn of the event loop, so that a list of inputs lands together. */
@@ -173,7 +177,7 @@ export class BatchQueue {
     const { pool } = this.#parts;
     const unused: Replica[] = [];
     while (this.#waiting.length > 0) {
-      const replica = pool.take();
+      const replica = pool.take(this.#paceOf);
       if (replica === undefined) break;
       if (!this.#sendBatch(replica)) unused.push(replica);
     }
@@ -193,10 +197,10 @@ export class BatchQueue {
         continue;
       }
       const now = performance.now();
-      const cut = policy.cut(now, lane, pool.readyCount);
+      const cut = policy.cut(now, lane, { replica, crew: pool.crew });
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
-      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)));
+      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)), cut.left);
       if (batch.length > 0) {
         this.#send(replica, batch, { wasFull: batch.length === cut.take });
         return true;
@@ -208,10 +212,12 @@ export class BatchQueue {
   }
 
   /** Most of a lane that a replica may take: one query to see whether it still fails, its part where others are idle. */
-  #shareOf({ health }: Replica, lane: Lane): number {
-    if (health.ejectedFor !== undefined) return 1;
+  #shareOf(replica: Replica, lane: Lane): number {
+    if (replica.health.ejectedFor !== undefined) return 1;
     const { policy, pool } = this.#parts;
-    return policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
+    if (!policy.sharesAmongIdle || lane.length === 1) return lane.length;
+    const others = pool.freeCapacity(this.#paceOf);
+    return others === 0 ? lane.length : Math.ceil(lane.length / (1 + this.#paceOf(replica) * others));
   }
 
   /** What failed together is tried again together: where it did not fail, if there is such a replica. */
@@ -292,15 +298,16 @@ export class BatchQueue {
     const now = performance.now();
     const latencyMs = now - flight.sentAt;
     const size = flight.batch.length;
-    const { metrics, policy } = this.#parts;
+    const { metrics, policy, pool } = this.#parts;
+    const { replica } = flight;
     metrics.batch(size, latencyMs, computeMs);
     if (outcome === "ok") {
       metrics.answered(size, latencyMs, computeMs);
-      const predictedMs = policy.predictedMs?.(size);
+      const predictedMs = policy.predictedMs?.(size, { replica, crew: pool.crew });
       if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
     }
     const compute = computeMs === undefined ? {} : { computeMs };
-    policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
+    policy.completed(now, { replica, size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
   }
 
   /** The connection broke: its queries go elsewhere, the replica is looked after. */

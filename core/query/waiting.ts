@@ -79,13 +79,16 @@ export class WaitingQueries {
     return urgent;
   }
 
-  /** Up to `size` heads of a lane, within a batch's bytes; those whose callers have gone are left out, not replaced. */
-  take(lane: Lane, size: number): Pending[] {
+  /**
+   * Up to `size` of a lane, within a batch's bytes; those whose callers have gone are left out, not replaced.
+   * @param left heads that stay
+   */
+  take(lane: Lane, size: number, left: number = 0): Pending[] {
     const taken: Pending[] = [];
     for (let bytes = 0; taken.length < size;) {
-      bytes += lane.at(0)?.bytes ?? 0;
+      bytes += lane.at(left)?.bytes ?? 0;
       if (taken.length > 0 && bytes > MAX_BATCH_BYTES) break;
-      const pending = this.#shift(lane);
+      const pending = this.#remove(lane, left);
       if (pending === undefined) break;
       if (this.#isWanted(pending)) taken.push(pending);
     }
@@ -156,7 +159,11 @@ export class WaitingQueries {
 
   /** A lane is forgotten with its last query: one caller can make thousands, by shape. */
   #shift(lane: Lane): Pending | undefined {
-    const pending = lane.shift();
+    return this.#remove(lane, 0);
+  }
+
+  #remove(lane: Lane, index: number): Pending | undefined {
+    const pending = lane.remove(index);
     if (pending === undefined) return undefined;
     this.#length--;
     this.#bytes -= pending.bytes;

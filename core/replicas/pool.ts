@@ -12,7 +12,7 @@ import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
 import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
 import { noReplica } from "./no-replica.ts";
-import { ReadyReplicas } from "./ready-replicas.ts";
+import { type PaceOf, ReadyReplicas } from "./ready-replicas.ts";
 import { type Replica, troubleOf } from "./replica.ts";
 import type { ReplicaRoute } from "./route.ts";
 import { Slot, type ReplicaParts } from "./slot.ts";
@@ -39,16 +39,18 @@ export interface Suspicion {
 /** What a queue needs of the replicas of its version. */
 export interface Replicas {
   readonly readyCount: number;
-  /** Replicas that `take` would still give. */
-  readonly freeCount: number;
+  /** Those that get batches: all that are ready, but for the ejected ones. */
+  readonly crew: readonly Replica[];
   /** Replicas that are left out since they fail every batch, and why. */
   readonly ejected: ReadonlyMap<string, string>;
   /** True while a replica is on its way, so that waiting makes sense. */
   readonly isRecovering: boolean;
   /** Processes that send batches to the same replicas, each at most one to one replica at a time. */
   readonly senders: number;
-  /** A free replica, or undefined. It comes back by `release` or `suspect`. */
-  take(): Replica | undefined;
+  /** The fastest free replica, or undefined. It comes back by `release` or `suspect`. */
+  take(paceOf: PaceOf): Replica | undefined;
+  /** How many replicas `take` would still give; a slow one counts as a part of one. */
+  freeCapacity(paceOf: PaceOf): number;
   release(replica: Replica): void;
   /** True when another replica takes batches, too. */
   hasOther(replica: Replica): boolean;
@@ -108,16 +110,20 @@ export class ReplicaPool implements Replicas {
     return this.#trouble;
   }
 
-  get freeCount(): number {
-    return this.#ready.freeCount;
+  get crew(): readonly Replica[] {
+    return this.#ready.crew;
+  }
+
+  freeCapacity(paceOf: PaceOf): number {
+    return this.#ready.freeCapacity(paceOf);
   }
 
   get ejected(): ReadonlyMap<string, string> {
     return this.#ready.ejected;
   }
 
-  take(): Replica | undefined {
-    return this.#ready.take();
+  take(paceOf: PaceOf): Replica | undefined {
+    return this.#ready.take(paceOf);
   }
 
   release(replica: Replica): void {

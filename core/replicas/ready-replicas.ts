@@ -1,20 +1,35 @@
 // The replicas of a version that are ready: which of the free ones gets the next batch.
 import type { Replica } from "./replica.ts";
 
+/** How many times as long as the fastest of its version a replica takes; 1 for most. */
+export type PaceOf = (replica: Replica) => number;
+
 export class ReadyReplicas {
   #all: readonly Replica[] = [];
   readonly #free = new Set<Replica>();
+  #crew: readonly Replica[] = [];
 
   get count(): number {
     return this.#all.length;
   }
 
-  /** Those that `take` would still give. */
-  get freeCount(): number {
+  /** Those that get batches: all but the ejected ones. The same list for as long as they are the same. */
+  get crew(): readonly Replica[] {
+    const all = this.#all;
+    if (all.every(takesBatches) || !all.some(takesBatches)) return all;
+    const crew = all.filter(takesBatches);
+    const isSame = crew.length === this.#crew.length && crew.every((one, at) => one === this.#crew[at]);
+    if (!isSame) this.#crew = crew;
+    return this.#crew;
+  }
+
+  /** How many `take` would still give; a slow one counts as a part of one. */
+  freeCapacity(paceOf: PaceOf): number {
     const now = performance.now();
-    let count = 0;
-    for (const replica of this.#free) if (replica.isFree && !this.#isLeftOut(replica, now)) count++;
-    return count;
+    let capacity = 0;
+    for (const replica of this.#free)
+      if (replica.isFree && !this.#isLeftOut(replica, now)) capacity += 1 / paceOf(replica);
+    return capacity;
   }
 
   /** Those that are left out, and why. */
@@ -32,19 +47,20 @@ export class ReadyReplicas {
     this.#all = all;
   }
 
-  /** An ejected one that may be tried again, else the first that is free. */
-  take(): Replica | undefined {
+  /** An ejected one that may be tried again, else the fastest that is free, the first of equals. */
+  take(paceOf: PaceOf): Replica | undefined {
     const now = performance.now();
-    let first: Replica | undefined;
+    let best: Replica | undefined;
+    let least = 0;
     for (const replica of this.#all) {
       if (!replica.isFree || !this.#free.has(replica) || this.#isLeftOut(replica, now)) continue;
-      first ??= replica;
-      if (replica.health.ejectedFor === undefined) continue;
-      first = replica;
-      break;
+      const pace = replica.health.ejectedFor === undefined ? paceOf(replica) : 0;
+      if (best !== undefined && pace >= least) continue;
+      best = replica;
+      least = pace;
     }
-    if (first !== undefined) this.#free.delete(first);
-    return first;
+    if (best !== undefined) this.#free.delete(best);
+    return best;
   }
 
   release(replica: Replica): void {
@@ -65,4 +81,8 @@ export class ReadyReplicas {
   #isLeftOut(replica: Replica, now: number): boolean {
     return replica.health.isResting(now) && this.hasOther(replica);
   }
+}
+
+function takesBatches({ health }: Replica): boolean {
+  return health.ejectedFor === undefined;
 }

@@ -4,7 +4,7 @@ import type { SharedReplicas } from "../query/served-version.ts";
 import type { ReachableReplica, Replicas, Suspicion } from "../replicas/pool.ts";
 import { noReplica } from "../replicas/no-replica.ts";
 import type { Occupant, Replica } from "../replicas/replica.ts";
-import { ReadyReplicas } from "../replicas/ready-replicas.ts";
+import { type PaceOf, ReadyReplicas } from "../replicas/ready-replicas.ts";
 import { replicaAt } from "../replicas/route.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { LogLine, ReplicaExit, Version } from "../types.ts";
@@ -50,8 +50,12 @@ export class FollowedReplicas implements Replicas {
     return this.#ready.count;
   }
 
-  get freeCount(): number {
-    return this.#ready.freeCount;
+  get crew(): readonly Replica[] {
+    return this.#ready.crew;
+  }
+
+  freeCapacity(paceOf: PaceOf): number {
+    return this.#ready.freeCapacity(paceOf);
   }
 
   get ejected(): ReadonlyMap<string, string> {
@@ -73,8 +77,8 @@ export class FollowedReplicas implements Replicas {
     return this.#trouble;
   }
 
-  take(): Replica | undefined {
-    return this.#ready.take();
+  take(paceOf: PaceOf): Replica | undefined {
+    return this.#ready.take(paceOf);
   }
 
   hasOther(replica: Replica): boolean {

@@ -293,7 +293,7 @@ describe("windjammer check-container", () => {
     await writeFile(join(folder, "silent.cjs"), program);
     const run = startCli(["check-container", "node silent.cjs", "--folder", folder]);
     const pidOf = (): Promise<number> => readFile(join(folder, "pid"), "utf8").then(Number, () => 0);
-    await expect.poll(pidOf, { timeout: 30_000 }).toBeGreaterThan(0);
+    await expect.poll(pidOf).toBeGreaterThan(0);
     run.child.kill("SIGINT");
     expect([await run.exited, run.stdout(), run.stderr()]).toEqual([130, "", ""]);
     expect(isRunning(await pidOf())).toBe(false);

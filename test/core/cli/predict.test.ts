@@ -2,16 +2,13 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { deployFunction, deployOnnxModel } from "windjammer";
 import { cli, cliJson } from "../../helpers/cli.ts";
 import { commandServer } from "../../helpers/command-server.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
 const DIGITS = join(import.meta.dirname, "../../../examples/digits");
-// Each prediction is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
-
 const server = commandServer(async (wj) => {
   await deployFunction(wj, {
     name: "sum",

@@ -1,14 +1,11 @@
 // What all commands that talk to a server share: how they find it, their errors, exit codes, colours and JSON.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deployFunction, windjammer, type Windjammer } from "windjammer";
 import { createProgram } from "../../../core/cli/program.ts";
 import { cli, cliJson, startCli, startOnTerminal } from "../../helpers/cli.ts";
 import { tempFolder } from "../../helpers/temp.ts";
-
-// Each command is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const TOKEN = "a-token-for-the-command-line";
 let wj: Windjammer;

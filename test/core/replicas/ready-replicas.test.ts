@@ -10,6 +10,7 @@ function replica(id: string): Replica {
 }
 
 const [one, two, three] = [replica("r1"), replica("r2"), replica("r3")];
+const paceOf = (): number => 1;
 let ready: ReadyReplicas;
 
 beforeEach(() => {
@@ -24,27 +25,27 @@ afterEach(() => {
 });
 
 test("the first that is free is taken, none twice, and one that is gone no more", () => {
-  expect([ready.take(), ready.take(), ready.take()]).toEqual([one, two, undefined]);
+  expect([ready.take(paceOf), ready.take(paceOf), ready.take(paceOf)]).toEqual([one, two, undefined]);
   ready.update([two, three]);
   ready.release(two);
-  expect([ready.count, ready.freeCount, ready.take(), ready.take(), ready.take()]).toEqual([
-    2,
-    2,
-    two,
-    three,
-    undefined,
-  ]);
+  expect([
+    ready.count,
+    ready.freeCapacity(paceOf),
+    ready.take(paceOf),
+    ready.take(paceOf),
+    ready.take(paceOf),
+  ]).toEqual([2, 2, two, three, undefined]);
 });
 
 test("an ejected one rests, is then tried before all others, and rests longer with every try that fails", () => {
   for (const pauseMs of [1000, 2000, 4000]) {
     expect(one.health.eject("it fails", performance.now())).toBe(pauseMs);
-    expect([ready.freeCount, ready.hasOther(two)]).toEqual([1, false]);
+    expect([ready.freeCapacity(paceOf), ready.hasOther(two)]).toEqual([1, false]);
     vi.advanceTimersByTime(pauseMs - 1);
-    expect([ready.take(), ready.take()]).toEqual([two, undefined]);
+    expect([ready.take(paceOf), ready.take(paceOf)]).toEqual([two, undefined]);
     ready.release(two);
     vi.advanceTimersByTime(1);
-    expect(ready.take()).toBe(one);
+    expect(ready.take(paceOf)).toBe(one);
     ready.release(one);
   }
   expect([...ready.ejected]).toEqual([["r1", "it fails"]]);
@@ -55,5 +56,31 @@ test("an ejected one rests, is then tried before all others, and rests longer wi
 test("an ejected one is used all the same where no other is left", () => {
   one.health.eject("it fails", performance.now());
   ready.update([one]);
-  expect([ready.freeCount, ready.take()]).toEqual([1, one]);
+  expect([ready.freeCapacity(paceOf), ready.take(paceOf)]).toEqual([1, one]);
+});
+
+test("the fastest that is free is taken, the first of equals, and a slow one is a part of a free one", () => {
+  ready.update([one, two, three]);
+  const paces = new Map([
+    [one, 4],
+    [two, 1],
+    [three, 1],
+  ]);
+  const pace = (of: Replica): number => paces.get(of) ?? 1;
+  expect(ready.freeCapacity(pace)).toBe(2.25);
+  expect([ready.take(pace), ready.freeCapacity(pace)]).toEqual([two, 1.25]);
+  expect([ready.take(pace), ready.take(pace), ready.take(pace)]).toEqual([three, one, undefined]);
+});
+
+test("an ejected one is none of those that get batches, unless all are", () => {
+  const before = ready.crew;
+  expect(before).toEqual([one, two]);
+  one.health.eject("it fails", performance.now());
+  expect(ready.crew).toEqual([two]);
+  expect(ready.crew).toBe(ready.crew);
+  two.health.eject("it fails", performance.now());
+  expect(ready.crew).toEqual([one, two]);
+  one.health.noteAnswer();
+  two.health.noteAnswer();
+  expect(ready.crew).toBe(before);
 });
