@@ -6,16 +6,13 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { deployFunction, windjammer } from "windjammer";
 import { cli, cliJson } from "../../helpers/cli.ts";
 import { commandServer } from "../../helpers/command-server.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
 const MAIN = join(import.meta.dirname, "../../../core/cli/main.ts");
-// Each command is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
-
 const server = commandServer(async (wj) => {
   await deployFunction(wj, {
     name: "tides",
@@ -129,12 +126,15 @@ describe("windjammer completion", () => {
     expect(await complete("start", "--runt")).toEqual(["--runtime"]);
     expect(await complete("start", "--runtime", "")).toEqual(["process", "docker"]);
     expect(await complete("delete", "mo")).toEqual(["model"]);
-    expect(await complete("delete", "app", "")).toEqual(["harbour"]);
-    expect(await complete("predict", "h")).toEqual(["harbour"]);
-    expect(await complete("rollback", "")).toEqual(["tides"]);
-    expect(await complete("rollback", "tides", "")).toEqual(["2026"]);
-    expect(await complete("logs", "-f", "")).toEqual(["tides", "harbour"]);
-    expect(await complete("link", "harbour", "t")).toEqual(["tides"]);
+    // A shell does not wait long for names, and this machine may be slow: asked until they come.
+    const comes = (...words: string[]): ReturnType<typeof expect.poll> =>
+      expect.poll(() => complete(...words));
+    await comes("delete", "app", "").toEqual(["harbour"]);
+    await comes("predict", "h").toEqual(["harbour"]);
+    await comes("rollback", "").toEqual(["tides"]);
+    await comes("rollback", "tides", "").toEqual(["2026"]);
+    await comes("logs", "-f", "").toEqual(["tides", "harbour"]);
+    await comes("link", "harbour", "t").toEqual(["tides"]);
     expect(await complete("deploy", "t")).toEqual([]);
     expect(await complete("nonsense", "")).toEqual([]);
   });
@@ -144,8 +144,7 @@ describe("windjammer completion", () => {
     const at = async (...words: string[]): Promise<string> =>
       (await cli(["completion", "bash", "--", ...words], { env: elsewhere })).stdout;
     // A shell does not wait long for names, and this machine may be slow: asked until they come.
-    const comes = (...words: string[]): ReturnType<typeof expect.poll> =>
-      expect.poll(() => at(...words), { timeout: 50_000 });
+    const comes = (...words: string[]): ReturnType<typeof expect.poll> => expect.poll(() => at(...words));
     await comes("rollback", "--url", server.wj.adminUrl, "").toBe("tides\n");
     await comes("rollback", `--url=${server.wj.adminUrl}`, "tides", "").toBe("2026\n");
     expect(await at("rollback", "")).toBe("");
@@ -206,7 +205,7 @@ describe("windjammer completion", () => {
       });
       return stdout.trim().split("\n");
     };
-    await expect.poll(completed, { timeout: 50_000 }).toEqual(["2026", "versions", "docker"]);
+    await expect.poll(completed).toEqual(["2026", "versions", "docker"]);
   });
 
   test.each([

@@ -205,5 +205,5 @@ test("commands with progress or colours have neither where no terminal is", asyn
 /** One that `stop` ends. */
 async function startServer(): Promise<void> {
   const run = startCli(["start", "--port", "0", "--admin-port", "0", "--state-dir", "server"], { cwd });
-  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 30_000 }).toContain("server started");
+  await expect.poll(() => run.stdout() + run.stderr()).toContain("server started");
 }

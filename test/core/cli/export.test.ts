@@ -19,9 +19,6 @@ let wj: Windjammer;
 let folder: string;
 let env: Record<string, string>;
 
-// Each step is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
-
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "wj-export-"));
   wj = await windjammer({ port: 0, adminPort: 0, stateDir: join(folder, "state") });

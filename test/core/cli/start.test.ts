@@ -52,9 +52,7 @@ function run(args: readonly string[], env: Readonly<Record<string, string>> = {}
 }
 
 async function started(process: Run): Promise<{ readonly query: string; readonly admin: string }> {
-  await expect
-    .poll(() => process.stdout() + process.stderr(), { timeout: 15_000 })
-    .toContain("/health/ready");
+  await expect.poll(() => process.stdout() + process.stderr()).toContain("/health/ready");
   const [query = "", admin = ""] = process.stdout().match(/http:\/\/[\d.]+:\d+/g) ?? [];
   return { query, admin };
 }

@@ -460,7 +460,7 @@ describe("parameters and outputs", () => {
 describe("names", () => {
   test("are applications, models, and versions of either", async () => {
     const parts = echo([fp32]);
-    parts.application = { ...parts.application, name: "score", latencyObjectiveMs: 50 };
+    parts.application = { ...parts.application, name: "score", latencyObjectiveMs: 5000 };
     parts.changed();
     await using server = await startTestServer(parts);
     const send = async (path: string): Promise<TestReply> => server.post(input([1, 2, 3, 4]), { path });
