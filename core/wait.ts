@@ -42,3 +42,13 @@ export async function patience(ms: number): Promise<undefined> {
   for (let part = 0; part < PARTS; part++) await sleep(ms / PARTS);
   return undefined;
 }
+
+/** Resolves when the work has ended, however, and after `ms` at the latest; the work itself goes on. */
+export async function within(work: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const bound = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work.catch(() => undefined), bound]);
+  clearTimeout(timer);
+}
