@@ -1,6 +1,7 @@
 // A worker: takes predictions from its part of the connections, with queues of its own, and follows what the server's
 // own process says of applications, versions and replicas.
 import type { Socket } from "node:net";
+import { tidyHeap } from "../../containers/lean-start.ts";
 import { type Forward, forwardTo } from "./forward.ts";
 import { QueryServer } from "../frontend/server.ts";
 import { createLog, type Log } from "../log.ts";
@@ -74,6 +75,7 @@ export class Worker {
     const worker = new Worker(beginning, await Registry.open(new MemoryStore()), tell);
     await worker.#server.listen();
     worker.#reports = setInterval(() => worker.#report(), REPORT_EVERY_MS);
+    tidyHeap();
     tell({ kind: "ready" });
     return worker;
   }
