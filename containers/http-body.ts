@@ -3,9 +3,9 @@ import type { IncomingMessage } from "node:http";
 import { RequestError } from "./request-error.ts";
 
 /** Largest body of an infer call. The frontend's own limits are far lower; this one keeps the process alive. */
-export const MAX_BODY_BYTES: number = 2 ** 30;
+const MAX_BODY_BYTES: number = 2 ** 30;
 
-/** @throws RequestError 413, 415, or 400 when the caller goes before the body is whole */
+/** @throws RequestError 413, 415, 500 where there is no memory for it, or 400 when the caller goes before the body is whole */
 export async function readBody(request: IncomingMessage): Promise<Uint8Array> {
   const encoding = request.headers["content-encoding"];
   if (encoding !== undefined && encoding !== "identity")
@@ -15,8 +15,7 @@ export async function readBody(request: IncomingMessage): Promise<Uint8Array> {
 }
 
 async function readSized(request: IncomingMessage, length: number): Promise<Uint8Array> {
-  checkSize(length);
-  const body = Buffer.allocUnsafeSlow(length);
+  const body = bodyMemory(length);
   let offset = 0;
   await collect(request, (chunk) => {
     body.set(chunk, offset);
@@ -33,13 +32,26 @@ async function readChunked(request: IncomingMessage): Promise<Uint8Array> {
     checkSize(size);
     chunks.push(chunk);
   });
-  const body = Buffer.allocUnsafeSlow(size);
+  const body = bodyMemory(size);
   let offset = 0;
   for (const chunk of chunks) {
     body.set(chunk, offset);
     offset += chunk.byteLength;
   }
   return body;
+}
+
+/** Memory of its own for a body of so many bytes. @throws RequestError 413 for too many, 500 where there is none left */
+export function bodyMemory(bytes: number): Uint8Array {
+  checkSize(bytes);
+  try {
+    return Buffer.allocUnsafeSlow(bytes);
+  } catch (error) {
+    throw new RequestError(
+      500,
+      `the model container has no memory for a body of ${bytes} bytes (${(error as Error).message}); give it more, or send smaller batches`,
+    );
+  }
 }
 
 function checkSize(bytes: number): void {

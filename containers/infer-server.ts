@@ -3,7 +3,7 @@
 import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Prediction, Predicting } from "./call-queue.ts";
-import { MAX_BODY_BYTES } from "./http-body.ts";
+import { bodyMemory } from "./http-body.ts";
 import { type MessageHead, MessageReader } from "./infer-message.ts";
 import { STATUS_CODES } from "./node-http.ts";
 import { ReplyWriter } from "./infer-reply.ts";
@@ -107,8 +107,7 @@ class Shared {
       this.#spare = undefined;
       return spare.subarray(0, size);
     }
-    if (size <= MAX_BODY_BYTES) return Buffer.allocUnsafeSlow(size);
-    throw new RequestError(413, `the body is larger than ${MAX_BODY_BYTES} bytes; send smaller batches`);
+    return bodyMemory(size);
   }
 
   release({ buffer }: Uint8Array): void {
@@ -116,7 +115,10 @@ class Shared {
   }
 }
 
-/** One connection, one call at a time. */
+/**
+ * One connection, one call at a time. Half a call has no time limit of its own: the frontend is on this machine, and when
+ * it dies the system closes its connections. A drain waits for the other half no longer than the container's own limit.
+ */
 class InferConnection {
   readonly #socket: Socket;
   readonly #shared: Shared;

@@ -2,9 +2,9 @@
 import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { type Call, CallQueue, type Predicting } from "./call-queue.ts";
-import { CallSignal } from "./call-signal.ts";
+import { CallContext, CallSignal } from "./call-signal.ts";
 import { InferServer } from "./infer-server.ts";
-import type { BatchResult, LoadedModel, Loader } from "./loader.ts";
+import type { Batch, BatchResult, LoadedModel, Loader } from "./loader.ts";
 import { type FromWorker, type ToWorker, transferOf, type WorkerSettings } from "./messages.ts";
 import type { Contract, ItemError } from "./protocol.ts";
 import type { RequestError } from "./request-error.ts";
@@ -45,6 +45,18 @@ function writeAll(fd: number, bytes: Uint8Array): void {
 }
 
 type PredictMessage = Extract<ToWorker, { kind: "predict" }>;
+
+/** Its signal is made when the model asks for it. */
+class RunningBatch extends CallContext implements Batch {
+  readonly count: number;
+  readonly inputs: readonly Tensor[];
+
+  constructor(count: number, inputs: readonly Tensor[], signal: CallSignal) {
+    super(signal);
+    this.count = count;
+    this.inputs = inputs;
+  }
+}
 
 class ModelWorker implements Predicting {
   readonly isReady = true;
@@ -121,13 +133,7 @@ class ModelWorker implements Predicting {
   async #run({ count, inputs, deadlineAt }: Call): Promise<void> {
     const signal = new CallSignal(deadlineAt === Infinity ? undefined : deadlineAt - performance.now());
     this.#signal = signal;
-    const batch = {
-      count,
-      inputs,
-      get signal(): AbortSignal {
-        return signal.signal;
-      },
-    };
+    const batch = new RunningBatch(count, inputs, signal);
     const startedAt = performance.now();
     let result: BatchResult;
     try {

@@ -1,5 +1,6 @@
 // Loader of functions: an export of a module in the bundle, or a live function with the state it was deployed with.
 import { callForRows } from "../call-rows.ts";
+import { CallContext } from "../call-signal.ts";
 import type { Batch, BatchResult, LoadContext, LoadedModel, Loader } from "../loader.ts";
 import { encodeOutput, invalidOutput, jsonResult, type RowResult } from "../json-output.ts";
 import { schemaProblem } from "../json-schema.ts";
@@ -116,11 +117,7 @@ async function callRows(
   rows: readonly number[],
   { values, batch }: Rows,
 ): Promise<readonly RowResult[]> {
-  const context = {
-    get signal(): AbortSignal {
-      return batch.signal;
-    },
-  };
+  const context = new CallContext(batch);
   const { name } = fn;
   const signal = (): AbortSignal => batch.signal;
   if (!fn.isSingle) {

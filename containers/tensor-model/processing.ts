@@ -1,5 +1,6 @@
 // A model of tensors between user functions: values to feeds, rows of one shape through the model, outputs to JSON.
 import { callForRows } from "../call-rows.ts";
+import { CallContext } from "../call-signal.ts";
 import { encodeOutput, invalidOutput, jsonResult } from "../json-output.ts";
 import type { Batch, BatchResult } from "../loader.ts";
 import type { ItemError, TensorSpec } from "../protocol.ts";
@@ -34,11 +35,7 @@ export class ProcessedModel {
   }
 
   async predict(batch: Batch): Promise<BatchResult> {
-    const context = {
-      get signal(): AbortSignal {
-        return batch.signal;
-      },
-    };
+    const context = new CallContext(batch);
     const { outputs: specs } = this.#parts;
     const rows = await this.#modelRows(batch, context);
     const [only] = specs;

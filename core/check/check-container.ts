@@ -13,6 +13,7 @@ import { transportTo } from "../replicas/transport.ts";
 import type { Report, RunningReplica, Runtime } from "../runtimes/runtime.ts";
 import type { BundleFolder } from "../types.ts";
 import { unlessAborted } from "../wait.ts";
+import { whyUnreachable } from "./reach.ts";
 import { BASIC_CHECK, CHECKS, NEED_ANSWERS, type Subject, type Verdict } from "./checks.ts";
 import type { CheckReport, CheckResult } from "./report.ts";
 
@@ -32,6 +33,8 @@ export interface CheckSettings {
   /** What the container is told that its model is called. */
   readonly model: string;
   readonly readyTimeoutMs: number;
+  /** False: a URL where nobody listens has failed at once. Default true: its server may still be starting. */
+  readonly waitsForServer?: boolean;
   /** Calls of the memory check. */
   readonly calls: number;
   readonly report: Report;
@@ -107,6 +110,7 @@ class Attempt {
     const { model, report } = this.#settings;
     const signal = this.#signal;
     const { manifest: content } = this.#bundle;
+    const isThere = source.kind !== "url" || (await this.#isReachable(source.urls));
     const image = needsRuntime(content)
       ? await runtime.prepare(this.#bundle, { report, signal, model, version: VERSION })
       : "elsewhere";
@@ -120,7 +124,23 @@ class Attempt {
     };
     const running = await replicaSource(content, runtime).start(spec);
     const what = source.kind === "command" ? `process ${running.handle}` : running.handle;
-    return [running, needsRuntime(content) ? `started as ${what}` : `reached at ${what}`];
+    return [
+      running,
+      needsRuntime(content) ? `started as ${what}` : `${isThere ? "reached at" : "waited for at"} ${what}`,
+    ];
+  }
+
+  /** @throws Error when nobody listens there, unless that may still come */
+  async #isReachable([url = ""]: readonly string[]): Promise<boolean> {
+    const why = await whyUnreachable(url, this.#signal);
+    if (why === undefined) return true;
+    const { waitsForServer, readyTimeoutMs, report } = this.#settings;
+    if (waitsForServer === false)
+      throw new Error(
+        `nothing listens at ${url} (${why}); start the server first, or wait for it with --ready-timeout MS`,
+      );
+    report(`nothing listens at ${url} yet (${why}); waiting up to ${readyTimeoutMs} ms`);
+    return false;
   }
 
   async #ready(

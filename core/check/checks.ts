@@ -27,8 +27,9 @@ const WARM_UP_CALLS = 200;
 const MAX_GROWTH = 0.2;
 const MAX_GROWTH_BYTES = 16 * 2 ** 20;
 const STOP_GRACE_MS = 10_000;
-/** A call is in the server by then. */
+/** A call is in the server by then, mostly, and on a machine that is busy by the other. */
 const ARRIVAL_MS = 50;
+const LONGEST_ARRIVAL_MS = 2_000;
 
 /** A container that is ready, and what is known of it. */
 export interface Subject {
@@ -326,7 +327,13 @@ const drain: Check = {
       () => "answered",
       (error: Error) => `lost (${error.message})`,
     );
-    await delay(ARRIVAL_MS);
+    // What came behind the call is answered once the call is here, unless the server computes on the thread that answers.
+    const behind = subject.transport.get(PATHS.ready, PROBE_TIMEOUT_MS).catch(() => undefined);
+    await Promise.race([
+      Promise.all([behind, delay(ARRIVAL_MS)]),
+      call,
+      delay(LONGEST_ARRIVAL_MS, undefined, { ref: false }),
+    ]);
     const startedAt = performance.now();
     await subject.running.stop(STOP_GRACE_MS);
     const tookMs = Math.round(performance.now() - startedAt);

@@ -19,10 +19,11 @@ interface Options {
   readonly modelName?: string;
   readonly modelVersion?: string;
   readonly port?: number;
-  readonly readyTimeout: number;
+  readonly readyTimeout?: number;
   readonly calls: number;
 }
 
+const READY_TIMEOUT_MS = 60_000;
 const KINDS = ["image", "folder", "command", "url"] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -40,7 +41,11 @@ export function checkContainerCommand(): Command {
       "port that an image listens on, if it goes by no environment variable",
       parsePort,
     )
-    .option("--ready-timeout <ms>", "how long it may take to become ready", parsePositive, 60_000)
+    .option(
+      "--ready-timeout <ms>",
+      "how long it may take to become ready (default: 60000; somebody has to listen at a URL already)",
+      parsePositive,
+    )
     .option("--calls <number>", "calls of the memory check", parsePositive, 1_000)
     .option("--json", "print JSON")
     .action((target: string, options: Options) =>
@@ -54,7 +59,8 @@ async function check(target: string, options: Options, signal: AbortSignal): Pro
   const { reportText } = await import("../check/report.ts");
   const report = await checkContainer(await targetOf(target, options), {
     model: options.model,
-    readyTimeoutMs: options.readyTimeout,
+    readyTimeoutMs: options.readyTimeout ?? READY_TIMEOUT_MS,
+    waitsForServer: options.readyTimeout !== undefined,
     calls: options.calls,
     report: (message) => output.note(message),
     signal,
@@ -79,6 +85,8 @@ async function targetOf(target: string, options: Options): Promise<CheckTarget> 
       `${target} is no file or folder here, and no name of an image; a command with arguments is one word for the shell: "python3 server.py"`,
     );
   }
+  if (kind === "image" && options.as === undefined)
+    new Output(options).note(`${target} is no file or folder here: taken for an image`);
   const sources: Readonly<Record<Kind, () => ContainerSource>> = {
     image: () => ({ kind: "image", image: target, ...reached }),
     folder: () => ({ kind: "dockerfile", ...reached }),

@@ -1,5 +1,5 @@
 // `windjammer completion`: scripts that make a shell complete commands, options, and the names a server knows.
-import { Argument, Command, type Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import type { Windjammer } from "../client/interface.ts";
 import { type ServerFlags, withServer } from "./server.ts";
 
@@ -13,12 +13,9 @@ const NAMES_TIMEOUT_MS = 5_000;
 const SCRIPTS: Readonly<Record<Shell, string>> = {
   bash: `# windjammer completion for bash: source <(windjammer completion bash)
 _windjammer() {
-  # Not COMP_WORDS: bash parts those at each : and = too, as in a URL.
-  local line="\${COMP_LINE:0:COMP_POINT}" words
-  read -ra words <<< "$line"
-  [[ $line == *[[:space:]] ]] && words+=("")
+  # Not COMP_WORDS: bash parts those at each : and = too, as in a URL, and leaves their quotes.
   local IFS=$'\\n'
-  COMPREPLY=($(windjammer completion bash -- "\${words[@]:1}" 2>/dev/null))
+  COMPREPLY=($(windjammer completion bash --line="\${COMP_LINE:0:COMP_POINT}" 2>/dev/null))
 }
 complete -o default -F _windjammer windjammer
 `,
@@ -26,7 +23,10 @@ complete -o default -F _windjammer windjammer
 # windjammer completion for zsh: source <(windjammer completion zsh)
 _windjammer() {
   local -a candidates
-  candidates=("\${(@f)$(windjammer completion zsh -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  # Q: without the quotes; the last word's may still be open.
+  local quotes="[\\"']"
+  local -a typed=("\${(@Q)words[2,CURRENT-1]}" "\${(Q)\${words[CURRENT]//$~quotes}}")
+  candidates=("\${(@f)$(windjammer completion zsh -- "\${(@)typed}" 2>/dev/null)}")
   candidates=("\${(@)candidates:#}")
   if (( \${#candidates} )); then compadd -- "\${candidates[@]}"; else _files; fi
 }
@@ -46,20 +46,40 @@ complete -c windjammer -f -a '(__windjammer_complete)'
 `,
 };
 
+interface CompletionFlags {
+  readonly line?: string;
+  readonly json?: true;
+}
+
 /** @param program gives the whole command line, which holds this command as well */
 export function completionCommand(program: () => Command): Command {
   return new Command("completion")
     .description("print a script that makes a shell complete commands, options and names")
     .addArgument(new Argument("<shell>", "which shell").choices(SHELLS))
     .argument("[words...]", "behind --: print the completions of the last of these words instead")
+    .addOption(new Option("--line <text>", "the same for a line as it is typed, to the cursor").hideHelp())
     .option("--json", "print JSON")
-    .action(async (shell: Shell, words: readonly string[], { json }: { readonly json?: true }) => {
+    .action(async (shell: Shell, given: readonly string[], { line, json }: CompletionFlags) => {
+      const words = line === undefined ? given : typedWords(line).slice(1);
       const lines = words.length === 0 ? undefined : await candidates(program(), words);
-      const text = lines === undefined ? SCRIPTS[shell] : lines.map((line) => `${line}\n`).join("");
+      const text = lines === undefined ? SCRIPTS[shell] : lines.map((each) => `${each}\n`).join("");
       process.stdout.write(
         json === true ? `${JSON.stringify(lines ?? { shell, script: text }, undefined, 2)}\n` : text,
       );
     });
+}
+
+/** The words of a line that is being typed, as the shell will read them; a quote that is still open ends with it. */
+function typedWords(line: string): readonly string[] {
+  const words = line.match(/(?:\\[^]|'[^']*'?|"(?:\\[^]|[^"\\])*"?|[^\s\\'"])+/g) ?? [];
+  const read = words.map((word) =>
+    word.replaceAll(/\\([^])|'([^']*)'?|"((?:\\[^]|[^"\\])*)"?/g, (...[, plain, single, double]) =>
+      String(plain ?? single ?? String(double).replaceAll(/\\(["$\\`])/g, "$1")),
+    ),
+  );
+  // Behind a space the next one begins, unless the space is quoted.
+  const last = words.at(-1);
+  return last !== undefined && line.endsWith(last) ? read : [...read, ""];
 }
 
 /** What the last word may become. */

@@ -1,6 +1,8 @@
 // `windjammer models` and `windjammer versions`: what is deployed.
 import type { Command } from "commander";
+import type { Manifest } from "../../containers/protocol.ts";
 import type { Windjammer } from "../client/interface.ts";
+import { connectsByItself } from "../deploy/container-kind.ts";
 import type { Model, ReplicaStatus, Version } from "../types.ts";
 import { type Cell, Output, table } from "./output.ts";
 import { serverCommand, type ServerFlags, withServer } from "./server.ts";
@@ -95,7 +97,7 @@ function versionsTable(versions: readonly ListedVersion[]): string {
     ["VERSION", "STATE", "REPLICAS", "INPUT", "LOADER", "CREATED", "BUNDLE"],
     versions.map(({ version, isCurrent, replicas, manifest, createdAt, bundle }) => [
       { text: version, style: "bold" },
-      stateCell(isCurrent, replicas),
+      stateCell(isCurrent, manifest, replicas),
       countCell(replicas),
       manifest.inputType,
       manifest.loader,
@@ -106,9 +108,13 @@ function versionsTable(versions: readonly ListedVersion[]): string {
 }
 
 /** One that is not current and runs can be asked by its name, and switched to at once. */
-function stateCell(isCurrent: boolean, { ready }: ReplicaCount): Cell {
-  if (isCurrent) return { text: "current", style: "green" };
-  return ready > 0 ? "ready" : undefined;
+function stateCell(isCurrent: boolean, manifest: Manifest, { ready, desired }: ReplicaCount): Cell {
+  // Those whose containers come by themselves want none of us.
+  const isStopped = desired === 0 && !connectsByItself(manifest);
+  if (isCurrent)
+    return isStopped ? { text: "current, stopped", style: "yellow" } : { text: "current", style: "green" };
+  if (isStopped) return "stopped";
+  return ready > 0 ? "ready" : { text: "not ready", style: "yellow" };
 }
 
 function countCell({ ready, desired }: ReplicaCount): Cell {

@@ -20,13 +20,21 @@ export async function run(args: readonly string[]): Promise<void> {
   const isJson = asksForJson(args);
   try {
     const program = await createProgram(isJson, args);
-    await program.parseAsync(args, { from: "user" });
+    await program.parseAsync(understood(program, args), { from: "user" });
   } catch (error) {
     process.exitCode = exitCode(error);
     // Commander has said its own errors already.
     if (error instanceof CommanderError) return;
     printError(toWindjammerError(error), isJson);
   }
+}
+
+/** `help` of a command that there is not is that command: commander says what is wrong with it, but prints all help for the former. */
+function understood({ commands }: Command, args: readonly string[]): readonly string[] {
+  const [first, name, ...rest] = args;
+  const isOurs = name === undefined || name.startsWith("-") || name === "help";
+  if (first !== "help" || isOurs || commands.some((each) => each.name() === name)) return args;
+  return [name, ...rest];
 }
 
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {

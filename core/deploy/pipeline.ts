@@ -58,7 +58,7 @@ export class Pipeline {
     for (const remark of planRemarks(this.#plan, deployment)) await this.#say(remark);
     if (this.#plan.kind === "unchanged") return "unchanged";
     const served = await this.#makeReady(this.#plan.kind);
-    if (!this.#plan.takesOver) {
+    if (!this.#plan.publication.takesOver) {
       await this.#leaveReady(deployment, served);
       return "ready";
     }
@@ -283,9 +283,11 @@ export class Pipeline {
     this.#parts.signal.throwIfAborted();
     await this.#publish(deployment, "ready");
     if (!connectsByItself(version.manifest)) await this.#settleReplicas(served);
+    const isStopped = this.#parts.serving.find(model, version.version) === undefined;
+    const what = isStopped ? "has passed and is stopped, with 0 replicas" : "is ready";
     await this.#tell({
       step: "done",
-      message: `version ${version.version} of model ${model} is ready; version ${former?.version} goes on serving`,
+      message: `version ${version.version} of model ${model} ${what}; version ${former?.version} goes on serving`,
     });
   }
 
@@ -314,7 +316,7 @@ export class Pipeline {
       await this.#tell({ step: "scale", message: `${how} to ${count}` });
       await this.#attempt(served.scale(count));
     }
-    if (count === 0 && !this.#plan.takesOver) {
+    if (count === 0 && !this.#plan.publication.takesOver) {
       await this.#tell({
         step: "scale",
         message: "it is to have no replica, and stops until it is switched to",

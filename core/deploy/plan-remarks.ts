@@ -4,12 +4,13 @@ import type { Remark } from "./journal.ts";
 import type { Plan } from "./plan.ts";
 
 export function planRemarks(plan: Plan, { id }: Deployment): readonly Remark[] {
-  const { version, bundle, takesOver } = plan;
+  const { version, bundle, publication } = plan;
   const { model } = version;
   const names = `model ${model} version ${version.version}`;
   if (plan.kind === "unchanged") {
-    const how = takesOver ? "already serves" : "is ready already with";
-    const message = `${names} ${how} this content with these settings; nothing to do`;
+    const stands =
+      version.desiredReplicas === 0 ? "is stopped, with 0 replicas, and has" : "is ready already with";
+    const message = `${names} ${publication.takesOver ? "already serves" : stands} this content with these settings; nothing to do`;
     return [{ step: "done", message }];
   }
   const { loader, deployer } = bundle.manifest;
@@ -27,12 +28,12 @@ export function planRemarks(plan: Plan, { id }: Deployment): readonly Remark[] {
   ];
 }
 
-function checkRemark({ former, version, takesOver, application }: Plan): Remark {
+function checkRemark({ former, version, publication, application }: Plan): Remark {
   const before =
     former === undefined
       ? "the first version of this model"
       : `version ${former.version} serves with ${replicaCount(former.desiredReplicas)}`;
-  const then = takesOver ? "" : ", and goes on when this one is ready";
+  const then = publication.takesOver ? "" : ", and goes on when this one has passed";
   const change =
     application === undefined ? "no application is changed" : `application ${application.name} will serve it`;
   return {

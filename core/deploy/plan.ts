@@ -6,7 +6,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { Publication } from "../registry/rules.ts";
 import type { Application, BundleFolder, DeploymentRequest, Version } from "../types.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
-import { checkRuns, connectsByItself } from "./container-kind.ts";
+import { checkInFlight, checkRuns, connectsByItself } from "./container-kind.ts";
 import { hasContract } from "./deployer.ts";
 import { decodeExamples } from "./gate.ts";
 import {
@@ -37,12 +37,10 @@ export interface Plan {
   readonly existing: Version | undefined;
   /** The current version now; may be this one. */
   readonly former: Version | undefined;
-  /** False: it is left ready beside the former version, which goes on serving. */
-  readonly takesOver: boolean;
   /** With the fields that the deployment names, and no others. */
   readonly application: Application | undefined;
-  /** What the switch commits, beside the deployment's own record. */
-  readonly publication: Publication;
+  /** What the switch commits, beside the deployment's own record; in place of a switch where it does not take over. */
+  readonly publication: Publication & { readonly takesOver: boolean };
   readonly prepareTimeoutMs: number;
 }
 
@@ -67,7 +65,8 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
       ? unchangedApplication(registry, request, { bundle, former })
       : requestedApplication(request, bundle.manifest.inputType);
   const version = recordOf(request, bundle, { existing, former });
-  const publication: Publication = {
+  checkInFlight(version);
+  const publication = {
     version,
     application,
     isKnownApplication: application !== undefined && registry.findApplication(application.name) !== undefined,
@@ -79,7 +78,7 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
   registry.checkPublish(publication);
   if (hasContract(version.manifest)) decodeExamples(version.manifest, version.settings.examples);
   const prepareTimeoutMs = request.prepareTimeoutMs ?? DEFAULT_PREPARE_TIMEOUT_MS;
-  const plan = { bundle, version, existing, former, takesOver, application, publication, prepareTimeoutMs };
+  const plan = { bundle, version, existing, former, application, publication, prepareTimeoutMs };
   return { kind: kindOf(parts, plan), ...plan };
 }
 
@@ -160,7 +159,8 @@ function countOf(
 }
 
 function kindOf({ registry, serving }: PlanParts, plan: Omit<Plan, "kind">): Plan["kind"] {
-  const { version, existing, former, takesOver } = plan;
+  const { version, existing, former } = plan;
+  const { takesOver } = plan.publication;
   const isCurrent = former?.version === version.version;
   if (existing === undefined || (takesOver && !isCurrent)) return arrival(version);
   if (!isRunning(serving, version, existing)) return arrival(version);

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { promisify } from "node:util";
 import { gunzip, inflate, inflateRaw } from "node:zlib";
+import { giveBack } from "../../containers/spent-memory.ts";
 import {
   BodyTooLargeError,
   InvalidRequestError,
@@ -73,9 +74,13 @@ class Collector {
     if (this.length === 0 && !isWhole && this.#declared > 0 && this.#declared <= MAX_EAGER_BYTES) {
       this.#joined = Buffer.allocUnsafeSlow(this.#declared);
     }
-    if (this.#joined === undefined) this.#chunks.push(chunk);
-    else chunk.copy(this.#joined, this.length);
     this.length += chunk.length;
+    if (this.#joined === undefined) {
+      this.#chunks.push(chunk);
+    } else {
+      chunk.copy(this.#joined, this.length - chunk.length);
+      giveBack(chunk);
+    }
   }
 
   take(): Buffer {

@@ -28,6 +28,7 @@ export interface PlainParts {
 /** Larger requests are not held back for their end. */
 const MAX_PLAIN_BYTES = 256 * 1024;
 const MAX_HEAD_BYTES = 8 * 1024;
+const HEAD_END = "\r\n\r\n";
 /** A request that comes in more pieces than this is not plain: joining them again and again would cost too much. */
 const MAX_PIECES = 8;
 
@@ -186,14 +187,13 @@ class PlainConnection {
   }
 
   #take(bytes: Buffer): "taken" | "more" | "unusual" {
-    const headEnd = bytes.indexOf("\r\n\r\n", 0, "latin1");
+    const headEnd = bytes.indexOf(HEAD_END, 0, "latin1");
     if (headEnd === -1 || headEnd > MAX_HEAD_BYTES || this.#parts.isClosing()) return "unusual";
     const text = bytes.toString("latin1", 0, headEnd);
     const head = this.#head?.text === text ? this.#head : this.#surroundings.heads.of(text);
     if (head === undefined) return "unusual";
     this.#head = head;
-    const bodyAt = headEnd + 4;
-    const end = bodyAt + head.contentLength;
+    const end = headEnd + HEAD_END.length + head.contentLength;
     if (end > bytes.length) {
       if (end > MAX_PLAIN_BYTES || this.#pieces >= MAX_PIECES) return "unusual";
       this.#parts.connections.beginPlain(this.#socket);
@@ -203,19 +203,21 @@ class PlainConnection {
     if (end < bytes.length) return "unusual";
     this.#pending = undefined;
     this.#pieces = 0;
-    this.#answer(head, bytes.subarray(bodyAt, end));
-    if (head.dialect.isDoneWithBody === true) giveBack(bytes);
+    this.#answer(head, bytes);
     return "taken";
   }
 
-  #answer({ dialect, target, headers }: Head, body: Buffer): void {
+  /** @param bytes head and body */
+  #answer({ text, dialect, target, headers }: Head, bytes: Buffer): void {
+    const body = bytes.subarray(text.length + HEAD_END.length);
     this.#isDue = true;
     this.#hasAsked = true;
     this.#parts.connections.beginPlain(this.#socket);
     const reply = (build: () => Reply): void => this.#reply(dialect, build);
     const header = (name: string): string | undefined => headers.get(name);
+    const release = (): void => giveBack(bytes);
     try {
-      const call = dialect.answer({ target, body, header, arrivedAt: this.#heardAt, reply });
+      const call = dialect.answer({ target, body, header, arrivedAt: this.#heardAt, reply, release });
       // It may be answered by now.
       if (this.#isDue) this.#call = call;
     } catch (error) {

@@ -3,6 +3,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import { createServer } from "../../containers/node-http.ts";
+import { giveBack } from "../../containers/spent-memory.ts";
 import type { ServerConfig } from "../config.ts";
 import { ShuttingDownError, toWindjammerError, WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -205,8 +206,10 @@ export class QueryServer {
     if (response.destroyed) return;
     const reply = (build: () => Reply): void => this.#reply(incoming, build);
     const header = (name: string): string | undefined => request.headers[name]?.toString();
+    const release = (): void => giveBack(body);
+    const arrivedAt = performance.now();
     try {
-      incoming.call = dialect.answer({ target, body, header, arrivedAt: performance.now(), reply });
+      incoming.call = dialect.answer({ target, body, header, arrivedAt, reply, release });
     } catch (error) {
       reply(() => this.#refusal(dialect, this.#known(error)));
     }

@@ -4,6 +4,7 @@ import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerE
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
+import type { PaceOf } from "../replicas/ready-replicas.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
@@ -11,7 +12,7 @@ import type { BatchingPolicy, Completion } from "./batching/policy.ts";
 import type { BatchBody, BatchCodec } from "./batch-body.ts";
 import { Blame } from "./blame.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
-import { type Flight, failureOf, handOnLate, settleRows } from "./flight.ts";
+import { type Flight, failureOf, handOnLate, nextDue, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
 import { Pending } from "./pending.ts";
 import type { Query } from "./query.ts";
@@ -44,6 +45,7 @@ export class BatchQueue {
   readonly #timer: DeadlineTimer;
   readonly #blame: Blame;
   readonly #retries: Retries;
+  readonly #paceOf: PaceOf;
   #isPumpDue = false;
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
@@ -52,7 +54,9 @@ export class BatchQueue {
   #isClosed = false;
 
   constructor(parts: QueueParts) {
+    const { policy, pool } = parts;
     this.#parts = parts;
+    this.#paceOf = (replica) => policy.pace?.({ replica, crew: pool.crew }) ?? 1;
     this.#waiting = new WaitingQueries(parts.version, parts.metrics);
     this.#timer = new DeadlineTimer((now) => this.#sweep(now));
     this.#blame = new Blame(parts);
@@ -61,6 +65,11 @@ export class BatchQueue {
 
   get length(): number {
     return this.#waiting.length;
+  }
+
+  /** Batches that are on their way to replicas. */
+  get inFlight(): number {
+    return this.#flights.size;
   }
 
   /** Settles the query exactly once, now or later. */
@@ -81,7 +90,7 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, Math.max(1, pool.readyCount));
+    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, pool.crew);
     if (!isInTime && pool.readyCount > 0) {
       waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
@@ -156,7 +165,7 @@ export class BatchQueue {
 
   #overloaded(why: string): WindjammerError {
     const { policy, pool } = this.#parts;
-    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.readyCount));
+    return this.#waiting.overloaded(why, policy.retryAfterS(this.#waiting.length, pool.crew));
   }
 
   /** Once per turn of the event loop, so that a list of inputs lands together. */
@@ -171,13 +180,14 @@ export class BatchQueue {
 
   #pump(): void {
     const { pool } = this.#parts;
-    const unused: Replica[] = [];
+    let passedOver: Set<Replica> | undefined;
     while (this.#waiting.length > 0) {
-      const replica = pool.take();
+      const replica = pool.take(this.#paceOf, passedOver);
       if (replica === undefined) break;
-      if (!this.#sendBatch(replica)) unused.push(replica);
+      if (this.#sendBatch(replica)) continue;
+      pool.release(replica);
+      passedOver = (passedOver ?? new Set()).add(replica);
     }
-    for (const replica of unused) pool.release(replica);
     this.#checkIdle();
   }
 
@@ -188,15 +198,17 @@ export class BatchQueue {
     const heldBack = new Set<Lane>();
     for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
       if (lane.failedOn !== undefined) {
+        // The replica runs empty for it: if it is lost again, nothing else is.
+        if (lane.goesAlone && replica.taken > 1 && this.#isFit(replica, lane)) return false;
         if (this.#sendRetry(replica, lane)) return true;
         if (lane.length > 0) heldBack.add(lane);
         continue;
       }
       const now = performance.now();
-      const cut = policy.cut(now, lane, pool.readyCount);
+      const cut = policy.cut(now, lane, { replica, crew: pool.crew });
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
-      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)));
+      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)), cut.left);
       if (batch.length > 0) {
         this.#send(replica, batch, { wasFull: batch.length === cut.take });
         return true;
@@ -208,19 +220,28 @@ export class BatchQueue {
   }
 
   /** Most of a lane that a replica may take: one query to see whether it still fails, its part where others are idle. */
-  #shareOf({ health }: Replica, lane: Lane): number {
-    if (health.ejectedFor !== undefined) return 1;
+  #shareOf(replica: Replica, lane: Lane): number {
+    if (replica.health.ejectedFor !== undefined) return 1;
     const { policy, pool } = this.#parts;
-    return policy.sharesAmongIdle ? Math.ceil(lane.length / (1 + pool.freeCount)) : lane.length;
+    if (!policy.sharesAmongIdle || lane.length === 1) return lane.length;
+    const others = pool.idleCapacity(this.#paceOf);
+    return others === 0 ? lane.length : Math.ceil(lane.length / (1 + this.#paceOf(replica) * others));
   }
 
-  /** What failed together is tried again together: where it did not fail, if there is such a replica. */
-  #sendRetry(replica: Replica, lane: Lane): boolean {
+  /** What failed is tried again where it did not fail, if there is such a replica. */
+  #isFit(replica: Replica, lane: Lane): boolean {
     const isUnfit = lane.failedOn === replica || replica.health.ejectedFor !== undefined;
-    if (isUnfit && this.#parts.pool.hasOther(replica)) return false;
+    return !isUnfit || !this.#parts.pool.hasOther(replica);
+  }
+
+  /** What failed together is tried again together. */
+  #sendRetry(replica: Replica, lane: Lane): boolean {
+    if (!this.#isFit(replica, lane)) return false;
     const batch = this.#waiting.take(lane, lane.length);
-    if (batch.length > 0) this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
-    return batch.length > 0;
+    if (batch.length === 0) return false;
+    if (lane.goesAlone) replica.reserve();
+    this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
+    return true;
   }
 
   #send(
@@ -231,7 +252,8 @@ export class BatchQueue {
     const { codec, metrics, version } = this.#parts;
     const sentAt = performance.now();
     const hungAt = sentAt + version.settings.batchTimeoutMs;
-    const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isOver: false };
+    const isAlone = replica.taken === 1;
+    const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isAlone, isOver: false };
     let latest = 0;
     for (const { query } of batch) {
       latest = Math.max(latest, query.deadlineAt);
@@ -247,7 +269,7 @@ export class BatchQueue {
       return;
     }
     // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.
-    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs);
+    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs(replica));
     this.#flights.add(flight);
     this.#timer.wakeBy(hungAt);
     const { isRetryable } = version.settings;
@@ -292,15 +314,17 @@ export class BatchQueue {
     const now = performance.now();
     const latencyMs = now - flight.sentAt;
     const size = flight.batch.length;
-    const { metrics, policy } = this.#parts;
+    const { metrics, policy, pool } = this.#parts;
+    const { replica } = flight;
     metrics.batch(size, latencyMs, computeMs);
     if (outcome === "ok") {
       metrics.answered(size, latencyMs, computeMs);
-      const predictedMs = policy.predictedMs?.(size);
+      const predictedMs = policy.predictedMs?.(size, { replica, crew: pool.crew });
       if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
     }
-    const compute = computeMs === undefined ? {} : { computeMs };
-    policy.completed(now, { size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
+    // Behind another batch, most of what is not computing is waiting for that one: no part of the way.
+    const compute = computeMs === undefined || !flight.isAlone ? {} : { computeMs };
+    policy.completed(now, { replica, size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
   }
 
   /** The connection broke: its queries go elsewhere, the replica is looked after. */
@@ -317,18 +341,17 @@ export class BatchQueue {
     await looked;
   }
 
-  /** A batch of each sender may lie at a replica: the last one waits for all others. */
-  get #longestFlightMs(): number {
-    const { pool, version } = this.#parts;
-    return pool.senders * version.settings.batchTimeoutMs;
+  /** As many batches of each sender as a replica holds may lie there: the last one waits for all others. */
+  #longestFlightMs({ maxInFlight }: Replica): number {
+    return this.#parts.pool.senders * maxInFlight * this.#parts.version.settings.batchTimeoutMs;
   }
 
-  /** A replica that answers other senders lately is at their batches, and gets more time for this one. */
+  /** A replica that answered another batch lately may have been at that one, and gets more time for this one. */
   async #overdue(flight: Flight): Promise<void> {
     const { batchTimeoutMs } = this.#parts.version.settings;
     const { replica, batch, sentAt } = flight;
     const why = `did not answer a batch of ${batch.length} within ${batchTimeoutMs} ms and is replaced`;
-    const givenUpAt = sentAt + this.#longestFlightMs;
+    const givenUpAt = sentAt + this.#longestFlightMs(replica);
     const fault = flight.hungAt < givenUpAt ? "late" : "hung";
     flight.hungAt = Infinity;
     const isReplaced = await this.#parts.pool.replaceSilent(replica, { message: why, fault });
@@ -347,7 +370,6 @@ export class BatchQueue {
 
   /** Settles what is overdue. Returns when to look again. */
   #sweep(now: number): number {
-    const { pool } = this.#parts;
     const waiting = this.#waiting;
     waiting.expireDue(now);
     for (const flight of this.#flights) {
@@ -356,18 +378,13 @@ export class BatchQueue {
       }
       if (flight.hungAt <= now && !flight.isOver) void this.#overdue(flight);
     }
-    if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => pool.noReplica());
+    if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => this.#parts.pool.noReplica());
     this.#pump();
     return this.#nextWake(now);
   }
 
   #nextWake(now: number): number {
-    let next = Math.min(this.#waiting.earliestDeadline(), this.#lonelyUntil());
-    for (const flight of this.#flights) {
-      if (!flight.isOver) next = Math.min(next, flight.hungAt);
-      for (const { isSettled, query } of flight.batch)
-        if (!isSettled) next = Math.min(next, query.deadlineAt);
-    }
+    const next = Math.min(this.#waiting.earliestDeadline(), this.#lonelyUntil(), nextDue(this.#flights));
     return Math.max(next, now + 1);
   }
 

@@ -7,9 +7,8 @@ import {
   type WindjammerError,
 } from "../errors.ts";
 import type { DropReason, VersionMetrics } from "../metric-handles.ts";
-import type { Replica } from "../replicas/replica.ts";
 import type { Version } from "../types.ts";
-import { Lane } from "./lane.ts";
+import { type Failed, Lane } from "./lane.ts";
 import type { Pending } from "./pending.ts";
 import { DEFAULT_PRIORITY, type Query } from "./query.ts";
 
@@ -59,9 +58,9 @@ export class WaitingQueries {
     this.#bytes += pending.bytes;
   }
 
-  /** A part of a batch that failed on this replica: a lane of its own, in deadline order with the others. */
-  addRetry(part: readonly Pending[], failedOn: Replica): void {
-    const lane = new Lane(`retry ${++this.#retries}`, part[0]?.query.priority, failedOn);
+  /** A part of a batch that failed: a lane of its own, in deadline order with the others. */
+  addRetry(part: readonly Pending[], failed: Failed): void {
+    const lane = new Lane(`retry ${++this.#retries}`, part[0]?.query.priority, failed);
     this.#lanes.set(lane.key, lane);
     for (const pending of part) this.add(lane, pending);
   }
@@ -79,13 +78,16 @@ export class WaitingQueries {
     return urgent;
   }
 
-  /** Up to `size` heads of a lane, within a batch's bytes; those whose callers have gone are left out, not replaced. */
-  take(lane: Lane, size: number): Pending[] {
+  /**
+   * Up to `size` of a lane, within a batch's bytes; those whose callers have gone are left out, not replaced.
+   * @param left heads that stay
+   */
+  take(lane: Lane, size: number, left: number = 0): Pending[] {
     const taken: Pending[] = [];
     for (let bytes = 0; taken.length < size;) {
-      bytes += lane.at(0)?.bytes ?? 0;
+      bytes += lane.at(left)?.bytes ?? 0;
       if (taken.length > 0 && bytes > MAX_BATCH_BYTES) break;
-      const pending = this.#shift(lane);
+      const pending = this.#remove(lane, left);
       if (pending === undefined) break;
       if (this.#isWanted(pending)) taken.push(pending);
     }
@@ -156,7 +158,11 @@ export class WaitingQueries {
 
   /** A lane is forgotten with its last query: one caller can make thousands, by shape. */
   #shift(lane: Lane): Pending | undefined {
-    const pending = lane.shift();
+    return this.#remove(lane, 0);
+  }
+
+  #remove(lane: Lane, index: number): Pending | undefined {
+    const pending = lane.remove(index);
     if (pending === undefined) return undefined;
     this.#length--;
     this.#bytes -= pending.bytes;

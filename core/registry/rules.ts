@@ -91,8 +91,12 @@ function takeOver(state: State, publication: Publication, version: Version): rea
 function asPublished(state: State, { version, keepsReplicas }: Publication): Version {
   const stored = state.versions.get(keyOf("versions", version));
   if (stored !== undefined) checkSameBundle(stored, version);
-  const former = state.models.get(version.model)?.currentVersion;
-  const running = state.versions.get(`${version.model}/${former}`)?.desiredReplicas;
+  const { model } = version;
+  const former = state.models.get(model)?.currentVersion;
+  const running =
+    former === undefined
+      ? undefined
+      : state.versions.get(versionKey({ model, version: former }))?.desiredReplicas;
   const kept = keepsReplicas === true && running !== undefined ? running : undefined;
   return {
     ...version,

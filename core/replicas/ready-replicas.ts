@@ -1,20 +1,36 @@
-// The replicas of a version that are ready: which of the free ones gets the next batch.
+// The replicas of a version that are ready: which of those with room gets the next batch.
 import type { Replica } from "./replica.ts";
+
+/** How many times as long as the fastest of its version a replica takes; 1 for most. */
+export type PaceOf = (replica: Replica) => number;
 
 export class ReadyReplicas {
   #all: readonly Replica[] = [];
-  readonly #free = new Set<Replica>();
+  /** Each as many times as it holds batches. */
+  #places: readonly Replica[] = [];
+  #crew: readonly Replica[] = [];
 
   get count(): number {
     return this.#all.length;
   }
 
-  /** Those that `take` would still give. */
-  get freeCount(): number {
+  /** Those that get batches, as many times as they hold some: all but the ejected ones. The same list for as long as they are the same. */
+  get crew(): readonly Replica[] {
+    const all = this.#places;
+    if (this.#all.every(takesBatches) || !this.#all.some(takesBatches)) return all;
+    const crew = all.filter(takesBatches);
+    const isSame = crew.length === this.#crew.length && crew.every((one, at) => one === this.#crew[at]);
+    if (!isSame) this.#crew = crew;
+    return this.#crew;
+  }
+
+  /** How many without a batch `take` would still give; a slow one counts as a part of one. */
+  idleCapacity(paceOf: PaceOf): number {
     const now = performance.now();
-    let count = 0;
-    for (const replica of this.#free) if (replica.isFree && !this.#isLeftOut(replica, now)) count++;
-    return count;
+    let capacity = 0;
+    for (const replica of this.#all)
+      if (replica.taken === 0 && this.#mayTake(replica, now)) capacity += 1 / paceOf(replica);
+    return capacity;
   }
 
   /** Those that are left out, and why. */
@@ -25,35 +41,31 @@ export class ReadyReplicas {
     return why;
   }
 
-  /** @param all those that are ready now, in order of preference; new ones are free */
+  /** @param all those that are ready now, in order of preference */
   update(all: readonly Replica[]): void {
-    for (const replica of all) if (!this.#all.includes(replica)) this.#free.add(replica);
-    for (const replica of this.#all) if (!all.includes(replica)) this.#free.delete(replica);
     this.#all = all;
+    this.#places = all.flatMap((replica) => Array.from({ length: replica.maxInFlight }, () => replica));
   }
 
-  /** An ejected one that may be tried again, else the first that is free. */
-  take(): Replica | undefined {
+  /** An ejected one that may be tried again, else the fastest with room, the first of equals: one with batches counts as slower by as many. */
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
     const now = performance.now();
-    let first: Replica | undefined;
+    let best: Replica | undefined;
+    let least = 0;
     for (const replica of this.#all) {
-      if (!replica.isFree || !this.#free.has(replica) || this.#isLeftOut(replica, now)) continue;
-      first ??= replica;
-      if (replica.health.ejectedFor === undefined) continue;
-      first = replica;
-      break;
+      if (!this.#mayTake(replica, now) || passedOver?.has(replica) === true) continue;
+      const pace = takesBatches(replica) ? paceOf(replica) * (1 + replica.taken) : 0;
+      if (best !== undefined && pace >= least) continue;
+      best = replica;
+      least = pace;
     }
-    if (first !== undefined) this.#free.delete(first);
-    return first;
-  }
-
-  release(replica: Replica): void {
-    if (replica.isFree) this.#free.add(replica);
+    best?.take();
+    return best;
   }
 
   /** True when another one takes batches. */
   hasOther(replica: Replica): boolean {
-    return this.#all.some((other) => other !== replica && other.health.ejectedFor === undefined);
+    return this.#all.some((other) => other !== replica && takesBatches(other));
   }
 
   /** Leaves none out any more. */
@@ -61,8 +73,14 @@ export class ReadyReplicas {
     for (const { health } of this.#all) health.reinstate();
   }
 
-  /** One that is ejected rests only while another one takes batches. */
-  #isLeftOut(replica: Replica, now: number): boolean {
-    return replica.health.isResting(now) && this.hasOther(replica);
+  /** One that is ejected rests while another one takes batches, and is then tried with one at a time. */
+  #mayTake(replica: Replica, now: number): boolean {
+    if (!replica.isFree) return false;
+    if (takesBatches(replica)) return true;
+    return replica.taken === 0 && !(replica.health.isResting(now) && this.hasOther(replica));
   }
+}
+
+function takesBatches({ health }: Replica): boolean {
+  return health.ejectedFor === undefined;
 }

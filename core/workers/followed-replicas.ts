@@ -2,9 +2,10 @@
 import type { NoReplicaError } from "../errors.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import type { ReachableReplica, Replicas, Suspicion } from "../replicas/pool.ts";
+import { inFlightShare } from "../replicas/in-flight.ts";
 import { noReplica } from "../replicas/no-replica.ts";
 import type { Occupant, Replica } from "../replicas/replica.ts";
-import { ReadyReplicas } from "../replicas/ready-replicas.ts";
+import { type PaceOf, ReadyReplicas } from "../replicas/ready-replicas.ts";
 import { replicaAt } from "../replicas/route.ts";
 import { transportTo } from "../replicas/transport.ts";
 import type { LogLine, ReplicaExit, Version } from "../types.ts";
@@ -30,8 +31,8 @@ interface Followed {
   isListed: boolean;
   /** A call failed here, and it is being looked at. */
   isDoubted: boolean;
-  /** It has not answered a batch in time, and is being looked at; told whether it is replaced. */
-  whenLooked: ((isReplaced: boolean) => void) | undefined;
+  /** It has not answered these batches in time, and is being looked at; told whether it is replaced. */
+  whenLooked: ((isReplaced: boolean) => void)[];
 }
 
 export class FollowedReplicas implements Replicas {
@@ -50,8 +51,12 @@ export class FollowedReplicas implements Replicas {
     return this.#ready.count;
   }
 
-  get freeCount(): number {
-    return this.#ready.freeCount;
+  get crew(): readonly Replica[] {
+    return this.#ready.crew;
+  }
+
+  idleCapacity(paceOf: PaceOf): number {
+    return this.#ready.idleCapacity(paceOf);
   }
 
   get ejected(): ReadonlyMap<string, string> {
@@ -73,8 +78,8 @@ export class FollowedReplicas implements Replicas {
     return this.#trouble;
   }
 
-  take(): Replica | undefined {
-    return this.#ready.take();
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.take(paceOf, passedOver);
   }
 
   hasOther(replica: Replica): boolean {
@@ -87,8 +92,8 @@ export class FollowedReplicas implements Replicas {
 
   release(replica: Replica): void {
     if (replica.hasAnswered) this.#answered.add(replica.id);
-    if (replica.isFree) this.#ready.release(replica);
-    else this.#closeWhereOver(replica);
+    replica.release();
+    this.#closeWhereOver(replica);
   }
 
   noteAnswer(): void {
@@ -99,6 +104,7 @@ export class FollowedReplicas implements Replicas {
   suspect(replica: Replica, message: string): Promise<void> {
     const followed = this.#followed.get(replica.id);
     replica.retire();
+    replica.release();
     if (followed?.replica === replica && isUsable(followed)) {
       followed.isDoubted = true;
       this.#parts.doubt(replica, { message, fault: "disconnected" });
@@ -115,7 +121,7 @@ export class FollowedReplicas implements Replicas {
       followed?.replica !== replica ||
       !isUsable(followed) ||
       (await new Promise<boolean>((resolve) => {
-        followed.whenLooked = resolve;
+        followed.whenLooked.push(resolve);
         this.#parts.doubt(replica, why);
       }));
     // Nobody waits for its answer, which may never come.
@@ -148,8 +154,9 @@ export class FollowedReplicas implements Replicas {
     if (followed?.isListed !== true) return;
     tellLooked(followed, false);
     if (!followed.isDoubted) return;
-    void followed.replica.transport.close();
     this.#join(followed.reachable);
+    // Its other batches go on.
+    this.#closeWhereOver(followed.replica);
     this.#changed();
   }
 
@@ -180,18 +187,19 @@ export class FollowedReplicas implements Replicas {
   }
 
   #join(reachable: ReachableReplica): void {
-    const { version } = this.#parts;
+    const { version, senders } = this.#parts;
     const occupant = new FollowedOccupant(reachable.id);
-    const transport = transportTo(reachable.address);
+    const maxInFlight = inFlightShare(version, senders);
+    const transport = transportTo(reachable.address, maxInFlight);
     const { manifest, model } = version;
-    const replica = replicaAt(occupant, { route: reachable, transport, manifest, model });
+    const replica = replicaAt(occupant, { route: reachable, transport, manifest, model, maxInFlight });
     this.#followed.set(reachable.id, {
       replica,
       reachable,
       occupant,
       isListed: true,
       isDoubted: false,
-      whenLooked: undefined,
+      whenLooked: [],
     });
   }
 
@@ -205,13 +213,13 @@ export class FollowedReplicas implements Replicas {
 
   /** Its last answer may still be on its way when its end is told. */
   #closeWhereOver(replica: Replica): void {
-    if (!replica.isBusy && !this.#followed.has(replica.id)) void replica.transport.close();
+    if (!replica.isBusy && this.#followed.get(replica.id)?.replica !== replica)
+      void replica.transport.close();
   }
 }
 
 function tellLooked(followed: Followed, isReplaced: boolean): void {
-  followed.whenLooked?.(isReplaced);
-  followed.whenLooked = undefined;
+  for (const tell of followed.whenLooked.splice(0)) tell(isReplaced);
 }
 
 function isUsable({ isListed, isDoubted }: Followed): boolean {

@@ -24,6 +24,8 @@ type Call =
         : never
     : never;
 
+/** What a call may take is counted in so many parts. */
+const CALL_PARTS = 10;
 /** Pause before the channel of a worker that has ended is looked at again. */
 const LISTEN_AGAIN_MS = 2;
 
@@ -79,10 +81,14 @@ export class WorkerProcess {
     const done = new Promise<void>((resolve) => {
       this.#waiting.set(id, resolve);
     });
-    const timer = setTimeout(() => this.kill(), timeoutMs);
+    let parts = 0;
+    // In parts that are counted: of time in which the machine stood still one passes, and what is said meanwhile is heard.
+    const timer = setInterval(() => {
+      if (++parts > CALL_PARTS) this.kill();
+    }, timeoutMs / CALL_PARTS);
     this.#send({ ...message, id });
     await done;
-    clearTimeout(timer);
+    clearInterval(timer);
   }
 
   /** Gives it a connection of which nothing was read. */

@@ -54,7 +54,7 @@ function call(replica: RunningReplica, path: string, body?: JsonObject): Promise
 }
 
 /** Resolves when the replica answers that it is ready; fails with its log when it ends before. */
-export async function ready(replica: RunningReplica, timeoutMs = 15_000): Promise<void> {
+export async function ready(replica: RunningReplica, timeoutMs = 60_000): Promise<void> {
   const until = performance.now() + timeoutMs;
   const exit = replica.exited.then(() => "exited" as const);
   while (performance.now() < until) {

@@ -266,7 +266,7 @@ export function runtimeSuite(suite: RuntimeSuite): void {
 
 /** Waits for a line of a replica's log. */
 async function lineOf(replica: RunningReplica, text: string): Promise<LogLine> {
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   for await (const line of replica.logs({ follow: true, signal })) {
     if (line.text === text) return line;
   }

@@ -13,8 +13,10 @@ testContainerServer({
     ),
   busy: (fields) =>
     functionBundle(
-      `export const predict = (inputs) => {
-        if (inputs[0] === "slow") { console.log("computing"); const end = Date.now() + 700; while (Date.now() < end); console.log("done"); }
+      `import { existsSync } from "node:fs";
+      const go = new URL("go", import.meta.url);
+      export const predict = (inputs) => {
+        if (inputs[0] === "slow") { console.log("computing"); while (!existsSync(go)); }
         return inputs;
       };`,
       fields,

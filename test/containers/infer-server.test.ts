@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Call, Prediction } from "../../containers/call-queue.ts";
 import { InferServer } from "../../containers/infer-server.ts";
 import type { Manifest } from "../../containers/protocol.ts";
@@ -167,6 +167,37 @@ describe("an infer call", () => {
     socket.write(bytes);
     expect((await reply(socket)).body.toString()).toContain(reason);
     await once(socket, "close");
+  });
+
+  test("that there is no memory for is the container's fault, and says what to do", async () => {
+    await using server = await lab();
+    const socket = await server.dial();
+    const allocate = vi.spyOn(Buffer, "allocUnsafeSlow").mockImplementation(() => {
+      throw new RangeError("Array buffer allocation failed");
+    });
+    onTestFinished(() => allocate.mockRestore());
+    socket.write(callOf([1, 2]));
+    const { status, body } = await reply(socket);
+    expect(status).toBe(500);
+    expect(body.toString()).toMatch(
+      /no memory for a body of \d+ bytes \(Array buffer allocation failed\); give it more, or send smaller/,
+    );
+    await once(socket, "close");
+  });
+
+  test("whose second half never comes, since its frontend has died, holds nothing up", async () => {
+    await using server = await lab();
+    const socket = await server.dial();
+    socket.write(callOf([1, 2]).subarray(0, 200));
+    // Answered behind the half: it has been read.
+    const other = await server.dial();
+    other.write(callOf([3, 4]));
+    await until(() => server.running.length === 1);
+    server.answer();
+    await reply(other);
+    socket.destroy();
+    await server.server.drain();
+    expect(server.running).toEqual([]);
   });
 
   test("that comes before the answer to the last one ends the connection, and gives that one up", async () => {

@@ -1,5 +1,8 @@
 // The socket on which the model's own thread takes infer calls, asked by the client that the frontend uses.
 import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import {
   binaryHeader,
@@ -15,12 +18,16 @@ import { transportTo, type InferReply, type ReplicaTransport } from "../../core/
 import { functionBundle, jsonTensor, TestContainer } from "../helpers/container.ts";
 
 const ECHO = "export const predict = (inputs) => inputs;";
-/** Keeps its thread busy as long as an input says, ms. */
-const BUSY = `export const predict = (inputs) => inputs.map((ms) => {
-  console.log("computing");
-  for (const end = Date.now() + ms; Date.now() < end;);
-  return ms;
-});`;
+/** Keeps its thread busy from an input "slow" on until a file "go" is beside it. */
+const BUSY = `import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+const go = new URL("go", import.meta.url);
+export const predict = (inputs) => {
+  if (inputs[0] === "slow") { console.log("computing"); while (!existsSync(go)); }
+  return inputs;
+};`;
 
 interface Client extends AsyncDisposable {
   readonly transport: ReplicaTransport;
@@ -93,13 +100,16 @@ describe("the infer socket", () => {
     await using bundle = await functionBundle(BUSY);
     await using container = await TestContainer.start(bundle);
     await using client = await clientOf(container);
-    const slow = client.predict([700]);
+    const slow = client.predict(["slow"]);
     await container.said("computing");
     const late = container.inferRaw([jsonTensor("input", [0])], { "windjammer-deadline-ms": "20" });
     expect((await container.get("/v2/health/live")).status).toBe(200);
-    expect((await client.transport.get("/v2/health/ready", 5000)).statusCode).toBe(200);
+    expect((await client.transport.get("/v2/health/ready", 60_000)).statusCode).toBe(200);
+    // It is here, since what came behind it was answered; longer than its deadline it does not wait in vain.
+    await delay(50);
+    await writeFile(join(bundle.files, "go"), "");
     expect((await late).status).toBe(504);
-    expect(await slow).toEqual([700]);
+    expect(await slow).toEqual(["slow"]);
   });
 
   test("the call that runs, and those that wait, are answered before the container stops", async () => {
@@ -107,14 +117,16 @@ describe("the infer socket", () => {
     await using container = await TestContainer.start(bundle);
     await using client = await clientOf(container);
     expect(await client.predict([0])).toEqual([0]);
-    const running = client.predict([300]);
+    const running = client.predict(["slow"]);
     await container.said("computing");
     const waiting = client.predict([1]);
     const other = container.predict([2]);
-    // All three have been sent; a drain answers what has arrived.
-    await new Promise(setImmediate);
+    // A drain answers what has arrived: all of them, once what came behind them is answered.
+    await container.get("/v2/health/live");
     container.process.kill("SIGTERM");
-    expect(await Promise.all([running, waiting, other])).toEqual([[300], [1], [2]]);
+    await expect.poll(() => existsSync(container.socketPath)).toBe(false);
+    await writeFile(join(bundle.files, "go"), "");
+    expect(await Promise.all([running, waiting, other])).toEqual([["slow"], [1], [2]]);
     expect(await container.exited).toEqual({ code: 0, signal: null });
     await expect(client.predict([3])).rejects.toThrow();
   });
@@ -123,7 +135,7 @@ describe("the infer socket", () => {
     await using bundle = await functionBundle(BUSY);
     await using container = await TestContainer.start(bundle);
     await using client = await clientOf(container);
-    const call = client.predict([60_000]);
+    const call = client.predict(["slow"]);
     await container.said("computing");
     container.process.kill("SIGKILL");
     await expect(call).rejects.toThrow("closed the connection");

@@ -20,9 +20,10 @@ const ECHO = "export const predict = (inputs) => inputs;";
 
 describe("start", () => {
   test("is live but not ready while the model loads", async () => {
-    await using bundle = await functionBundle(
-      `console.log("loading"); await new Promise((resolve) => setTimeout(resolve, 500)); ${ECHO}`,
-    );
+    await using bundle = await functionBundle(`import { existsSync } from "node:fs";
+      console.log("loading");
+      while (!existsSync(new URL("loaded", import.meta.url))) await new Promise((done) => setTimeout(done, 5));
+      ${ECHO}`);
     await using container = TestContainer.spawn(bundle);
     await container.said("loading");
     expect((await container.get("/v2/health/live")).status).toBe(200);
@@ -31,6 +32,7 @@ describe("start", () => {
     expect(ready.json()).toEqual({ ready: false, error: "model m is still loading" });
     expect((await container.get("/v2/models/m/ready")).status).toBe(503);
     expect((await container.inferRaw([jsonTensor("input", [1])])).status).toBe(503);
+    await writeFile(join(bundle.files, "loaded"), "");
     await container.said("is ready on");
     expect((await container.get("/v2/health/ready")).json()).toEqual({ ready: true });
   });
@@ -101,9 +103,11 @@ describe("start", () => {
 });
 
 describe("SIGTERM", () => {
-  const SLOW = `export const predict = async (inputs) => {
+  const SLOW = `import { existsSync } from "node:fs";
+  const go = new URL("go", import.meta.url);
+  export const predict = async (inputs) => {
     console.log("computing");
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    while (!existsSync(go)) await new Promise((resolve) => setTimeout(resolve, 5));
     return inputs;
   };`;
 
@@ -124,6 +128,8 @@ describe("SIGTERM", () => {
     const waiting = container.predict([2]);
     await container.get("/v2/health/live");
     container.process.kill("SIGTERM");
+    await expect.poll(() => existsSync(container.socketPath)).toBe(false);
+    await writeFile(join(bundle.files, "go"), "");
     expect(await running).toEqual([1]);
     expect(await waiting).toEqual([2]);
     expect(await container.exited).toEqual({ code: 0, signal: null });
@@ -259,14 +265,14 @@ describe("death of the parent", () => {
     const collect = (text: string): void => void (log += text);
     parent.stdout.setEncoding("utf8").on("data", collect);
     parent.stderr.setEncoding("utf8").on("data", collect);
-    await expect.poll(() => log, { timeout: 10_000 }).toContain("is ready on");
+    await expect.poll(() => log).toContain("is ready on");
     const pid = Number(/pid (\d+)/.exec(log)?.[1]);
     const { request } = await import("node:http");
     const call = request({ socketPath: socket, method: "POST", path: "/v2/models/model/infer" });
     call.on("error", () => {});
     call.end(JSON.stringify({ inputs: [{ name: "input", datatype: "BYTES", shape: [1], data: ["1"] }] }));
-    await expect.poll(() => log, { timeout: 10_000 }).toContain("computing");
+    await expect.poll(() => log).toContain("computing");
     parent.kill("SIGKILL");
-    await expect.poll(() => isRunning(pid), { timeout: 10_000 }).toBe(false);
+    await expect.poll(() => isRunning(pid)).toBe(false);
   });
 });

@@ -92,7 +92,7 @@ describe.skipIf(!hasEngine)("a frontend in a container that speaks Clipper", () 
 
     const ping = async (): Promise<string> =>
       fetch(`${adminUrl}/admin/ping`).then((reply) => reply.text(), String);
-    await expect.poll(ping, { timeout: 30_000 }).toBe("PONG");
+    await expect.poll(ping).toBe("PONG");
     const metrics = await fetch(`${queryUrl}/metrics`);
     expect((await metrics.json()) as object).toHaveProperty("histograms");
     const reload = await fetch(`${url("ai.clipper.metric.port")}/-/reload`, { method: "POST" });
@@ -118,9 +118,9 @@ describe.skipIf(!hasEngine)("a frontend in a container that speaks Clipper", () 
     expect(await post(`${adminUrl}/admin/add_model_links`, link)).toMatch(/^200 /);
     const endpoint = `tcp://127.0.0.1:${all["ai.clipper.query_frontend.rpc.port"]}`;
     await using container = new TestContainer({ endpoint, model: "app", inputType: 3, pollMs: 200 });
-    await expect.poll(() => container.metadataSent, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => container.metadataSent).toBeGreaterThan(0);
     const predict = (): Promise<string> => post(`${queryUrl}/app/predict`, { input: [1.5] });
-    await expect.poll(predict, { timeout: 10_000 }).toMatch(/"output":1,"default":false/);
+    await expect.poll(predict).toMatch(/"output":1,"default":false/);
   });
 });
 

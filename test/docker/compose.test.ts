@@ -17,7 +17,7 @@ const run = promisify(execFile);
 const hasCompose = hasProgram("docker-compose", "version");
 const TOKEN = "a-token-for-the-compose-file";
 const IMAGE = `wj-compose-test:${process.pid}`;
-const WHILE_IT_STARTS = { timeout: 60_000, interval: 500 };
+const WHILE_IT_STARTS = { interval: 500 };
 const SUM = ["examples/functions/sum.ts", "--export", "sum", "--input-type", "doubles"];
 
 // Each sets up a server of its own.

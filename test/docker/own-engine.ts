@@ -11,7 +11,7 @@ import { Engine } from "../../core/runtimes/engine.ts";
 import { removeMounts } from "./mounts.ts";
 
 const SHARED = "/var/run/docker.sock";
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 export interface OwnEngineOptions {
   /** Containers outlive the engine. */
@@ -93,7 +93,7 @@ export class OwnEngine implements AsyncDisposable {
   async #answers(child: ChildProcess): Promise<void> {
     const giveUpAt = performance.now() + START_MS;
     while (performance.now() < giveUpAt && child.exitCode === null) {
-      const engine = await Engine.at(this.#address, 2_000).catch(() => undefined);
+      const engine = await Engine.at(this.#address, 10_000).catch(() => undefined);
       if (engine !== undefined) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

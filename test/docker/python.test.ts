@@ -44,7 +44,7 @@ async function modelFolder(weights: string, requirements = "alpha==1.0\n"): Prom
 describe.skipIf(!hasEngine)("a Python model in a container", () => {
   beforeAll(async () => {
     await pythonBase();
-  }, 120_000);
+  });
 
   afterAll(async () => {
     const engine = await Engine.connect(undefined);

@@ -36,7 +36,7 @@ describe.skipIf(!hasEngine)("a replica", () => {
 
   it("that fails the engine's health checks is ended, and that is why", async () => {
     await using bench = await dockerBench({
-      healthCheck: { intervalMs: 500, timeoutMs: 1_000, retries: 2, startPeriodMs: 500 },
+      healthCheck: { intervalMs: 500, timeoutMs: 3_000, retries: 3, startPeriodMs: 500 },
     });
     const replica = await bench.start(FREEZES);
     const answer = infer(replica, [[1]]).catch((error: unknown) => error);

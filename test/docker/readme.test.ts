@@ -35,7 +35,7 @@ describe.skipIf(!hasEngine)("with Docker", () => {
       const file = join(root, `.readme-docker-${index}.ts`);
       await writeFile(file, text);
       try {
-        const { stdout } = await run("node", [file], { cwd: root, env, timeout: 60_000 });
+        const { stdout } = await run("node", [file], { cwd: root, env, timeout: 200_000 });
         for (const [, expected = ""] of text.matchAll(/\/\/ prints (.*)$/gm))
           expect(stdout).toContain(expected);
       } finally {

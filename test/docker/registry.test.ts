@@ -117,11 +117,13 @@ describe.skipIf(!hasEngine || !hasRegistry)("an image and a registry", () => {
   it("is pushed in the end to a registry that was away for a while", async () => {
     await using registry = await Registry.start();
     await registry.end();
-    await using bench = await dockerBench({ ...SMALL, push: { repository: `${registry.address}/models` } });
+    // Pauses that grow up to 16 s: it may take its time to come back.
+    const push = { repository: `${registry.address}/models`, tries: 6 };
+    await using bench = await dockerBench({ ...SMALL, push });
     const back: Promise<void>[] = [];
     const tag = await bench.prepare(await bench.bundle(SOURCE), {
       report: (message) => {
-        if (message.endsWith("; attempt 1 of 3")) back.push(registry.begin());
+        if (message.endsWith("; attempt 1 of 6")) back.push(registry.begin());
       },
     });
     await Promise.all(back);

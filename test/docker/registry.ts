@@ -43,7 +43,7 @@ export class Registry implements AsyncDisposable {
 
   async begin(): Promise<void> {
     this.#child = spawn(PROGRAM, ["serve", join(this.#folder, "config.yml")], { stdio: "ignore" });
-    const giveUpAt = performance.now() + 10_000;
+    const giveUpAt = performance.now() + 60_000;
     while (performance.now() < giveUpAt) {
       if (await this.#answers()) return;
       await new Promise((resolve) => setTimeout(resolve, 20));

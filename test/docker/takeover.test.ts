@@ -66,9 +66,9 @@ describe.skipIf(!hasEngine)("a frontend on an engine", () => {
       const reply = await fetch(`${second.queryUrl}/model/predict`, { method: "POST", body: `{"input":7}` });
       return ((await reply.json()) as { output?: unknown }).output;
     };
-    await expect.poll(ask, { timeout: 5_000, interval: 20 }).toEqual({ by: 1, input: 7 });
+    await expect.poll(ask, { interval: 20 }).toEqual({ by: 1, input: 7 });
     console.log(`served ${Math.round(performance.now() - upAt)} ms after the restarted frontend was up`);
-    await expect.poll(() => handlesOf(second), { timeout: 5_000 }).toEqual(containers);
+    await expect.poll(() => handlesOf(second)).toEqual(containers);
 
     await end(second.child, "SIGTERM");
     for (const container of containers) expect(await isRunning(container)).toBe(false);

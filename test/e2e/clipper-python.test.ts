@@ -26,7 +26,7 @@ async function hasZmq(): Promise<boolean> {
     );
   if (await works()) return true;
   const install = ["-m", "pip", "install", "--quiet", "--target", folder, "pyzmq"];
-  await run("python3", install, { timeout: 120_000 }).catch(() => undefined);
+  await run("python3", install, { timeout: 200_000 }).catch(() => undefined);
   return works();
 }
 

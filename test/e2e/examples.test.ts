@@ -134,7 +134,7 @@ describe.each(names)("%s", (name) => {
   });
 
   const why = missing === "" ? "" : ` (skipped: ${missing})`;
-  it.skipIf(missing !== "")(`prints what its page shows${why}`, { timeout: 240_000 }, async () => {
+  it.skipIf(missing !== "")(`prints what its page shows${why}`, async () => {
     const shown = blocks.find(({ language }) => language === "text")?.text ?? "";
     expect(shown).not.toBe("");
     const ports = name === "clipper" ? await portVariables(["QUERY", "ADMIN", "RPC", "OWN_ADMIN"]) : {};

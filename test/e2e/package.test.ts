@@ -25,7 +25,7 @@ beforeAll(async () => {
   const install = ["install", "--no-audit", "--no-fund", ...tarballs.map((name) => `./${name}`)];
   await run("npm", install, { cwd: project, env });
   await cp(join(root, "examples/digits"), join(project, "digits"), { recursive: true });
-}, 180_000);
+});
 
 afterAll(() => rm(project, { recursive: true, force: true }));
 

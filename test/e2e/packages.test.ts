@@ -302,7 +302,7 @@ describe("what goes wrong", () => {
     const bundle = await bundleWith({ "script-hangs": "1.0.0" }, { "script-hangs": true });
     const failed = expect(runtime.prepare(bundle, listening)).rejects.toThrow("closing");
     const pid = await expect
-      .poll(() => readFile(join(folder, "pid"), "utf8").catch(() => ""), { timeout: 30_000 })
+      .poll(() => readFile(join(folder, "pid"), "utf8").catch(() => ""))
       .toMatch(/^\d+$/)
       .then(() => readFile(join(folder, "pid"), "utf8"));
     await runtime.close();

@@ -65,7 +65,7 @@ async function runScript(block: Block): Promise<void> {
   const file = join(root, `.readme-${block.line}.ts`);
   await writeFile(file, block.text);
   try {
-    const { stdout } = await run("node", [file], { cwd: root, env, timeout: 60_000 });
+    const { stdout } = await run("node", [file], { cwd: root, env, timeout: 200_000 });
     expectPrinted(stdout, block.text, /\/\/ prints (.*)$/gm);
   } finally {
     await rm(file);
@@ -121,7 +121,7 @@ async function runSession([start, ...rest]: readonly Block[]): Promise<void> {
       const { stdout } = await run("bash", ["-euo", "pipefail", "-c", block.text], {
         cwd: root,
         env,
-        timeout: 60_000,
+        timeout: 200_000,
       });
       expectPrinted(stdout, block.text, /# prints (.*)$/gm);
     }

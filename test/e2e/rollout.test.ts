@@ -123,10 +123,11 @@ describe("versions of one model, one after the other", () => {
     {
       fault: "is never ready",
       source: `console.log("loading for ever"); await new Promise((resolve) => setTimeout(resolve, 1e9));`,
-      more: { readyTimeoutMs: 1_500 },
+      // Time in which it surely says its line.
+      more: { readyTimeoutMs: 8_000 },
       error: ReplicaStartError,
       step: "start",
-      says: /not ready within 1500 ms/,
+      says: /not ready within 8000 ms/,
       log: /loading for ever/,
     },
     {
@@ -359,11 +360,9 @@ describe("a restart", () => {
     await first.close();
     await using second = await windjammer(kept);
     const app = await second.application("kept");
-    await expect.poll(() => app.predict(null).catch(String), { timeout: 20_000 }).toBe(2);
+    await expect.poll(() => app.predict(null).catch(String)).toBe(2);
     await expect
-      .poll(async () => (await second.replicas()).filter(({ state }) => state === "ready").length, {
-        timeout: 20_000,
-      })
+      .poll(async () => (await second.replicas()).filter(({ state }) => state === "ready").length)
       .toBe(2);
     expect((await second.deployments()).map(({ version, state }) => ({ version, state }))).toEqual([
       { version: "2", state: "succeeded" },

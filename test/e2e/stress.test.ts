@@ -3,10 +3,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Pool } from "undici";
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { deployFunction, windjammer } from "windjammer";
 
+/** At least: callers go on until the last version has answered its share, since a slow machine takes longer to deploy it. */
 const QUERIES = 50_000;
+const LEAST_BY_VERSION = QUERIES / 20;
 const CONNECTIONS = 64;
 const KILL_EVERY_MS = 1_000;
 const REPLICAS = 3;
@@ -37,6 +39,7 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
   const tally = new Map<string, number>();
   const count = (what: string): void => void tally.set(what, (tally.get(what) ?? 0) + 1);
   const wrong: string[] = [];
+  const progress = { next: 0 };
   const pids = new Set<number>();
   try {
     await using wj = await windjammer({ port: 0, adminPort: 0 });
@@ -68,9 +71,8 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
     );
 
     const pool = new Pool(wj.url, { connections: CONNECTIONS, pipelining: 1 });
-    const progress = { next: 0 };
     const caller = async (): Promise<void> => {
-      while (progress.next < QUERIES) {
+      while (progress.next < QUERIES || (tally.get("answered by version 3") ?? 0) <= LEAST_BY_VERSION) {
         const id = progress.next++;
         const reply = await pool.request({
           method: "POST",
@@ -85,7 +87,9 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
       }
     };
     const deployAt = async (version: number, share: number): Promise<void> => {
-      await vi.waitUntil(() => progress.next > QUERIES * share, { timeout: 120_000, interval: 20 });
+      await expect
+        .poll(() => progress.next, { timeout: 120_000, interval: 20 })
+        .toBeGreaterThan(QUERIES * share);
       await deploy(version);
     };
     const startedAt = performance.now();
@@ -116,13 +120,13 @@ it(`answers ${QUERIES} queries of ${CONNECTIONS} connections while a replica is 
   const failed = [...tally].filter(([what]) => /^\d{3} /.test(what));
   expect(failed.filter(([what]) => !typed.has(what))).toEqual([]);
   expect([...answered, ...failed.map(([, times]) => times)].reduce((sum, times) => sum + times, 0)).toBe(
-    QUERIES,
+    progress.next,
   );
   // A query is lost only when all of its tries hit a replica that is killed, or when there is none for a moment: the
   // longer the queries take here, the more replicas are killed.
   const killed = tally.get("replicas killed") ?? 0;
   expect(failed.reduce((sum, [, times]) => sum + times, 0)).toBeLessThan(5 * killed);
-  expect(answered.every((times) => times > QUERIES / 20)).toBe(true);
+  expect(answered.every((times) => times > LEAST_BY_VERSION)).toBe(true);
   expect(killed).toBeGreaterThan(1);
   expect([...pids].filter(isAlive)).toEqual([]);
 });

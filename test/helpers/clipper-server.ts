@@ -32,7 +32,7 @@ export async function openClipper(options: StartOptions = {}): Promise<ClipperLa
     server,
     admin,
     query: (path, body) => post(server.queryUrl + path, body),
-    register: async (name, inputType, { sloMicros = 5_000_000 } = {}) => {
+    register: async (name, inputType, { sloMicros = 60_000_000 } = {}) => {
       const application = {
         name,
         input_type: inputType,
@@ -49,11 +49,11 @@ export async function openClipper(options: StartOptions = {}): Promise<ClipperLa
       return container;
     },
     untilContainers: async (count) => {
-      const end = performance.now() + 10_000;
+      const end = performance.now() + 60_000;
       for (;;) {
         const text = await admin("get_all_containers", { verbose: false });
         if ((JSON.parse(text.slice(4)) as unknown[]).length === count) return;
-        if (performance.now() > end) throw new Error(`${text} are not ${count} containers within 10 s`);
+        if (performance.now() > end) throw new Error(`${text} are not ${count} containers within 60 s`);
         await new Promise((resolve) => {
           setTimeout(resolve, 20);
         });

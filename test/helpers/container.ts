@@ -127,13 +127,16 @@ export class TestContainer {
   readonly #waiting = new Set<() => void>();
   #stdout = "";
   #stderr = "";
+  #hasEnded = false;
 
   private constructor(process: ChildProcess, socketPath: string) {
     this.process = process;
     this.socketPath = socketPath;
     const { promise, resolve } = Promise.withResolvers<Exit>();
     this.exited = promise;
+    // Behind the last words, which may come after the exit.
     process.on("close", (code, signal) => {
+      this.#hasEnded = true;
       resolve({ code, signal });
       this.#wake();
     });
@@ -190,8 +193,7 @@ export class TestContainer {
   /** Waits until its log holds `text`. @throws when it ends before */
   async said(text: string): Promise<void> {
     while (!this.#stdout.includes(text) && !this.#stderr.includes(text)) {
-      if (this.process.exitCode !== null || this.process.signalCode !== null)
-        throw new Error(`the container ended before it said "${text}": ${this.#stderr}`);
+      if (this.#hasEnded) throw new Error(`the container ended before it said "${text}": ${this.#stderr}`);
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#waiting.add(resolve);
       await promise;

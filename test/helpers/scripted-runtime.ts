@@ -102,7 +102,9 @@ export class ScriptedReplica implements RunningReplica {
       return;
     }
     const inputs = readInputs(request, Buffer.concat(chunks));
+    const startedAt = performance.now();
     const answer = await script({ replica: this.id, inputs });
+    const computeUs = Math.round(1000 * (performance.now() - startedAt));
     if (answer === "hang") return;
     if (answer === "disconnect") response.destroy();
     else if (answer === "die") {
@@ -113,7 +115,7 @@ export class ScriptedReplica implements RunningReplica {
     } else if ("status" in answer) {
       response.writeHead(answer.status).end(JSON.stringify({ error: answer.error }));
     } else {
-      reply(response, answer);
+      reply(response, answer, computeUs);
     }
   }
 }
@@ -186,7 +188,11 @@ function readInputs(request: IncomingMessage, body: Buffer): readonly unknown[] 
   );
 }
 
-function reply(response: ServerResponse, answer: Extract<ScriptedAnswer, { outputs: unknown }>): void {
+function reply(
+  response: ServerResponse,
+  answer: Extract<ScriptedAnswer, { outputs: unknown }>,
+  computeUs: number,
+): void {
   const tensors = [
     {
       name: "output",
@@ -210,7 +216,7 @@ function reply(response: ServerResponse, answer: Extract<ScriptedAnswer, { outpu
   });
   response.writeHead(200, {
     "inference-header-content-length": header.byteLength,
-    "windjammer-compute-us": "100",
+    "windjammer-compute-us": String(computeUs),
   });
   response.end(Buffer.concat([header, ...tensors.map(({ data }) => data)]));
 }

@@ -233,7 +233,9 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     MODEL = user.load(os.path.dirname(os.path.abspath(__file__)))
     print("ready on %s" % (path or "port %d" % server.server_address[1]), flush=True)
-    STOPPING.wait()
+    # A signal may reach another thread, and wakes this one from no wait without an end.
+    while not STOPPING.wait(1):
+        pass
     server.shutdown()
     for _ in range(3000):
         if not RUNNING:

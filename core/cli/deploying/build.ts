@@ -15,6 +15,12 @@ const PASSWORD = "WINDJAMMER_PUSH_PASSWORD";
 export async function build(target: string, flags: BuildFlags, signal: AbortSignal): Promise<void> {
   const output = new Output(flags);
   const { engine: host, baseImage, pythonBaseImage, pull } = flags;
+  if (flags.as === "command") {
+    throw new InvalidOptionsError(
+      "--as command: a program runs where the server does, and no image is made of it; give its folder a Dockerfile, or deploy it as it is",
+      { details: { option: "as" } },
+    );
+  }
   const model = await findModel({ target, as: flags.as, options: await optionsOf(flags) });
   const { name, version } = model;
   if (version === undefined) {

@@ -1,8 +1,8 @@
 // One run of `windjammer deploy`: finds out what the model is, deploys it or tries it, and reports.
 import type { Manifest } from "../../../containers/protocol.ts";
-import type { Windjammer } from "../../client/interface.ts";
+import type { DeployedApplication, Windjammer } from "../../client/interface.ts";
 import { InvalidOptionsError } from "../../errors.ts";
-import type { Deployment } from "../../types.ts";
+import type { Deployment, Version } from "../../types.ts";
 import type { DeployFlags } from "../deploy.ts";
 import { fields, Output } from "../output.ts";
 import { currentVersion } from "../served.ts";
@@ -17,11 +17,14 @@ import { watch } from "./watch.ts";
 /** What became of one deployment. */
 interface Outcome {
   readonly deployment: Deployment;
-  readonly manifest: Manifest;
   /** Of the application; empty without one. */
   readonly url: string;
   /** The version that serves: another one, after a deployment without a switch. */
   readonly current: string;
+  /** That it is to have; without any it answers nothing. */
+  readonly replicas: number;
+  /** Asks it; undefined where nothing would answer. */
+  readonly curl: string | undefined;
 }
 
 /** @throws what is wrong with the model or its options, and what a deployment throws */
@@ -42,9 +45,6 @@ export async function deploy(target: string, flags: DeployFlags, signal: AbortSi
   await withServer(flags, async (wj) => {
     await checkRuntime(wj, flags.runtime);
     if (!flags.switch) await checkServes(wj, model.name);
-    signal.addEventListener("abort", () => output.note("cancelling; the version before goes on serving"), {
-      once: true,
-    });
     if (flags.watch !== true) {
       await deployOnce(wj, model, { output, flags, signal });
       return;
@@ -81,6 +81,8 @@ async function deployOnce(
   { output, flags, signal, isNew }: Context,
 ): Promise<void> {
   using stages = new Stages(output, flags);
+  const onAbort = (): void => output.note("cancelling; what served before goes on serving");
+  signal.addEventListener("abort", onAbort, { once: true });
   try {
     await using bundle = await bundleModel(model, stages.bundling);
     const { request } = model.checked;
@@ -94,21 +96,18 @@ async function deployOnce(
       signal,
     });
     stages.end();
-    const { deployment, url } = deployed;
     const record = (await wj.versions(model.name)).find((each) => each.version === version);
-    const manifest = record?.manifest ?? bundle.manifest;
-    const example = record?.settings.examples[0]?.input;
     const current = flags.switch ? version : await currentVersion(wj, model.name);
-    const outcome = { deployment, manifest, url, current };
-    const asked = current === version ? undefined : version;
-    const curl = url === "" ? undefined : curlLine(url, manifest, { example, version: asked });
-    const value = report(outcome, { stages, curl });
-    const text = (): string => summary(outcome, curl);
+    const outcome = outcomeOf(deployed, { record, manifest: bundle.manifest, current });
+    const value = report(outcome, stages);
+    const text = (): string => summary(outcome);
     if (flags.watch === true) output.item(value, text);
     else output.result(value, text);
   } catch (error) {
     stages.fail();
     throw error;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 
@@ -121,34 +120,51 @@ async function checkServes(wj: Windjammer, model: string): Promise<void> {
   );
 }
 
-function report(
-  { deployment, url, current }: Outcome,
-  { stages, curl }: { readonly stages: Stages; readonly curl: string | undefined },
-): object {
+interface Found {
+  /** As the server has it; undefined: it was removed meanwhile. */
+  readonly record: Version | undefined;
+  readonly manifest: Manifest;
+  readonly current: string;
+}
+
+function outcomeOf({ deployment, url }: DeployedApplication, { record, manifest, current }: Found): Outcome {
+  const { version } = deployment;
+  const replicas = record?.desiredReplicas ?? 0;
+  const example = record?.settings.examples[0]?.input;
+  const asked = { example, version: current === version ? undefined : version };
+  const curl = url === "" || replicas === 0 ? undefined : curlLine(url, record?.manifest ?? manifest, asked);
+  return { deployment, url, current, replicas, curl };
+}
+
+function report({ deployment, url, current, replicas, curl }: Outcome, stages: Stages): object {
   const { id, model, version, application, bundle, result } = deployment;
   const { reports, warnings } = stages;
   const endpoint = url === "" ? {} : { application, url, curl };
-  return { model, version, current, result, ...endpoint, bundle, deployment: id, stages: reports, warnings };
+  const made = { model, version, current, result, replicas, ...endpoint, bundle, deployment: id };
+  return { ...made, stages: reports, warnings };
 }
 
-function summary({ deployment, url, current }: Outcome, curl: string | undefined): string {
+function summary({ deployment, url, current, replicas, curl }: Outcome): string {
   const { model, version, result } = deployment;
   if (current !== version) {
+    const what = replicas === 0 ? "is deployed and stopped: it has 0 replicas" : "is ready";
     return [
-      `${model} version ${version} is ready; version ${current} goes on serving`,
+      `${model} version ${version} ${what}; version ${current} goes on serving`,
       fields([
         ["ask it", curl],
+        ["start it", replicas === 0 ? `windjammer scale ${model} 1 --version ${version}` : undefined],
         ["switch to it", `windjammer rollback ${model} ${version}`],
       ]),
     ].join("\n");
   }
-  const what = result === "unchanged" ? "serves already, unchanged" : "serves";
+  const how = result === "unchanged" ? "serves already, unchanged" : "serves";
   return [
-    `${model} version ${version} ${what}`,
+    `${model} version ${version} ${replicas === 0 ? "is deployed and answers nothing: it has 0 replicas" : how}`,
     url === ""
       ? "no application takes its queries; windjammer link APPLICATION MODEL gives it one"
       : fields([
           ["URL", url],
+          ["start it", replicas === 0 ? `windjammer scale ${model} 1` : undefined],
           ["try it", curl],
         ]),
   ].join("\n");

@@ -34,10 +34,9 @@ export interface FoundModel {
 }
 
 /** @throws ModelFileNotFoundError, InvalidModelFileError, InvalidOptionsError, before anything is bundled */
-export async function findModel({ target, as, options, base }: ModelRequest): Promise<FoundModel> {
-  // A folder says nothing of the program that serves it.
-  const kind = as ?? (options["command"] === undefined ? undefined : "command");
-  const recognized = recognize(await look(target, base), kind);
+export async function findModel(asked: ModelRequest): Promise<FoundModel> {
+  const { target, options, base } = asked;
+  const recognized = recognize(await look(target, base), kindNamed(asked));
   const deployer = await deployerOf(recognized.kind);
   const name = options["name"] ?? recognized.name;
   if (name === undefined) {
@@ -57,6 +56,23 @@ export async function findModel({ target, as, options, base }: ModelRequest): Pr
     deployer,
     checked,
   };
+}
+
+/** The kind that its user names: a folder says nothing of the program that serves it. @throws InvalidOptionsError */
+function kindNamed({ target, as, options: { command } }: ModelRequest): ModelKind | undefined {
+  if (as === "command" && command === undefined) {
+    throw new InvalidOptionsError(
+      `--as command: which program serves ${target}? Name it: --command "python3 server.py"`,
+      { details: { option: "command" } },
+    );
+  }
+  if (as !== undefined && as !== "command" && command !== undefined) {
+    throw new InvalidOptionsError(
+      `--as ${as} and --command contradict each other: a command makes it a folder that a program serves; leave one of them out`,
+      { details: { option: "as" } },
+    );
+  }
+  return as ?? (command === undefined ? undefined : "command");
 }
 
 /** Late: the deployers load whole libraries. */

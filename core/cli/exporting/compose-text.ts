@@ -16,6 +16,8 @@ export interface Service {
   /** More groups of that user, by their ids. */
   readonly groups: readonly number[];
   readonly environment: Readonly<Record<string, string>>;
+  /** Variables with secrets that models need: compose takes their values from whoever starts it. */
+  readonly secrets: readonly string[];
   /** Whether it does not start without a token, which is never in the file. */
   readonly needsToken: boolean;
   /** Published ones; "host": it has the host's own. */
@@ -27,7 +29,7 @@ export interface Service {
 }
 
 export function serviceText(service: Service): string {
-  const { about, image = IMAGE, command, user, groups, environment, needsToken } = service;
+  const { about, image = IMAGE, command, user, groups, environment, secrets, needsToken } = service;
   const { ports, volumes, adminPort } = service;
   const probe = `fetch('http://127.0.0.1:${adminPort}/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))`;
   return [
@@ -44,6 +46,9 @@ export function serviceText(service: Service): string {
     "    environment:",
     ...Object.entries(environment).map(([name, value]) => `      ${name}: ${literal(text(value))}`),
     `      ${TOKEN}: ${text(`\${${TOKEN}${needsToken ? ":?set it to a token of at least 16 characters" : ":-"}}`)}`,
+    ...secrets.map(
+      (name) => `      ${name}: ${text(`\${${name}:?a header of a model at a URL takes its value}`)}`,
+    ),
     ...(ports === "host"
       ? ["    network_mode: host"]
       : ["    ports:", ...ports.map((port) => `      - ${text(port)}`)]),

@@ -32,15 +32,26 @@ export async function composeFile(wj: Windjammer, flags: ExportFlags): Promise<s
     );
   const stateDir = resolve(flags.stateDir ?? defaultStateDir());
   await checkStateDir(stateDir, wj);
-  if (runtime === "docker") return serviceText(await onTheEngine(wj, { ...flags, stateDir }));
-  if (image === undefined) await refusePython(wj);
-  return serviceText(inContainer(wj, { ...flags, stateDir }));
+  if (runtime !== "docker" && image === undefined) await refusePython(wj);
+  const service =
+    runtime === "docker"
+      ? await onTheEngine(wj, { ...flags, stateDir })
+      : inContainer(wj, { ...flags, stateDir });
+  return serviceText({ ...service, secrets: await secretsOf(wj) });
+}
+
+/** Variables that hold headers of models at URLs; their values are nowhere in what a server stores. */
+async function secretsOf(wj: Windjammer): Promise<readonly string[]> {
+  const variables = (await openedVersions(wj)).flatMap(({ manifest: { container } }) =>
+    container?.kind === "url" ? Object.values(container.headersFrom ?? {}) : [],
+  );
+  return [...new Set(variables)].toSorted();
 }
 
 type Choice = ExportFlags & { readonly stateDir: string };
 
 /** Models run as processes of the container. */
-function inContainer(wj: Windjammer, { image, stateDir }: Choice): Service {
+function inContainer(wj: Windjammer, { image, stateDir }: Choice): Omit<Service, "secrets"> {
   const ports = ["--host", "0.0.0.0", "--port", "1337", "--admin-port", "1338"];
   return {
     about: [
@@ -64,7 +75,10 @@ function inContainer(wj: Windjammer, { image, stateDir }: Choice): Service {
  * Models run in containers beside it, of the same engine. These have paths and ports of the host: so has the server, by the
  * folder's own path and the host's network.
  */
-async function onTheEngine(wj: Windjammer, { image, baseImage, stateDir, token }: Choice): Promise<Service> {
+async function onTheEngine(
+  wj: Windjammer,
+  { image, baseImage, stateDir, token }: Choice,
+): Promise<Omit<Service, "secrets">> {
   // Late: no other command needs it.
   const { engineForCompose } = await import("./compose-engine.ts");
   const { socket, group } = await engineForCompose(wj, { baseImage, stateDir });

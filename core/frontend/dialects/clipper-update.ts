@@ -17,10 +17,10 @@ const DONE: PredictCall = { abandon: () => undefined };
 export function clipperUpdateDialect({ predictor }: { readonly predictor: Predictor }): Dialect {
   return {
     name: "clipper-update",
-    isDoneWithBody: true,
     match: (path) => applicationBefore("/update", path),
     answer: (exchange) => {
       const reply = acknowledge(predictor.resolve(exchange.target), exchange);
+      exchange.release();
       exchange.reply(() => reply);
       return DONE;
     },

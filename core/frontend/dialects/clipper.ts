@@ -17,7 +17,7 @@ import { parseJson } from "../json-text.ts";
 import { inClipperWords, MISSING_INPUT } from "./clipper-errors.ts";
 import { type ClipperForm, clipperReply, errorReply } from "./clipper-reply.ts";
 import type { Dialect, Exchange } from "./dialect.ts";
-import { numberLayout, NumberParser } from "./numbers.ts";
+import { type NumberForm, NumberParsers } from "./numbers.ts";
 
 /** Header for a deadline shorter than the application's objective, ms. Same as "timeout_ms" in the body. */
 const TIMEOUT_HEADER = "x-windjammer-timeout-ms";
@@ -26,6 +26,7 @@ const TIMEOUT_HEADER = "x-windjammer-timeout-ms";
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 const EXPECTED = '{"input": …} or {"input_batch": […]}';
+const NUMBERS: NumberForm = { one: "input", list: "input_batch", hasOptions: true };
 
 export interface ClipperParts {
   readonly predictor: Predictor;
@@ -49,9 +50,15 @@ export function clipperDialect(parts: ClipperParts): Dialect {
   const decoder = new Decoder(parts);
   return {
     name: "clipper",
-    isDoneWithBody: true,
     match: applicationOf,
-    answer: (exchange) => answer(parts, decoder, exchange),
+    answer: (exchange) => {
+      try {
+        return answer(parts, decoder, exchange);
+      } finally {
+        // Rows are copies.
+        exchange.release();
+      }
+    },
     refusal: (error) => errorReply(error, parts.form),
   };
 }
@@ -99,19 +106,19 @@ function answer({ predictor, form }: ClipperParts, decoder: Decoder, exchange: E
 class Decoder {
   readonly #predictor: Predictor;
   readonly #maxInputs: number;
-  /** By manifest, so that it goes with its version; null: not for the number parser. */
-  readonly #parsers = new WeakMap<Manifest, NumberParser | null>();
+  readonly #numbers: NumberParsers;
 
   constructor({ predictor, maxInputs }: ClipperParts) {
     this.#predictor = predictor;
     this.#maxInputs = maxInputs;
+    this.#numbers = new NumberParsers({ form: NUMBERS, maxRows: maxInputs });
   }
 
   /** @throws InvalidJsonError, InvalidRequestError, InvalidInputError, BatchTooLargeError, VersionNotFoundError */
   decode(target: Target, body: Buffer): Prediction {
-    const parsed = target.manifest === undefined ? null : this.#parserOf(target.manifest)?.parse(body);
+    const parsed = target.manifest === undefined ? null : this.#numbers.parse(target.manifest, body);
     const isForTarget = parsed?.version === undefined || parsed.version === target.version?.version;
-    if (parsed === null || parsed === undefined || !isForTarget) return this.#decodeJson(target, body);
+    if (parsed === null || !isForTarget) return this.#decodeJson(target, body);
     const { rows, isBatch, memory } = parsed;
     const timeoutMs =
       parsed.timeoutMs === undefined ? undefined : checkTimeout(parsed.timeoutMs, "timeout_ms");
@@ -180,16 +187,6 @@ class Decoder {
       `input_batch holds ${count} inputs and one request may hold ${this.#maxInputs}; send it in parts`,
       { details: { inputs: count, limit: this.#maxInputs } },
     );
-  }
-
-  #parserOf(manifest: Manifest): NumberParser | null {
-    let parser = this.#parsers.get(manifest);
-    if (parser === undefined) {
-      const layout = numberLayout(manifest);
-      parser = layout === undefined ? null : new NumberParser(layout, this.#maxInputs);
-      this.#parsers.set(manifest, parser);
-    }
-    return parser;
   }
 }
 

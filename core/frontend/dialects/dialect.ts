@@ -16,6 +16,8 @@ export interface Exchange {
    * that a reply that cannot be built keeps nobody waiting.
    */
   reply(build: () => Reply): void;
+  /** Nothing of `body` is in use any more, also by rows that are views of it: its memory goes at once. */
+  release(): void;
 }
 
 export interface Reply {
@@ -35,8 +37,6 @@ export interface Reply {
 /** Adding one is one file here and one line in server.ts. */
 export interface Dialect {
   readonly name: string;
-  /** Nothing of a body is in use any more when `answer` has returned or thrown: its memory may go at once. Default false. */
-  readonly isDoneWithBody?: boolean;
   /** What this path asks the dialect for; undefined: not one of its paths. The path has no query string. */
   match(path: string): string | undefined;
   /** Sends the request's queries on their way. @throws WindjammerError, which the server answers with `refusal` */

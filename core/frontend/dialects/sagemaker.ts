@@ -6,23 +6,27 @@ import {
   answerInstances,
   EXPECTED_INSTANCES,
   type InstanceParts,
+  INSTANCES,
   type Instances,
   instancesOf,
 } from "./instances.ts";
+import { NumberParsers } from "./numbers.ts";
 import { oipRefusal } from "./oip/oip.ts";
 
 /** Which application, where the server has several. */
 const TARGET_HEADER = "x-amzn-sagemaker-target-model";
 
 export function sagemakerDialect(parts: InstanceParts): Dialect {
+  const form = { ...INSTANCES, hasBareRow: true };
+  const numbers = new NumberParsers({ form, maxRows: parts.maxInputs });
   return {
     name: "sagemaker",
-    isDoneWithBody: true,
     match: (path) => (path === "/invocations" ? path : undefined),
     answer: (exchange) => {
       const target = parts.predictor.resolveOnly(exchange.header(TARGET_HEADER));
       const isCsv = /^text\/csv\b/i.test(exchange.header("content-type") ?? "");
-      return answerInstances({ ...parts, target, exchange, read: isCsv ? readCsv : readJson });
+      const reading = isCsv ? { read: readCsv } : { read: readJson, numbers };
+      return answerInstances({ ...parts, target, exchange, ...reading });
     },
     refusal: oipRefusal,
   };

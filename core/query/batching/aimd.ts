@@ -1,7 +1,7 @@
 // Batches as in Clipper's paper: a row more while they meet the objective, a tenth less when one does not.
 import { AnswerRate } from "./answer-rate.ts";
 import { BatchLimit } from "./batch-limit.ts";
-import type { BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
+import type { BatchingPolicy, Completion, Crew, Cut, PolicyState, QueueView } from "./policy.ts";
 import { countAhead } from "./queue-search.ts";
 
 /** The paper's: small, so that the size is found again soon after a passing miss. */
@@ -46,8 +46,8 @@ export class AimdPolicy implements BatchingPolicy {
     else if (wasFull && size >= this.#limit) this.#size = Math.min(this.#max.size, this.#limit + 1);
   }
 
-  retryAfterS(length: number, replicas: number): number {
-    return this.#answers.retryAfterS(length, replicas);
+  retryAfterS(length: number, crew: Crew): number {
+    return this.#answers.retryAfterS(length, crew.length);
   }
 
   describe(): PolicyState {

@@ -18,6 +18,14 @@ export class Band {
     return this.#factor;
   }
 
+  /** As if all the last batches had been at this factor. */
+  beginAt(factor: number): void {
+    this.#inOrder.fill(factor);
+    this.#sorted.fill(factor);
+    this.#count = WINDOW;
+    this.#factor = factor;
+  }
+
   add(ratio: number): void {
     const slot = this.#count % WINDOW;
     const kept = Math.min(this.#count, WINDOW);

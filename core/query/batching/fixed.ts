@@ -1,7 +1,7 @@
 // Batches of a fixed size, or what there is after a fixed delay, as Triton and TorchServe do it.
 import { AnswerRate } from "./answer-rate.ts";
 import { BatchLimit } from "./batch-limit.ts";
-import type { BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
+import type { BatchingPolicy, Completion, Crew, Cut, PolicyState, QueueView } from "./policy.ts";
 import { countAhead } from "./queue-search.ts";
 
 /** A batch goes when it is full, or when one of its queries has waited the delay. Only expired queries are dropped. */
@@ -35,8 +35,8 @@ export class FixedPolicy implements BatchingPolicy {
     this.#answers.completed(completion);
   }
 
-  retryAfterS(length: number, replicas: number): number {
-    return this.#answers.retryAfterS(length, replicas);
+  retryAfterS(length: number, crew: Crew): number {
+    return this.#answers.retryAfterS(length, crew.length);
   }
 
   describe(): PolicyState {

@@ -1,5 +1,6 @@
 // How long a batch of n takes: a line fitted to the batches that came back, and a band above it.
 import { Band } from "./band.ts";
+import type { Curve } from "./policy.ts";
 
 /** What a batch still weighs when the next one comes: the line knows about the last 50. */
 const FORGETTING = 0.98;
@@ -70,6 +71,25 @@ export class LatencyModel {
   largestWithin(budgetMs: number): number {
     const size = Math.floor((budgetMs / this.band - this.#fixedMs) / this.#perRowMs + 1e-9);
     return size >= 1 ? size : 0;
+  }
+
+  get curve(): Curve {
+    return { fixedMs: this.#fixedMs, perRowMs: this.#perRowMs, upperFactor: this.band };
+  }
+
+  /**
+   * Begins with another one's line, which weighs as much as two batches: its own soon tell more.
+   * @param largest size up to which the line was learned
+   */
+  beginAs({ fixedMs, perRowMs, upperFactor }: Curve, largest: number): void {
+    this.#fixedMs = fixedMs;
+    this.#perRowMs = Math.max(MIN_PER_ROW_MS, perRowMs);
+    this.#band.beginAt(upperFactor);
+    this.#lessons = STREAK;
+    for (const size of [1, largest]) {
+      const latencyMs = Math.max(this.mean(size), MIN_LATENCY_MS);
+      this.#addToSums(size, latencyMs, latencyMs);
+    }
   }
 
   /** Learns from one batch. What cannot be a latency (NaN, negative, infinite) teaches nothing. */

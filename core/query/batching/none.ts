@@ -1,6 +1,6 @@
 // No batching: one query at a time, the most urgent first.
 import { AnswerRate } from "./answer-rate.ts";
-import type { BatchingPolicy, Completion, Cut, PolicyState, QueueView } from "./policy.ts";
+import type { BatchingPolicy, Completion, Crew, Cut, PolicyState, QueueView } from "./policy.ts";
 import { countAhead } from "./queue-search.ts";
 
 /** Takes single queries, and drops only expired ones. */
@@ -22,8 +22,8 @@ export class NonePolicy implements BatchingPolicy {
     this.#answers.completed(completion);
   }
 
-  retryAfterS(length: number, replicas: number): number {
-    return this.#answers.retryAfterS(length, replicas);
+  retryAfterS(length: number, crew: Crew): number {
+    return this.#answers.retryAfterS(length, crew.length);
   }
 
   describe(): PolicyState {

@@ -23,6 +23,13 @@ export class Overhead {
     return this.#meanMs + DEVIATIONS * this.#deviationMs;
   }
 
+  /** Begins with what is known of another way, as if it had been its own. */
+  beginAs(other: Overhead): void {
+    this.#meanMs = other.#meanMs;
+    this.#deviationMs = other.#deviationMs;
+    this.#count = other.#count;
+  }
+
   observe(latencyMs: number, computeMs: number | undefined): void {
     if (computeMs === undefined || !(computeMs >= 0) || !Number.isFinite(latencyMs)) return;
     const overheadMs = Math.max(0, latencyMs - computeMs);

@@ -111,8 +111,11 @@ export class ChildReplica implements RunningReplica {
     clearTimeout(this.#killTimer);
     signalGroup(this.pid, "SIGKILL");
     const impatience = setTimeout(() => {
-      stdout?.destroy();
-      stderr?.destroy();
+      // Where the machine stood still, what was written before the exit is not read before the next turn.
+      setImmediate(() => {
+        stdout?.destroy();
+        stderr?.destroy();
+      });
     }, OUTPUT_GRACE_MS);
     await output;
     clearTimeout(impatience);

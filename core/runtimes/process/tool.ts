@@ -64,7 +64,8 @@ function closed(child: ChildProcess): Promise<number | null> {
     child.once("error", reject);
     child.once("close", (code) => resolve(code));
     // What the tool left running must not keep us waiting for the end of its output.
-    child.once("exit", () => setTimeout(() => child.stdout?.destroy(), OUTPUT_GRACE_MS).unref());
-    child.once("exit", () => setTimeout(() => child.stderr?.destroy(), OUTPUT_GRACE_MS).unref());
+    // After a stall of the machine, what it has written is not read before the next turn.
+    const leave = (): void => void setImmediate(() => [child.stdout?.destroy(), child.stderr?.destroy()]);
+    child.once("exit", () => setTimeout(leave, OUTPUT_GRACE_MS).unref());
   });
 }

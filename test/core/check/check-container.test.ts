@@ -10,6 +10,7 @@ import { processRuntime } from "../../../core/runtimes/process/index.ts";
 import { foreignServer, json, VECTORS, type ServerScript } from "../../helpers/foreign-servers.ts";
 import { cli as runCli, type CliResult, startCli } from "../../helpers/cli.ts";
 import { isRunning } from "../../helpers/processes.ts";
+import { freePort } from "../../helpers/free-ports.ts";
 import { hasProgram } from "../../helpers/programs.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
@@ -262,9 +263,27 @@ describe("windjammer check-container", () => {
     expect(server.asked.filter((each) => each.endsWith("/m/infer"))).toEqual([]);
   });
 
+  it("says at once that nobody listens at a URL, and waits for it where a time is given", async () => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const { code, stdout } = await cli(url);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^FAIL {2}starts {2}nothing listens at \S+ \(ECONNREFUSED\); start the server first, or/,
+    );
+    const waited = await cli(url, "--ready-timeout", "50");
+    expect(waited.stderr).toContain(`nothing listens at ${url} yet (ECONNREFUSED); waiting up to 50 ms`);
+    expect(waited.stdout).toMatch(
+      /^ok {4}starts +waited for at .*\nFAIL {2}ready in time .*was not ready within 50 ms/,
+    );
+  });
+
   it("takes a path that leads nowhere for no image", async () => {
+    const engine = { DOCKER_HOST: "unix:///nowhere.sock" };
+    expect((await runCli(["check-container", "nowhere"], { env: engine })).stderr).toMatch(
+      /^nowhere is no file or folder here: taken for an image\nwindjammer: ENGINE_UNREACHABLE/,
+    );
     const { stderr, code } = await cli("./nowhere");
-    expect(stderr).toContain("no file or folder here, and no name of an image");
+    expect(stderr).toMatch(/^windjammer: .* is no file or folder here, and no name of an image/);
     expect(code).toBe(1);
   });
 
@@ -274,7 +293,7 @@ describe("windjammer check-container", () => {
     await writeFile(join(folder, "silent.cjs"), program);
     const run = startCli(["check-container", "node silent.cjs", "--folder", folder]);
     const pidOf = (): Promise<number> => readFile(join(folder, "pid"), "utf8").then(Number, () => 0);
-    await expect.poll(pidOf, { timeout: 30_000 }).toBeGreaterThan(0);
+    await expect.poll(pidOf).toBeGreaterThan(0);
     run.child.kill("SIGINT");
     expect([await run.exited, run.stdout(), run.stderr()]).toEqual([130, "", ""]);
     expect(isRunning(await pidOf())).toBe(false);

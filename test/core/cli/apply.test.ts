@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { windjammer, type Windjammer } from "windjammer";
 import { cli, type CliResult, cliJson, startCli, startOnTerminal } from "../../helpers/cli.ts";
 import { passing } from "../../helpers/passing.ts";
@@ -13,9 +13,6 @@ let root: string;
 let cwd: string;
 let wj: Windjammer;
 let env: Record<string, string>;
-
-// Each step is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "wj-apply-"));
@@ -61,7 +58,7 @@ async function applied(...args: readonly string[]): Promise<readonly string[]> {
 describe("apply", () => {
   test("prints the plan first, carries it out, and then has nothing to do", async () => {
     await config(`{
-      models: { one: { source: "one.ts", replicas: 2, latencyObjectiveMs: 900 }, two: { source: "two.ts" } },
+      models: { one: { source: "one.ts", replicas: 2, latencyObjectiveMs: 90_000 }, two: { source: "two.ts" } },
       applications: { second: { model: "two", defaultOutput: null } },
     }`);
     const plan = await apply("--plan");
@@ -86,12 +83,12 @@ describe("apply", () => {
 
   test("updates what has changed, and only that; what the file leaves out stays", async () => {
     await config(
-      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 900 }, two: { source: "two.ts" } } }`,
+      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 90_000 }, two: { source: "two.ts" } } }`,
     );
     await apply("--yes");
     await write("one.ts", "11");
     await config(
-      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 800 }, two: { source: "two.ts" } } }`,
+      `{ models: { one: { source: "one.ts", latencyObjectiveMs: 80_000 }, two: { source: "two.ts" } } }`,
     );
     expect(await applied("--yes")).toEqual([
       "update model one",
@@ -111,7 +108,7 @@ describe("apply", () => {
       "unchanged application one",
     ]);
     const one = (await wj.applications()).find(({ name }) => name === "one");
-    expect(one).toMatchObject({ latencyObjectiveMs: 800 });
+    expect(one).toMatchObject({ latencyObjectiveMs: 80_000 });
   });
 
   test("shows which settings a new version does not have, since the file leaves them out", async () => {
@@ -198,7 +195,7 @@ describe("apply", () => {
       expect(await apply("--yes")).toMatchObject({ code: 0 });
       await config(`{
         models: { two: { source: "two.ts", application: null, inputType: "doubles" } },
-        applications: { served: { model: "two", latencyObjectiveMs: 700 } },
+        applications: { served: { model: "two", latencyObjectiveMs: 70_000 } },
       }`);
     });
 
@@ -267,7 +264,7 @@ describe("apply", () => {
     ])("and takes %s", async (...[, keys, code, shown, isApplied]) => {
       await config(`{ models: { one: { source: "one.ts" } } }`);
       const run = startOnTerminal(["apply"], { env, cwd });
-      await expect.poll(run.shown, { timeout: 60_000 }).toContain(question);
+      await expect.poll(run.shown).toContain(question);
       // The plan stands above the question.
       expect(run.shown().indexOf("create")).toBeLessThan(run.shown().indexOf(question));
       run.type(keys);
@@ -385,7 +382,7 @@ test("start --config takes the server options of the file, and flags count befor
     `{ server: { port: 0, adminPort: 0, maxInputs: 7, maxQueueLength: 9, stateDir: "state", logLevel: "silent", serverName: "mine" } }`,
   );
   const run = startCli(["start", "--config", "windjammer.config.ts", "--max-inputs", "5"], { cwd });
-  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 90_000 }).toContain("/health/ready");
+  await expect.poll(() => run.stdout() + run.stderr()).toContain("/health/ready");
   expect(run.stdout()).toContain(join(cwd, "state"));
   const [query = "", admin = ""] = run.stdout().match(/http:\/\/[\d.]+:\d+/g) ?? [];
   expect(await (await fetch(`${admin}/api/v1/server`)).json()).toMatchObject({ limits: { maxInputs: 5 } });

@@ -128,9 +128,9 @@ describe("windjammer events", () => {
 
   test("-f goes on with deployments that begin later, until Ctrl-C", async () => {
     const run = startCli(["events", "-f", "--last", "1"], server);
-    await expect.poll(run.stdout, { timeout: 40_000 }).toContain("done");
+    await expect.poll(run.stdout).toContain("done");
     await deploy("later", "1");
-    await expect.poll(run.stdout, { timeout: 40_000 }).toMatch(/later 1 {2}done/);
+    await expect.poll(run.stdout).toMatch(/later 1 {2}done/);
     run.child.kill("SIGINT");
     expect([await run.exited, run.stderr()]).toEqual([130, ""]);
   });

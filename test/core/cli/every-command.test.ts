@@ -179,6 +179,18 @@ describe.each(Object.entries(TABLE))("windjammer %s", (command, { good, isLines,
   });
 });
 
+test.each([
+  [["deploy", "mine", "--as", "command", ...NOWHERE], /--as command: which program serves mine/],
+  [["deploy", "mine", "--as", "dockerfile", "--command", "node server.mjs", ...NOWHERE], /contradict/],
+  [["build", "mine", "--as", "command", "--version", "1"], /--as command: .* no image is made of it/],
+])("a kind that does not fit is refused before anything is asked or built: %j", async (args, message) => {
+  expect(await cli(args, { cwd })).toMatchObject({
+    code: 2,
+    stdout: "",
+    stderr: expect.stringMatching(message),
+  });
+});
+
 test("commands with progress or colours have neither where no terminal is", async () => {
   for (const args of [
     ["deploy", "one.ts"],
@@ -193,5 +205,5 @@ test("commands with progress or colours have neither where no terminal is", asyn
 /** One that `stop` ends. */
 async function startServer(): Promise<void> {
   const run = startCli(["start", "--port", "0", "--admin-port", "0", "--state-dir", "server"], { cwd });
-  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 30_000 }).toContain("server started");
+  await expect.poll(() => run.stdout() + run.stderr()).toContain("server started");
 }

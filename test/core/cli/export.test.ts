@@ -5,20 +5,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Validator } from "@seriousme/openapi-schema-validator";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { deployFunction, deployOnnxModel, windjammer, type Windjammer } from "windjammer";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { deployContainer, deployFunction, deployOnnxModel, windjammer, type Windjammer } from "windjammer";
 import { parse } from "yaml";
 import { z } from "zod";
 import { cli, type CliResult } from "../../helpers/cli.ts";
+import { foreignServer } from "../../helpers/foreign-servers.ts";
+import { hasProgram } from "../../helpers/programs.ts";
 
 const root = join(import.meta.dirname, "../../..");
 const run = promisify(execFile);
 let wj: Windjammer;
 let folder: string;
 let env: Record<string, string>;
-
-// Each step is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "wj-export-"));
@@ -229,6 +228,39 @@ describe("export compose", () => {
           volumes: [{ type: "bind", source: join(folder, "state"), target: "/state" }],
         },
       },
+    });
+  });
+
+  test("names the variables that models at a URL need, and holds none of their values", async ({ skip }) => {
+    const elsewhere = await foreignServer();
+    vi.stubEnv("WINDJAMMER_SECRET_SPAM", "not-for-a-file");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const headersFrom = { authorization: "WINDJAMMER_SECRET_SPAM", "x-also": "WINDJAMMER_SECRET_SPAM" };
+    await deployContainer(wj, {
+      name: "spam",
+      version: "1",
+      url: elsewhere.url,
+      modelName: "m",
+      headersFrom,
+    });
+    onTestFinished(async () => {
+      await wj.deleteApplication("spam");
+      await wj.deleteModel("spam");
+    });
+    const { stdout } = await exported("compose", "--state-dir", "state");
+    expect(stdout.match(/WINDJAMMER_SECRET_SPAM: .*/g)).toHaveLength(1);
+    expect(stdout).not.toContain("not-for-a-file");
+    skip(!hasProgram("docker-compose", "version"), "docker-compose is not installed");
+    await writeFile(join(folder, "compose.yaml"), stdout);
+    const composed = (variables: Readonly<Record<string, string>>): Promise<{ readonly stdout: string }> =>
+      run("docker-compose", ["-f", "compose.yaml", "config"], {
+        cwd: folder,
+        env: { PATH: process.env["PATH"] ?? "", WINDJAMMER_TOKEN: "a-token-of-16-characters", ...variables },
+      });
+    await expect(composed({})).rejects.toThrow(/WINDJAMMER_SECRET_SPAM.*a header of a model/s);
+    const { stdout: config } = await composed({ WINDJAMMER_SECRET_SPAM: "given" });
+    expect(parse(config)).toMatchObject({
+      services: { windjammer: { environment: { WINDJAMMER_SECRET_SPAM: "given" } } },
     });
   });
 

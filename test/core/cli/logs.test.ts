@@ -61,7 +61,7 @@ describe("windjammer logs", () => {
             await echo.predict(text);
             return run.stdout();
           },
-          { timeout: 40_000, interval: 200 },
+          { interval: 200 },
         )
         .toMatch(new RegExp(`got ${text}$`, "m"));
     };
@@ -74,7 +74,7 @@ describe("windjammer logs", () => {
           await Promise.all(["a", "b", "c", "d"].map((text) => echo.predict(text)));
           return run.stdout();
         },
-        { timeout: 40_000, interval: 200 },
+        { interval: 200 },
       )
       .toMatch(/^echo-1-r3 got/m);
     run.child.kill("SIGINT");
@@ -83,12 +83,12 @@ describe("windjammer logs", () => {
 
   test("-f ends with 143 on SIGTERM, and in peace when its reader has gone", async () => {
     const terminated = startCli(["logs", "echo", "-f"], server);
-    await expect.poll(terminated.stdout, { timeout: 40_000 }).toContain("got");
+    await expect.poll(terminated.stdout).toContain("got");
     terminated.child.kill("SIGTERM");
     expect(await terminated.exited).toBe(143);
 
     const unread = startCli(["logs", "echo", "-f"], server);
-    await expect.poll(unread.stdout, { timeout: 40_000 }).toContain("got");
+    await expect.poll(unread.stdout).toContain("got");
     unread.child.stdout?.destroy();
     let isOver = false;
     void unread.exited.then(() => (isOver = true));
@@ -98,7 +98,7 @@ describe("windjammer logs", () => {
           await echo.predict("nobody reads this");
           return isOver;
         },
-        { timeout: 40_000, interval: 200 },
+        { interval: 200 },
       )
       .toBe(true);
     expect([await unread.exited, unread.stderr()]).toEqual([0, ""]);
@@ -114,7 +114,7 @@ describe("windjammer logs", () => {
         fn: (inputs) => inputs,
       });
       const run = startCli(["logs", "short", "-f"], { env: { WINDJAMMER_URL: other.adminUrl } });
-      await expect.poll(run.stdout, { timeout: 40_000 }).toContain("is ready");
+      await expect.poll(run.stdout).toContain("is ready");
       await other.close();
       expect(await run.exited).toBe(1);
       expect(run.stderr()).toMatch(/^windjammer: (SERVER_UNREACHABLE|SHUTTING_DOWN): .*\n$/);

@@ -14,7 +14,7 @@ const server = commandServer(async (wj) => {
     version: "1",
     application: "halves",
     inputType: "doubles",
-    latencyObjectiveMs: 2_000,
+    latencyObjectiveMs: 50_000,
     memoryMb: 512,
     fn: (inputs) => inputs.map(([first = 0]) => (first < 0 ? refuse(first) : first / 2)),
   });
@@ -33,7 +33,7 @@ describe("windjammer describe", () => {
       const { code, stdout } = await cli(["describe", target], server);
       expect(code).toBe(0);
       expect(stdout).toMatch(/^model +half 1, current, by function \(function\), .* ago\n/);
-      expect(stdout).toMatch(/^applications +halves \(within 2\.00 s\)$/m);
+      expect(stdout).toMatch(/^applications +halves \(within 50\.0 s\)$/m);
       expect(stdout).toMatch(/^inputs +input FP64 \[any\]$/m);
       expect(stdout).toMatch(/^a replica +1 CPU, at most 512 MiB$/m);
       expect(stdout).toMatch(/^batching +slo, at most 256 queries, now up to \d+$/m);
@@ -118,7 +118,7 @@ describe("windjammer top", () => {
 
   test("gives a line of JSON an interval until Ctrl-C", async () => {
     const run = startCli(["top", "--json", "--interval-ms", "100"], server);
-    await expect.poll(() => run.stdout().split("\n").length, { timeout: 40_000 }).toBeGreaterThan(3);
+    await expect.poll(() => run.stdout().split("\n").length).toBeGreaterThan(3);
     run.child.kill("SIGINT");
     expect(await run.exited).toBe(130);
     for (const line of run.stdout().trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("versions");

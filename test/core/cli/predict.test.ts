@@ -2,16 +2,13 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { deployFunction, deployOnnxModel } from "windjammer";
 import { cli, cliJson } from "../../helpers/cli.ts";
 import { commandServer } from "../../helpers/command-server.ts";
 import { tempFolder } from "../../helpers/temp.ts";
 
 const DIGITS = join(import.meta.dirname, "../../../examples/digits");
-// Each prediction is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
-
 const server = commandServer(async (wj) => {
   await deployFunction(wj, {
     name: "sum",
@@ -93,7 +90,13 @@ describe("windjammer predict", () => {
   test.each([
     [["sum"], 2, "sum takes doubles, such as windjammer predict sum --input '[0]'"],
     [["sum", "--input", "[1]", "-"], 2, "give one of --input, --file, --image and -"],
-    [["sum", "input.json"], 2, "a file is given with --file"],
+    [
+      ["sum", "input.json"],
+      2,
+      "input.json has no flag: an input is given as --input 'input.json', a file as",
+    ],
+    [["sum", "[1, 2]"], 2, "[1, 2] has no flag: an input is given as --input '[1, 2]'"],
+    [["sum", JSON.stringify(Array(30).fill(0))], 2, "0… has no flag"],
     [["sum", "--input", "[1, 2"], 1, "INVALID_INPUT: --input is not JSON"],
     [["sum", "--input", '"text"'], 1, "INVALID_INPUT"],
     [

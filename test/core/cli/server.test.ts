@@ -1,13 +1,11 @@
 // What all commands that talk to a server share: how they find it, their errors, exit codes, colours and JSON.
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deployFunction, windjammer, type Windjammer } from "windjammer";
 import { createProgram } from "../../../core/cli/program.ts";
 import { cli, cliJson, startCli, startOnTerminal } from "../../helpers/cli.ts";
 import { tempFolder } from "../../helpers/temp.ts";
-
-// Each command is a process that starts, and the machine may have others to run.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
 const TOKEN = "a-token-for-the-command-line";
 let wj: Windjammer;
@@ -97,6 +95,8 @@ describe("a command", () => {
       "windjammer: command-argument value '-1' is invalid for argument 'replicas'. expected a whole number.\n(windjammer scale --help says what it takes)\n",
     ]);
     expect((await cli(["scal"])).stderr).toContain("(windjammer --help, or windjammer help COMMAND, lists");
+    const help = await cli(["help", "scal"]);
+    expect([help.code, help.stdout, help.stderr]).toEqual([2, "", (await cli(["scal"])).stderr]);
   });
 
   test("suggests the model that was meant", async () => {
@@ -157,6 +157,18 @@ describe("a command", () => {
   });
 });
 
+test("init says what is in the way of its folder", async () => {
+  const cwd = await tempFolder();
+  await writeFile(join(cwd, "taken"), "");
+  expect(await cli(["init", "container", "taken"], { cwd })).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: expect.stringMatching(
+      /^windjammer: INVALID_OPTIONS: \S+taken cannot become a folder: EEXIST.*; name another\n$/,
+    ),
+  });
+});
+
 test("commands that write files say in JSON what they made", async () => {
   const folder = await tempFolder();
   expect(await cliJson(["init", "container", "mine"], { cwd: folder })).toEqual({
@@ -201,7 +213,7 @@ describe("windjammer apps, models and versions", () => {
     expect(models.stdout).toMatch(/\nspare +1 +1 +1\/1 +-\n$/);
     const versions = await cli(["versions", "length"], { env });
     expect(versions.stdout).toMatch(/\n2 +current +1\/1 +doubles +function +.* ago +[0-9a-f]{12}\n/);
-    expect(versions.stdout).toMatch(/\n1 +- +0\/0 +doubles/);
+    expect(versions.stdout).toMatch(/\n1 +stopped +0\/0 +doubles/);
   });
 
   test("are documents for programs", async () => {

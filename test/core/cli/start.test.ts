@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect, deployFunction } from "windjammer";
+import { freePort } from "../../helpers/free-ports.ts";
 
 const MAIN = join(import.meta.dirname, "../../../core/cli/main.ts");
 
@@ -51,9 +52,7 @@ function run(args: readonly string[], env: Readonly<Record<string, string>> = {}
 }
 
 async function started(process: Run): Promise<{ readonly query: string; readonly admin: string }> {
-  await expect
-    .poll(() => process.stdout() + process.stderr(), { timeout: 15_000 })
-    .toContain("/health/ready");
+  await expect.poll(() => process.stdout() + process.stderr()).toContain("/health/ready");
   const [query = "", admin = ""] = process.stdout().match(/http:\/\/[\d.]+:\d+/g) ?? [];
   return { query, admin };
 }
@@ -254,17 +253,6 @@ describe("what Vertex AI tells windjammer start", () => {
     expect(await help.exited).toBe(0);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 describe("the command line", () => {
   test("an old Node gets one line that says what is needed", async () => {

@@ -1,7 +1,7 @@
 // `windjammer stop`: servers that `windjammer start` runs end when they are told to, others do not.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { connect, deployFunction, windjammer } from "windjammer";
 import { cli, cliJson, type CliRun, startCli } from "../../helpers/cli.ts";
 import { tempFolder } from "../../helpers/temp.ts";
@@ -13,12 +13,9 @@ async function started(
   env = {},
 ): Promise<{ readonly run: CliRun; readonly admin: string }> {
   const run = startCli([...START, "--state-dir", stateDir], { env });
-  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 55_000 }).toContain("/health/ready");
+  await expect.poll(() => run.stdout() + run.stderr()).toContain("/health/ready");
   return { run, admin: /management API +(http:\S+)/.exec(run.stdout())?.[1] ?? "" };
 }
-
-// Servers as processes of their own, one after the other.
-vi.setConfig({ testTimeout: 120_000 });
 
 describe("windjammer stop", () => {
   test("ends the server at a URL and returns when its state folder is free", async () => {
@@ -89,9 +86,7 @@ describe("windjammer stop", () => {
     });
     const answer = slow.predict([1]);
     await expect
-      .poll(async () => /windjammer_queue_wait_seconds_count\S* 1/.test(await wj.metrics()), {
-        timeout: 40_000,
-      })
+      .poll(async () => /windjammer_queue_wait_seconds_count\S* 1/.test(await wj.metrics()))
       .toBe(true);
     const { code, stderr } = await cli(["stop", "--url", admin, "--timeout-ms", "1"]);
     expect(code).toBe(1);

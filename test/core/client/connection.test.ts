@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { Connection } from "../../../core/client/connection.ts";
 import { OverloadedError, ServerUnreachableError, WindjammerError } from "../../../core/errors.ts";
 
-const STREAM_IDLE_MS = 100;
+const STREAM_IDLE_MS = 700;
 
 interface Served extends AsyncDisposable {
   readonly url: string;

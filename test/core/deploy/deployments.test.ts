@@ -665,7 +665,7 @@ describe("recover", () => {
     await lab.deployments.recover();
     await expect.poll(() => lab.deployments.openingOf(version).lastError).toContain("no network");
     expect(lab.deployments.openingOf(version).isOpening).toBe(false);
-    await expect.poll(() => lab.serving.find(NAME, "1")?.readyCount, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => lab.serving.find(NAME, "1")?.readyCount).toBe(1);
     expect(prepared).toHaveBeenCalledTimes(2);
     expect(lab.deployments.openingOf(version).lastError).toBeUndefined();
   });
@@ -693,7 +693,7 @@ describe("recover", () => {
     await lab.deployments.recover();
     await expect(orphan.exited).resolves.toMatchObject({ reason: "stopped" });
     // Also when the version could not be opened at once.
-    await expect.poll(() => serving.find(NAME, "1")?.readyCount, { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => serving.find(NAME, "1")?.readyCount).toBe(1);
     expect(prepared).toHaveBeenCalledTimes(2);
     expect(serving.replicas().map(({ id }) => id)).toEqual([kept.id]);
     await lab.deployments.scale(NAME, 2);

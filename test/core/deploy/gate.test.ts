@@ -189,7 +189,7 @@ describe("a made-up input", () => {
   it("fails the gate when it kills the replica, hangs it, or is answered with a wrong count", async () => {
     const faults: readonly [Script, RegExp][] = [
       [() => "die", /exited with code 3/],
-      [() => "hang", /within 200 ms/],
+      [() => "hang", /within 1000 ms/],
       [() => ({ outputs: [1, 2, 3, 4, 5] }), /5 rows/],
       [
         ({ inputs }) => ({
@@ -204,7 +204,7 @@ describe("a made-up input", () => {
       ],
     ];
     for (const [script, says] of faults) {
-      const { error } = await gate(await serve(script, { batchTimeoutMs: 200 }));
+      const { error } = await gate(await serve(script, { batchTimeoutMs: 1000 }));
       expect(error).toBeInstanceOf(GateFailedError);
       expect(error?.message).toMatch(says);
     }

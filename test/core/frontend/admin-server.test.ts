@@ -162,7 +162,7 @@ describe("what is refused", () => {
   let admin: TestAdmin;
 
   beforeAll(async () => {
-    admin = await startAdmin({ config: { requestTimeoutMs: 300, maxBundleBytes: 100_000 } });
+    admin = await startAdmin({ config: { requestTimeoutMs: 2000, maxBundleBytes: 100_000 } });
   });
   afterAll(() => admin.close());
 
@@ -318,7 +318,7 @@ describe("what is refused", () => {
 });
 
 describe("an upload that the server takes its time over", () => {
-  const IDLE_MS = 100;
+  const IDLE_MS = 1500;
 
   test.each([
     ["before it reads", "before"],
@@ -327,9 +327,9 @@ describe("an upload that the server takes its time over", () => {
     await using admin = await startAdmin({ config: { requestTimeoutMs: IDLE_MS } });
     const receive = admin.bundles.receive.bind(admin.bundles);
     vi.spyOn(admin.bundles, "receive").mockImplementation(async (stream) => {
-      if (when === "before") await sleep(4 * IDLE_MS);
+      if (when === "before") await sleep(2 * IDLE_MS);
       const stored = await receive(stream);
-      if (when === "after") await sleep(4 * IDLE_MS);
+      if (when === "after") await sleep(2 * IDLE_MS);
       return stored;
     });
     const source = join(admin.folder, "slow");

@@ -260,7 +260,7 @@ describe("a plain request", () => {
     socket.write(text.slice(0, -3));
     // Another connection's answer: the server has read what came before.
     await ask(server, [plain], []);
-    const closed = server.server.close(5000);
+    const closed = server.server.close(60_000);
     socket.write(text.slice(-3));
     const [reply] = await replies(socket, 1);
     expect(reply).toContain("503 Service Unavailable");
@@ -285,11 +285,11 @@ describe("a plain request", () => {
   test("with a long line of spaces holds up nobody", async () => {
     await using server = await startTestServer(fakes(doubles, {}, firstNumber));
     const socket = await server.dial();
-    const begunAt = performance.now();
+    const begun = process.cpuUsage();
     socket.write(post({ path: "/digits/predict", body: "[]", headers: `x:${" ".repeat(4000)}\x01\r\n` }));
     const [reply] = await replies(socket, 1);
     expect(reply).toContain("400 Bad Request");
-    expect(performance.now() - begunAt).toBeLessThan(2000);
+    expect(process.cpuUsage(begun).user).toBeLessThan(2_000_000);
     socket.destroy();
   });
 

@@ -112,9 +112,9 @@ export async function readAll(socket: Socket): Promise<string> {
 
 /** Polls a condition that no event tells, within a bound. */
 export async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 5000;
+  const end = performance.now() + 60_000;
   while (!condition()) {
-    if (performance.now() > end) throw new Error("the condition did not come true within 5 s");
+    if (performance.now() > end) throw new Error("the condition did not come true within 60 s");
     await new Promise((resolve) => {
       setTimeout(resolve, 5);
     });

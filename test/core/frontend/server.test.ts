@@ -24,7 +24,7 @@ function rawPost(body: string, headers = ""): string {
 
 describe("paths", () => {
   test("answer health, metrics, the index and an application's contract", async () => {
-    const parts = fakes(doubles, { latencyObjectiveMs: 50 });
+    const parts = fakes(doubles, { latencyObjectiveMs: 5000 });
     await using server = await startTestServer(parts);
     await server.post({ input: [1] });
     expect((await server.get("/health/live")).json).toEqual({ live: true });
@@ -41,7 +41,7 @@ describe("paths", () => {
     expect((await server.get("/digits")).json).toMatchObject({
       application: "digits",
       inputType: "doubles",
-      latencyObjectiveMs: 50,
+      latencyObjectiveMs: 5000,
       version: "1",
       example: { path: "/digits/predict", body: { input: [0] } },
     });
@@ -353,14 +353,14 @@ describe("a reply", () => {
     const held: Query[] = [];
     await using server = await startTestServer(
       fakes(doubles, {}, (query) => held.push(query)),
-      { requestTimeoutMs: 500 },
+      { requestTimeoutMs: 2000 },
     );
     const socket = await server.dial();
     socket.write(rawPost('{"input":[1]}'));
     await until(() => held.length === 1);
     // Time passes, and must not count.
     await new Promise((resolve) => {
-      setTimeout(resolve, 1100);
+      setTimeout(resolve, 2500);
     });
     const [query] = held;
     query?.settle({ kind: "ok", outputs: jsonOutputs([JSON.stringify("y".repeat(20_000_000))]), index: 0 });
@@ -372,7 +372,7 @@ describe("a reply", () => {
       if (length < 500_000 * (paused + 1)) continue;
       paused += 1;
       await new Promise((resolve) => {
-        setTimeout(resolve, 40);
+        setTimeout(resolve, 60);
       });
     }
     expect(length).toBeGreaterThan(20_000_000);
@@ -387,8 +387,8 @@ describe("closing", () => {
     const reply = server.post({ input: [2] });
     await until(() => held.length === 1);
     const ended: string[] = [];
-    const first = server.server.close(5000).then(() => ended.push("first"));
-    const second = server.server.close(5000).then(() => ended.push("second"));
+    const first = server.server.close(60_000).then(() => ended.push("first"));
+    const second = server.server.close(60_000).then(() => ended.push("second"));
     await new Promise((resolve) => {
       setImmediate(resolve);
     });
@@ -411,7 +411,7 @@ describe("closing", () => {
       "POST /digits/predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
     );
     await once(second, "data");
-    const closed = server.server.close(5000);
+    const closed = server.server.close(60_000);
     second.write(`{}${rawPost("{}")}`);
     const refused = await readAll(second);
     held.forEach(sum);
@@ -431,7 +431,7 @@ describe("closing", () => {
     const [idle, socket] = [await server.dial(), await server.dial()];
     socket.write(rawPost('{"input":[1]}'));
     await once(socket, "readable");
-    const closed = server.server.close(5000);
+    const closed = server.server.close(60_000);
     expect(await readAll(idle)).toBe("");
     expect((await readAll(socket)).length).toBeGreaterThan(20_000_000);
     await closed;

@@ -43,4 +43,13 @@ describe("a lane", () => {
     while (lane.length > 0) expect(lane.shift()?.query.deadlineAt).toBe(taken++);
     expect(taken).toBe(10_000);
   });
+
+  it("gives one from behind others, and keeps the order of the rest", () => {
+    const lane = new Lane("");
+    for (let index = 0; index < 5; index++) lane.add(pendingAt(index, index));
+    lane.shift();
+    const taken = [lane.remove(2), lane.remove(1), lane.remove(0), lane.remove(3)];
+    expect(taken.map((pending) => pending?.query.deadlineAt)).toEqual([3, 2, 1, undefined]);
+    expect([lane.length, lane.deadlineAt(0)]).toEqual([1, 4]);
+  });
 });

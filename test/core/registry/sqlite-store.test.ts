@@ -270,4 +270,4 @@ test("keeps every acknowledged commit whole over 20 kills", async () => {
     expect(events.at(-1)).toEqual(anEvent(events.at(-1)?.sequence ?? 0));
     await store.close();
   }
-}, 60_000);
+});

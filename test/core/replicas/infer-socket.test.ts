@@ -36,7 +36,7 @@ async function lab(answer: (socket: Socket, chunk: Buffer) => void): Promise<Lab
 }
 
 function infer(transport: ReplicaTransport, text = "rows"): Promise<InferReply> {
-  const call = { path: "/v2/models/m/infer", body: Buffer.from(text), headerLength: 2, deadlineMs: 1000 };
+  const call = { path: "/v2/models/m/infer", body: Buffer.from(text), headerLength: 2, deadlineMs: 60_000 };
   return new Promise((resolve, reject) => {
     transport.infer(call, (error, reply) => (reply === undefined ? reject(error) : resolve(reply)));
   });

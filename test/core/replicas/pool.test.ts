@@ -54,7 +54,7 @@ describe("a pool of replicas", () => {
     runtime.startError = undefined;
     await vi.advanceTimersByTimeAsync(30_000);
     vi.useRealTimers();
-    await vi.waitFor(() => expect(pool.statuses()).toMatchObject([{ state: "ready" }]));
+    await expect.poll(() => pool.statuses()).toMatchObject([{ state: "ready" }]);
   });
 
   it("counts what is there, not what leaves, when it is scaled twice at once", async () => {
@@ -86,7 +86,7 @@ describe("a pool of replicas", () => {
     await pool.scale(2);
     runtime.startError = new Error("spawn EAGAIN");
     runtime.started[0]?.die({ reason: "killed", message: "was killed by SIGKILL" });
-    await vi.waitFor(() => expect(pool.readyCount).toBe(1));
+    await expect.poll(() => pool.readyCount).toBe(1);
     await pool.scale(1);
     expect(pool.statuses()).toMatchObject([{ id: "echo-1-r2", state: "ready" }]);
   });
@@ -111,10 +111,7 @@ describe("a pool of replicas", () => {
       runtime.started
         .at(-1)
         ?.die({ reason: "killed", signal: "SIGKILL", message: "was killed by SIGKILL" }, "last words");
-      await vi.waitFor(
-        () => expect(pool.statuses()).toMatchObject([{ state: "ready", restarts: round }]),
-        5000,
-      );
+      await expect.poll(() => pool.statuses()).toMatchObject([{ state: "ready", restarts: round }]);
       expect(pool.trouble).toBe(`replica echo-1-r${round} was killed by SIGKILL: last words`);
     }
     pool.noteAnswer();
@@ -127,7 +124,7 @@ describe("a pool of replicas", () => {
       { reason: "exited", exitCode: 1, message: "exited with code 1" },
       "out of cheese",
     );
-    await vi.waitFor(() => expect(pool.readyCount).toBe(1), 5000);
+    await expect.poll(() => pool.readyCount).toBe(1);
     const lines: string[] = [];
     for await (const line of pool.logs("echo-1-r1", {})) lines.push(line.text);
     expect(lines).toEqual(["out of cheese"]);
@@ -141,7 +138,7 @@ describe("a pool of replicas", () => {
     });
     const caller = new AbortController();
     const start = pool.startOne(caller.signal);
-    await vi.waitFor(() => expect(runtime.started).toHaveLength(1));
+    await expect.poll(() => runtime.started.length).toBe(1);
     caller.abort(new Error("the deployment was cancelled"));
     await expect(start).rejects.toThrow("cancelled");
     expect(pool.statuses()).toEqual([]);

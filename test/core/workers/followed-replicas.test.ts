@@ -25,6 +25,8 @@ function followed(turn = 0): { replicas: FollowedReplicas; doubts: string[]; cha
   return { replicas, doubts, changes: () => changes };
 }
 
+const paceOf = (): number => 1;
+
 function reachable(...ids: readonly string[]): Parameters<FollowedReplicas["update"]>[0] {
   const replicas = ids.map((id) => ({
     id,
@@ -35,7 +37,7 @@ function reachable(...ids: readonly string[]): Parameters<FollowedReplicas["upda
 }
 
 function taken(replicas: FollowedReplicas): Replica {
-  const replica = replicas.take();
+  const replica = replicas.take(paceOf);
   if (replica === undefined) throw new Error("no replica is free");
   return replica;
 }
@@ -44,7 +46,7 @@ test("each worker turns to another replica first, and hands none out twice", () 
   const first = followed(0).replicas;
   const second = followed(1).replicas;
   for (const replicas of [first, second]) replicas.update(reachable("r1", "r2"));
-  expect([taken(first).id, taken(first).id, first.take()]).toEqual(["r1", "r2", undefined]);
+  expect([taken(first).id, taken(first).id, first.take(paceOf)]).toEqual(["r1", "r2", undefined]);
   expect(taken(second).id).toBe("r2");
 });
 
@@ -53,7 +55,7 @@ test("a replica that is listed no more gets no batch, and a new one does", () =>
   replicas.update(reachable("r1"));
   replicas.update(reachable("r2"));
   expect(replicas.readyCount).toBe(1);
-  expect([taken(replicas).id, replicas.take()]).toEqual(["r2", undefined]);
+  expect([taken(replicas).id, replicas.take(paceOf)]).toEqual(["r2", undefined]);
 });
 
 test("a doubted replica is out until the server has looked at it, and comes back where it is still listed", async () => {
@@ -62,7 +64,7 @@ test("a doubted replica is out until the server has looked at it, and comes back
   const replica = taken(replicas);
   await replicas.suspect(replica, LOST);
   expect(doubts).toEqual(["r1 lost its connection"]);
-  expect([replicas.readyCount, replicas.isRecovering, replicas.take()]).toEqual([0, true, undefined]);
+  expect([replicas.readyCount, replicas.isRecovering, replicas.take(paceOf)]).toEqual([0, true, undefined]);
   // Told of it twice, the server would look twice.
   await replicas.suspect(replica, LOST);
   expect(doubts).toHaveLength(1);
@@ -117,7 +119,7 @@ test("an answer that is still on its way when the replica's end is told comes th
   answer.resolve();
   expect(await asked.promise).toBe(200);
   replicas.release(replica);
-  expect(replicas.take()).toBeUndefined();
+  expect(replicas.take(paceOf)).toBeUndefined();
 });
 
 test("the connection to a replica that hangs is closed, since nobody waits for its answer any more", async () => {

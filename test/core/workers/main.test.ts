@@ -45,7 +45,7 @@ test("what a worker is told while it begins is heard, in order: else it would se
   ];
   for (const message of told) child.send(message);
   const isDone = (): boolean => heard.some((message) => message.kind === "done" && message.id === 3);
-  await expect.poll(isDone, { timeout: 20_000 }).toBe(true);
+  await expect.poll(isDone).toBe(true);
   const kinds = heard.filter(({ kind }) => kind !== "counts");
   expect(kinds.slice(0, 3)).toEqual([{ kind: "hello" }, { kind: "ready" }, { kind: "done", id: 1 }]);
   expect(kinds).toContainEqual({ kind: "done", id: 2 });

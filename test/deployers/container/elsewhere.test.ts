@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import {
   deployContainer,
   ReplicaStartError,
@@ -33,7 +33,7 @@ function deploy(
   name: string,
   options: Partial<ContainerModelOptions & DeployOptions>,
 ): Promise<DeployedApplication> {
-  const common = { name, version: "1", modelName: "m", readyTimeoutMs: 5_000 };
+  const common = { name, version: "1", modelName: "m", readyTimeoutMs: 60_000 };
   return deployContainer<JsonValue, JsonValue>(wj, { ...common, ...options });
 }
 
@@ -125,7 +125,7 @@ it("of several servers one is lost while they are scaled: the other serves all o
   const [a, b] = [await foreignServer(), await foreignServer()];
   const app = await deploy("scaled", { url: [a.url, b.url] });
   await a.stop();
-  await vi.waitFor(async () => expect(await stateOf(a.url)).not.toContain("ready"), { timeout: 15_000 });
+  await expect.poll(() => stateOf(a.url)).not.toContain("ready");
   await wj.scale("scaled", 1);
   expect(
     await app.predictBatch([
@@ -140,15 +140,14 @@ it("of several servers one is lost while they are scaled: the other serves all o
   for (let query = 0; query < 20; query++) expect(await app.predict([query, 1])).toEqual([query, 1]);
   await a.restart();
   await up;
-  await vi.waitFor(async () => expect(await stateOf(a.url)).toContain("ready"), { timeout: 15_000 });
-  await vi.waitFor(
-    async () => {
-      const before = a.requests.length;
+  await expect.poll(() => stateOf(a.url)).toContain("ready");
+  const before = a.requests.length;
+  await expect
+    .poll(async () => {
       await Promise.all(Array.from({ length: 50 }, (_, query) => app.predict([query, 1])));
-      expect(a.requests.length).toBeGreaterThan(before);
-    },
-    { timeout: 15_000 },
-  );
+      return a.requests.length;
+    })
+    .toBeGreaterThan(before);
 });
 
 interface Authority {
@@ -198,30 +197,23 @@ async function deployedFrom(environment: Readonly<Record<string, string>>, url: 
   return JSON.parse(text) as unknown;
 }
 
-// Two programs are started, each of which reads all of the source.
-const SLOW = { timeout: 90_000 };
-
-it(
-  "at https:// with a certificate of an authority of one's own is trusted by NODE_EXTRA_CA_CERTS, and not without",
-  SLOW,
-  async () => {
-    const { path, key, cert } = await authority();
-    const plain = await foreignServer();
-    const secure = createServer({ key, cert }, (request, response) =>
-      plain.server.emit("request", request, response),
-    );
-    await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
-    onTestFinished(async () => {
-      secure.closeAllConnections();
-      await new Promise((resolve) => secure.close(resolve));
-    });
-    const url = `https://127.0.0.1:${(secure.address() as AddressInfo).port}`;
-    expect(await deployedFrom({ NODE_EXTRA_CA_CERTS: path }, url)).toEqual({ output: [1.5, -2] });
-    expect(await deployedFrom({}, url)).toEqual({
-      code: "REPLICA_START_FAILED",
-      message: expect.stringMatching(
-        /unable to verify the first certificate.*NODE_EXTRA_CA_CERTS where windjammer runs/,
-      ),
-    });
-  },
-);
+it("at https:// with a certificate of an authority of one's own is trusted by NODE_EXTRA_CA_CERTS, and not without", async () => {
+  const { path, key, cert } = await authority();
+  const plain = await foreignServer();
+  const secure = createServer({ key, cert }, (request, response) =>
+    plain.server.emit("request", request, response),
+  );
+  await new Promise<void>((resolve) => secure.listen(0, "127.0.0.1", resolve));
+  onTestFinished(async () => {
+    secure.closeAllConnections();
+    await new Promise((resolve) => secure.close(resolve));
+  });
+  const url = `https://127.0.0.1:${(secure.address() as AddressInfo).port}`;
+  expect(await deployedFrom({ NODE_EXTRA_CA_CERTS: path }, url)).toEqual({ output: [1.5, -2] });
+  expect(await deployedFrom({}, url)).toEqual({
+    code: "REPLICA_START_FAILED",
+    message: expect.stringMatching(
+      /unable to verify the first certificate.*NODE_EXTRA_CA_CERTS where windjammer runs/,
+    ),
+  });
+});

@@ -56,7 +56,7 @@ async function deploy(
     version: "1",
     url,
     modelName: "m",
-    readyTimeoutMs: 5_000,
+    readyTimeoutMs: 60_000,
     ...options,
   });
   return app;
@@ -440,7 +440,7 @@ describe("a contract", () => {
     isMute = true;
     await using after = await windjammer(own);
     const app = await after.application("kept");
-    await vi.waitFor(async () => expect(await app.predict([1, 2])).toEqual([1, 2]), { timeout: 15_000 });
+    await expect.poll(() => app.predict([1, 2])).toEqual([1, 2]);
     await after.setVersion("kept", "1");
     expect(await app.predict([3, 4])).toEqual([3, 4]);
   });
@@ -500,18 +500,11 @@ describe("a server that runs elsewhere", () => {
     const server = await foreignServer();
     const app = await deploy(server.url);
     await server.stop();
-    await vi.waitFor(
-      async () => {
-        const replica = (await wj.replicas()).find(({ model }) => model === app.name);
-        expect(replica?.state).not.toBe("ready");
-      },
-      { timeout: 15_000, interval: 100 },
-    );
+    const state = async (): Promise<string | undefined> =>
+      (await wj.replicas()).find(({ model }) => model === app.name)?.state;
+    await expect.poll(state).not.toBe("ready");
     await server.restart();
-    await vi.waitFor(async () => expect(await app.predict([1, 2])).toEqual([1, 2]), {
-      timeout: 15_000,
-      interval: 100,
-    });
+    await expect.poll(() => app.predict([1, 2])).toEqual([1, 2]);
   });
 
   it("that nobody answers at is an error of the deployment, which names the URL and leaves nothing", async () => {

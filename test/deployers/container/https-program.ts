@@ -4,7 +4,7 @@ import { deployContainer, windjammer, WindjammerError } from "../../../deployers
 const [, , url = ""] = process.argv;
 await using wj = await windjammer({ port: 0, adminPort: 0 });
 try {
-  const app = await deployContainer(wj, { name: "m", version: "1", url, readyTimeoutMs: 3_000 });
+  const app = await deployContainer(wj, { name: "m", version: "1", url, readyTimeoutMs: 15_000 });
   console.log(JSON.stringify({ output: await app.predict([1.5, -2]) }));
 } catch (error) {
   if (!(error instanceof WindjammerError)) throw error;

@@ -9,6 +9,7 @@ import { decodeInput, describeValue } from "../../../query/rows.ts";
 import type { Dialect, Exchange, Reply } from "../dialect.ts";
 import { type Fields, parametersOf } from "./fields.ts";
 import { hasWideIntegers, optionsOf, parseInferJson } from "./infer-request.ts";
+import { InferReader } from "./infer-reader.ts";
 import { type Inference, sendInference } from "./infer.ts";
 import { answerInfer, modelPath, MODELS, type OipParts, oipRefusal } from "./oip.ts";
 import { dataOf, joinOutputs, type JoinedTensor } from "./output-tensors.ts";
@@ -19,7 +20,8 @@ const TEXT_INPUT = "text_input";
 const TEXT_OUTPUT = "text_output";
 
 /** A model of ours gives one answer, so that a stream is one event. */
-export function generateDialect(parts: OipParts): Dialect {
+export function generateDialect({ predictor, maxInputs }: Omit<OipParts, "reader">): Dialect {
+  const parts = { predictor, maxInputs, reader: new InferReader() };
   return {
     name: "generate",
     match: (path) =>

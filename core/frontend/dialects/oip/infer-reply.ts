@@ -76,22 +76,26 @@ export function inferReply(answer: InferAnswer): Reply {
   };
 }
 
+/** Without the bracket that closes it. */
 function head({ modelName, modelVersion, request }: InferAnswer, { version, standIn }: Joined): string {
-  const fields = {
-    model_name: modelName,
-    model_version: version ?? modelVersion,
-    ...(request.id === undefined ? {} : { id: request.id }),
-    ...(standIn === undefined
-      ? {}
-      : {
-          parameters: {
-            default: true,
-            default_reason: standIn.reason,
-            default_explanation: standIn.explanation,
-          },
-        }),
-  };
-  return JSON.stringify(fields).slice(0, -1);
+  const { id } = request;
+  const named = `{"model_name":${JSON.stringify(modelName)},"model_version":${JSON.stringify(version ?? modelVersion)}`;
+  const identified = id === undefined ? named : `${named},"id":${JSON.stringify(id)}`;
+  if (standIn === undefined) return identified;
+  const { reason, explanation } = standIn;
+  const parameters = { default: true, default_reason: reason, default_explanation: explanation };
+  return `${identified},"parameters":${JSON.stringify(parameters)}`;
+}
+
+/** Without the bracket that closes it. */
+function described(
+  { name, datatype, shape }: Pick<JoinedTensor, "name" | "datatype" | "shape">,
+  contentType: string | undefined,
+): string {
+  const tensor = `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(",")}]`;
+  return contentType === undefined
+    ? tensor
+    : `${tensor},"parameters":{"content_type":${JSON.stringify(contentType)}}`;
 }
 
 function binaryTensor({ name, datatype, shape, contentType, size }: JoinedTensor): string {
@@ -101,29 +105,26 @@ function binaryTensor({ name, datatype, shape, contentType, size }: JoinedTensor
 
 /** Text is given as it is; bytes that are no text as base64, which their content type then says. */
 export function jsonTensor(joined: JoinedTensor): string {
-  const { name, datatype, shape } = joined;
+  const { name, datatype, shape, contentType } = joined;
   const data = dataOf(joined);
-  const isBase64 =
-    datatype === "BYTES" && !isVector(joined.contentType) && !isText(data, elementCount(shape));
-  const contentType = isBase64 ? "base64" : joined.contentType;
-  const parameters = contentType === undefined ? {} : { parameters: { content_type: contentType } };
-  const described = JSON.stringify({ name, datatype, shape, ...parameters });
-  const content = textContent(joined.contentType, isBase64);
+  if (datatype === "BYTES" && !isVector(contentType)) return bytesTensor(joined, data);
+  const content = contentType === undefined ? {} : { contentType };
   const text = flatText({ name, datatype, shape, data, ...content });
-  return `${described.slice(0, -1)},"data":${text}}`;
+  return `${described(joined, contentType)},"data":${text}}`;
+}
+
+function bytesTensor(joined: JoinedTensor, data: Uint8Array): string {
+  const elements = decodeBytes(data, elementCount(joined.shape)).map(({ buffer, byteOffset, byteLength }) =>
+    Buffer.from(buffer, byteOffset, byteLength),
+  );
+  // Lengths between the elements can be any bytes.
+  const isText = elements.every((element) => isUtf8(element));
+  const texts = elements.map((element) =>
+    isText ? JSON.stringify(element.toString()) : `"${element.toString("base64")}"`,
+  );
+  return `${described(joined, isText ? joined.contentType : "base64")},"data":[${texts.join(",")}]}`;
 }
 
 function isVector(contentType: string | undefined): boolean {
   return contentType === "int32" || contentType === "fp32" || contentType === "fp64";
-}
-
-/** How the elements are printed. */
-function textContent(contentType: string | undefined, isBase64: boolean): { readonly contentType?: string } {
-  if (isBase64) return { contentType: "bytes" };
-  return isVector(contentType) && contentType !== undefined ? { contentType } : {};
-}
-
-function isText(data: Uint8Array, count: number): boolean {
-  // Lengths between the elements can be any bytes.
-  return decodeBytes(data, count).every((element) => isUtf8(element));
 }

@@ -8,7 +8,8 @@ import { describeValue } from "../../../query/rows.ts";
 import { endOfString, parseJson } from "../../json-text.ts";
 import { datatypeOf, type Fields, flag, natural, objectOf, parametersOf, shapeOf } from "./fields.ts";
 import type { InputTensor } from "./input-rows.ts";
-import { packData } from "./json-data.ts";
+import type { NumberList } from "./data-cutter.ts";
+import { type JsonTensor, packData, wrongCount } from "./json-data.ts";
 
 /** An output that the caller asks for. */
 interface RequestedOutput {
@@ -40,17 +41,21 @@ const EXPECTED = '{"inputs": [{"name": …, "shape": […], "datatype": …, "da
 
 /**
  * @param headerText the request's inference-header-content-length
+ * @param parse in place of `parseInferJson` for the header of binary tensors
  * @throws InvalidJsonError, InvalidRequestError, InvalidInputError
  */
+// oxlint-disable-next-line max-params
 export function readInferRequest(
   manifest: Manifest,
   body: Buffer,
   headerText: string | undefined,
+  parse: typeof parseInferJson = parseInferJson,
 ): InferRequest {
   const length = headerLength(headerText, body.byteLength);
   if (length === 0) return rawRequest(manifest, body);
   const jsonBytes = length ?? body.byteLength;
-  const fields = parseInferJson(body.subarray(0, jsonBytes), hasWideIntegers(manifest));
+  const parseIt = length === undefined ? parseInferJson : parse;
+  const fields = parseIt(body.subarray(0, jsonBytes), hasWideIntegers(manifest));
   return requestOf(fields, { jsonBytes, tensors: body.subarray(jsonBytes), at: 0 });
 }
 
@@ -111,8 +116,8 @@ function withoutBareNumbers(body: Buffer): Buffer {
   return Buffer.concat([...parts, body.subarray(taken)]);
 }
 
-/** What follows the JSON has to be some input's, all of it. */
-function requestOf(fields: Fields, cursor: Cursor): InferRequest {
+/** What follows the JSON has to be some input's, all of it. @throws InvalidRequestError, InvalidInputError */
+export function requestOf(fields: Fields, cursor: Cursor): InferRequest {
   const { inputs: listed, outputs: wanted, id } = fields;
   if (!Array.isArray(listed)) {
     throw new InvalidRequestError(`inputs: expected a list of tensors, got ${describeValue(listed)}`);
@@ -142,6 +147,8 @@ interface Cursor {
   /** Length of the header. */
   readonly jsonBytes: number;
   readonly tensors: Buffer;
+  /** Lists of numbers that were cut out of the JSON: an input's `data` is a place among them. */
+  readonly lists?: readonly NumberList[];
   at: number;
 }
 
@@ -167,9 +174,18 @@ function inputOf(fields: Fields, cursor: Cursor): InputTensor {
   // Memory is reserved by the shape, which costs the caller nothing to write.
   if (count > cursor.jsonBytes)
     throw new InvalidInputError(`input "${name}": its shape takes ${count} elements, data has fewer`);
-  const packed = packData(data, { ...tensor, count, contentType: content.contentType });
+  const packed = packedOf(data, { ...tensor, count, contentType: content.contentType }, cursor);
   // What was base64 is bytes now.
   return { ...tensor, ...(contentType === "base64" ? {} : content), data: packed };
+}
+
+/** @throws InvalidInputError */
+function packedOf(data: JsonValue | undefined, tensor: JsonTensor, { lists }: Cursor): Uint8Array {
+  const list = typeof data === "number" ? lists?.[data] : undefined;
+  if (list === undefined) return packData(data, tensor);
+  const { name, datatype, count } = tensor;
+  if (list.datatype !== datatype || list.count !== count) throw wrongCount(name, count, list.count);
+  return list.data;
 }
 
 function isGiven(value: JsonValue | undefined): boolean {

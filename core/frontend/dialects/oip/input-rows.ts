@@ -47,10 +47,11 @@ export function rowsOf(manifest: Manifest, inputs: readonly InputTensor[], maxRo
     if (column.length !== count)
       throw wrong(name, `${count} rows, as "${contract.inputs[0]?.name}" has`, `${column.length}`);
   }
-  const rows = Array.from({ length: count }, (_, row): Row => {
+  const rows: Row[] = [];
+  for (let row = 0; row < count; row += 1) {
     const tensors = columns.map((column) => column[row] as RowTensor);
-    return { tensors, key: keyOf(contract.inputs, tensors) };
-  });
+    rows.push({ tensors, key: keyOf(contract.inputs, tensors) });
+  }
   if (manifest.schemas?.input !== undefined) {
     for (const [index, row] of rows.entries()) checkRow(manifest, row, `row ${index}`);
   }
@@ -102,10 +103,11 @@ function columnOf(spec: TensorSpec, input: InputTensor, options: ColumnOptions):
   const rowBytes = elementCount(rowShape) * DATATYPE_BYTES[datatype];
   if (data.byteLength !== rowBytes * count)
     throw wrong(spec.name, `${rowBytes * count} bytes`, `${data.byteLength}`);
-  return Array.from({ length: count }, (_, row) => ({
-    shape: rowShape,
-    data: data.subarray(row * rowBytes, (row + 1) * rowBytes),
-  }));
+  if (count === 1) return [{ shape: rowShape, data }];
+  const rows: RowTensor[] = [];
+  for (let row = 0; row < count; row += 1)
+    rows.push({ shape: rowShape, data: data.subarray(row * rowBytes, (row + 1) * rowBytes) });
+  return rows;
 }
 
 function checkContent(spec: TensorSpec, { contentType }: InputTensor, isVectors: boolean): void {

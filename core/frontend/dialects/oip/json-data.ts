@@ -232,7 +232,7 @@ const KINDS: Readonly<Record<Packed, NumberKind>> = {
   FP64: floating(Float64Array, Infinity),
 };
 
-function wrongCount(name: string, expected: number, got: number | string): InvalidInputError {
+export function wrongCount(name: string, expected: number, got: number | string): InvalidInputError {
   return new InvalidInputError(`input "${name}": its shape takes ${expected} elements, data has ${got}`, {
     details: { field: name, expected, got },
   });

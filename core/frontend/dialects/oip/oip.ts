@@ -1,20 +1,24 @@
 // The Open Inference Protocol (KServe V2) over REST: POST /v2/models/<name>[/versions/<version>]/infer.
-import { HEADERS } from "../../../../containers/protocol.ts";
+import { HEADERS, type Manifest } from "../../../../containers/protocol.ts";
+import { giveBack } from "../../../../containers/spent-memory.ts";
 import { RouteNotFoundError, type WindjammerError } from "../../../errors.ts";
 import type { PredictCall, Predictor } from "../../../query/predict.ts";
 import type { Dialect, Exchange, Reply } from "../dialect.ts";
 import { checkOutputs, inferReply } from "./infer-reply.ts";
-import { type InferRequest, readInferRequest } from "./infer-request.ts";
-import { sendInference } from "./infer.ts";
+import { InferReader } from "./infer-reader.ts";
+import type { InferRequest } from "./infer-request.ts";
+import { type Inference, sendInference } from "./infer.ts";
 import { rowsOf } from "./input-rows.ts";
 
 export interface OipParts {
   readonly predictor: Predictor;
   /** Most rows in one request. */
   readonly maxInputs: number;
+  readonly reader: InferReader;
 }
 
-export function oipDialect(parts: OipParts): Dialect {
+export function oipDialect({ predictor, maxInputs }: Omit<OipParts, "reader">): Dialect {
+  const parts = { predictor, maxInputs, reader: new InferReader() };
   return {
     name: "oip",
     match: (path) => (path.startsWith(MODELS) && path.endsWith(INFER) ? path : undefined),
@@ -57,45 +61,38 @@ interface InferCall {
 }
 
 /** Answers a request whose body is that of infer. @throws WindjammerError */
-export function answerInfer(
-  { predictor, maxInputs }: OipParts,
-  exchange: Exchange,
-  { operation, wrap }: InferCall,
-): PredictCall {
-  const { name, version } = modelPath(exchange.target, operation);
+export function answerInfer(parts: OipParts, exchange: Exchange, call: InferCall): PredictCall {
+  const { predictor, maxInputs, reader } = parts;
+  const { name, version } = modelPath(exchange.target, call.operation);
   const target = predictor.resolveModel(name, version);
-  const { manifest } = target;
+  const headerText = exchange.header(HEADERS.inferenceHeaderLength);
   let request: InferRequest | undefined;
-  return sendInference(
-    {
-      predictor,
-      target,
-      arrivedAt: exchange.arrivedAt,
-      decode: (of) => {
-        request = readInferRequest(of, exchange.body, exchange.header(HEADERS.inferenceHeaderLength));
-        checkOutputs(of, request);
-        return { rows: rowsOf(of, request.inputs, maxInputs), ...request.options };
-      },
-    },
-    (outcomes, requestId) => {
+  let isBodyInUse = false;
+  const decode = (manifest: Manifest): Inference => {
+    request = reader.read(manifest, exchange.body, headerText);
+    checkOutputs(manifest, request);
+    const rows = rowsOf(manifest, request.inputs, maxInputs);
+    // Rows of binary tensors are views of it.
+    isBodyInUse = headerText !== undefined;
+    return { rows, ...request.options };
+  };
+  try {
+    const { arrivedAt } = exchange;
+    return sendInference({ predictor, target, arrivedAt, decode }, (outcomes, requestId) => {
       exchange.reply(() => {
+        const { manifest } = target;
         if (manifest === undefined || request === undefined) throw new TypeError("a reply to no request");
         const modelVersion = target.version?.version ?? "";
         const encoding = acceptedEncoding(exchange.header("accept-encoding"));
-        return wrap(
-          inferReply({
-            manifest,
-            modelName: name,
-            modelVersion,
-            outcomes,
-            request,
-            requestId,
-            encoding,
-          }),
-        );
+        const answer = { manifest, modelName: name, modelVersion, outcomes, request, requestId, encoding };
+        return call.wrap(inferReply(answer));
       });
-    },
-  );
+      for (const { data } of request?.inputs ?? []) giveBack(data);
+      exchange.release();
+    });
+  } finally {
+    if (!isBodyInUse) exchange.release();
+  }
 }
 
 /** The first of ours that the client takes. */

@@ -42,7 +42,7 @@ async function watchedModel(fail: (content: string) => void = () => {}): Promise
   const edit = async (file: string, text: string): Promise<void> => {
     const known = answers.length;
     await writeFile(join(folder, file), text);
-    await expect.poll(() => answers.length, { timeout: 20_000 }).toBeGreaterThan(known);
+    await expect.poll(() => answers.length).toBeGreaterThan(known);
   };
   return { edit, answers };
 }
@@ -53,7 +53,7 @@ test("a file beside the model, such as a server's log, deploys nothing", async (
   expect(new Set(answers.slice(1))).toEqual(new Set([false]));
   const before = answers.length;
   await edit("predict.py", "two");
-  await expect.poll(() => answers.slice(before), { timeout: 20_000 }).toContain(true);
+  await expect.poll(() => answers.slice(before)).toContain(true);
 });
 
 test("what no server has answered is deployed again", async () => {

@@ -10,6 +10,7 @@ const SERVICE: Service = {
   user: "1000:1000",
   groups: [],
   environment: { HOME: "/state" },
+  secrets: [],
   needsToken: true,
   ports: ["127.0.0.1:1337:1337"],
   volumes: [{ source: "/var/state", target: "/state" }],
@@ -55,6 +56,16 @@ describe("a compose file", () => {
       shown({
         environment: expect.objectContaining({ HOME: doubled }),
         volumes: [{ type: "bind", source: doubled, target: doubled }],
+      }),
+    );
+  });
+
+  test("names the variables that models need, and does not start without them", () => {
+    expect(read({ secrets: ["WINDJAMMER_SECRET_SPAM"] })).toEqual(
+      shown({
+        environment: expect.objectContaining({
+          WINDJAMMER_SECRET_SPAM: expect.stringMatching(/^\$\{WINDJAMMER_SECRET_SPAM:\?[^${}]+\}$/),
+        }),
       }),
     );
   });

@@ -3,15 +3,22 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Manifest } from "../../../../containers/protocol.ts";
 import type { JsonValue } from "../../../../containers/protocol.ts";
-import { numberLayout, NumberParser } from "../../../../core/frontend/dialects/numbers.ts";
+import { type NumberForm, numberLayout, NumberParser } from "../../../../core/frontend/dialects/numbers.ts";
 import type { Row } from "../../../../core/query/query.ts";
 import { decodeInput } from "../../../../core/query/rows.ts";
 import { tensorManifest, valueManifest } from "../../query/fakes.ts";
 
-function parser(manifest: Manifest, maxRows = 100): NumberParser {
+const OWN: NumberForm = { one: "input", list: "input_batch", hasOptions: true };
+
+interface ParserOptions {
+  readonly maxRows?: number;
+  readonly form?: NumberForm;
+}
+
+function parser(manifest: Manifest, { maxRows = 100, form = OWN }: ParserOptions = {}): NumberParser {
   const layout = numberLayout(manifest);
   if (layout === undefined) throw new Error("the manifest is not for the number parser");
-  return new NumberParser(layout, maxRows);
+  return new NumberParser(layout, { form, maxRows });
 }
 
 /** What JSON.parse and decodeInput make of the body; undefined: an error. */
@@ -188,7 +195,7 @@ describe("the number parser", () => {
 
   test("leaves more rows than a request may hold, and grows for long ones", () => {
     expect(
-      parser(valueManifest("doubles"), 2).parse(Buffer.from('{"input_batch":[[1],[2],[3]]}')),
+      parser(valueManifest("doubles"), { maxRows: 2 }).parse(Buffer.from('{"input_batch":[[1],[2],[3]]}')),
     ).toBeNull();
     const values = Array.from({ length: 700_000 }, (_, index) => index / 8);
     const fast = parser(valueManifest("doubles"));
@@ -196,6 +203,54 @@ describe("the number parser", () => {
     const data = fast.parse(Buffer.from(text))?.rows[0]?.tensors[0]?.data;
     expect(Buffer.from(new Float64Array(values).buffer).equals(data ?? new Uint8Array())).toBe(true);
     expect(fast.parse(Buffer.from('{"input":[1]}'))?.rows[0]?.tensors[0]?.shape).toEqual([1]);
+  });
+
+  test("reads lists of instances, and whatever small stands beside them", () => {
+    const manifest = valueManifest("doubles");
+    const instances = parser(manifest, { form: { list: "instances" } });
+    const rows = [[1, 2.5], [], [-3]];
+    const good = [
+      { instances: rows },
+      { signature_name: "serving_default", instances: rows, version: 3, timeout_ms: "x" },
+      { instances: rows, parameters: { a: [{ b: null }, "]}", -1.5e3] }, input: [1] },
+    ];
+    for (const value of good) {
+      for (const text of [JSON.stringify(value), JSON.stringify(value, undefined, 2)]) {
+        const parsed = instances.parse(Buffer.from(text));
+        expect(parsed).toMatchObject({ isBatch: true, version: undefined, timeoutMs: undefined });
+        expect(parsed?.rows).toEqual(rows.map((row) => decodeInput(manifest, row, "")));
+      }
+    }
+    const bad = [
+      "[1,2]",
+      '{"input":[1]}',
+      '{"instances":[]}',
+      '{"instances":[[1]],"instances":[[2]]}',
+      '{"instances":[[1]],"x":tru}',
+      '{"instances":[[1]],"x":}',
+      '{"instances":[[1]],"x":[1}',
+      '{"instances":[[1]],"x":1]}',
+      '{"instances":[[1]],"x":"é"}',
+      `{"instances":[[1]],"x":${"[".repeat(17)}${"]".repeat(17)}}`,
+      `{"instances":[[1]],"x":"${"x".repeat(300)}"}`,
+      '{"instances":[[1]],"x":"',
+      '{"instances":[[1]],"x"',
+    ];
+    for (const text of bad) expect(instances.parse(Buffer.from(text)), text).toBeNull();
+  });
+
+  test("reads a bare list as one row where the dialect has it so", () => {
+    const manifest = valueManifest("integers");
+    const bare = parser(manifest, { form: { list: "instances", hasBareRow: true } });
+    const parsed = bare.parse(Buffer.from(" [1, -2] "));
+    expect(parsed).toMatchObject({ rows: [decodeInput(manifest, [1, -2], "")], isBatch: false });
+    expect(bare.parse(Buffer.from('{"instances":[[1]]}'))).toMatchObject({ isBatch: true });
+    for (const text of ["[1]x", "[[1]]", "[1", "1"]) expect(bare.parse(Buffer.from(text)), text).toBeNull();
+  });
+
+  test("leaves inputs to JSON.parse that are held to a schema", () => {
+    const schemas = { input: { type: "array", maxItems: 2 } };
+    expect(numberLayout({ ...valueManifest("doubles"), schemas })).toBeUndefined();
   });
 
   test("is only for one input of plain numbers", () => {

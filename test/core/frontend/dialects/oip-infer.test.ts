@@ -21,7 +21,8 @@ function echoed({ contract }: Manifest, { row }: Query): BatchOutputs {
   const batch = contract.isBatched ? [1] : [];
   const tensors = contract.outputs.map(({ name, datatype, contentType }, index): Tensor => {
     const { shape = [], data = new Uint8Array() } = row.tensors[index] ?? {};
-    const tensor = { name, datatype, shape: [...batch, ...shape], data };
+    // A copy, as any model gives: rows go with the reply.
+    const tensor = { name, datatype, shape: [...batch, ...shape], data: new Uint8Array(data) };
     return contentType === undefined ? tensor : { ...tensor, contentType };
   });
   return new BatchOutputs(tensors, 1);
@@ -459,7 +460,7 @@ describe("parameters and outputs", () => {
 describe("names", () => {
   test("are applications, models, and versions of either", async () => {
     const parts = echo([fp32]);
-    parts.application = { ...parts.application, name: "score", latencyObjectiveMs: 50 };
+    parts.application = { ...parts.application, name: "score", latencyObjectiveMs: 5000 };
     parts.changed();
     await using server = await startTestServer(parts);
     const send = async (path: string): Promise<TestReply> => server.post(input([1, 2, 3, 4]), { path });

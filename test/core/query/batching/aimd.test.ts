@@ -1,7 +1,7 @@
 // Clipper's own algorithm: how it finds its size, and what the reference says of it under load.
 import { describe, expect, test } from "vitest";
 import { AimdPolicy } from "../../../../core/query/batching/aimd.ts";
-import { alike, ShownQueue } from "./queue-of.ts";
+import { alike, replica, ShownQueue } from "./queue-of.ts";
 import { simulate } from "./simulation.ts";
 import { bursty, linear, MAX_BATCH_SIZE, poisson } from "./workloads.ts";
 
@@ -12,7 +12,7 @@ const waiting = alike(200, 0, OBJECTIVE_MS);
 function sizes(policy: AimdPolicy, batches: number, latencyMs: (size: number) => number = linear): number[] {
   return Array.from({ length: batches }, () => {
     const { take } = policy.cut(0, waiting);
-    policy.completed(0, { size: take, latencyMs: latencyMs(take), outcome: "ok", wasFull: true });
+    policy.completed(0, { size: take, latencyMs: latencyMs(take), replica, outcome: "ok", wasFull: true });
     return take;
   });
 }
@@ -37,8 +37,8 @@ describe("aimd", () => {
   test("learns nothing from small batches that had no more rows, nor from failures", () => {
     const policy = new AimdPolicy(64);
     policy.cut(0, waiting);
-    policy.completed(0, { size: 1, latencyMs: 5, outcome: "ok", wasFull: false });
-    policy.completed(0, { size: 1, latencyMs: 900, outcome: "failed", wasFull: true });
+    policy.completed(0, { size: 1, latencyMs: 5, replica, outcome: "ok", wasFull: false });
+    policy.completed(0, { size: 1, latencyMs: 900, replica, outcome: "failed", wasFull: true });
     expect(policy.describe()).toEqual({ policy: "aimd", maxBatchSize: 1 });
   });
 

@@ -1,5 +1,5 @@
 // A queue to show to a policy, made from plain numbers.
-import type { QueueView } from "../../../../core/query/batching/policy.ts";
+import type { Crew, Puller, QueueView } from "../../../../core/query/batching/policy.ts";
 
 /** Waiting queries by deadline (sorted here) and arrival; counts how often the policy looks at one. */
 export class ShownQueue implements QueueView {
@@ -35,4 +35,18 @@ export function alike(count: number, arrivedAt: number, objectiveMs: number): Sh
   return new ShownQueue(
     Array.from({ length: count }, () => ({ arrivedAt, deadlineAt: arrivedAt + objectiveMs })),
   );
+}
+
+/** The first of all crews. */
+export const replica: object = { id: "r1" };
+const others: Crew = [2, 3, 4].map((number) => ({ id: `r${number}` }));
+
+/** Up to four replicas, the same ones every time. */
+export function crewOf(count: number): Crew {
+  return [replica, ...others].slice(0, count);
+}
+
+/** The first of so many. */
+export function pullerOf(count: number): Puller {
+  return { replica, crew: crewOf(count) };
 }

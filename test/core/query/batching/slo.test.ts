@@ -1,7 +1,7 @@
 // The rules of the slo policy, one by one.
 import { describe, expect, test } from "vitest";
 import { SloPolicy } from "../../../../core/query/batching/slo.ts";
-import { alike, ShownQueue } from "./queue-of.ts";
+import { alike, crewOf, pullerOf, replica, ShownQueue } from "./queue-of.ts";
 import { simulate } from "./simulation.ts";
 import { linear, poisson, type Workload } from "./workloads.ts";
 
@@ -12,11 +12,11 @@ function taught(perMs: number = 0.01, latencyMs: (size: number) => number = line
   const policy = new SloPolicy(MAX);
   for (let round = 0; round < 4; round += 1) {
     for (const size of [1, 3, 6, 10, 16, 25, 39, 60]) {
-      policy.completed(0, { size, latencyMs: latencyMs(size), outcome: "ok", wasFull: true });
+      policy.completed(0, { size, latencyMs: latencyMs(size), replica, outcome: "ok", wasFull: true });
     }
   }
   for (let arrival = 0; arrival < 65; arrival += 1) {
-    policy.admit(-(65 - arrival) / perMs, Infinity, alike(0, 0, 0), 1);
+    policy.admit(-(65 - arrival) / perMs, Infinity, alike(0, 0, 0), crewOf(1));
   }
   return policy;
 }
@@ -34,50 +34,52 @@ function rising(count: number, from: number, step: number): ShownQueue {
 describe("size of a batch", () => {
   test("is the largest that the head's deadline allows", () => {
     // 1.02 × (10 + n) ≤ 40
-    expect(taught().cut(0, left(...Array.from({ length: 50 }, () => 40)), 1)).toMatchObject({
+    expect(taught().cut(0, left(...Array.from({ length: 50 }, () => 40)), pullerOf(1))).toMatchObject({
       take: 29,
       shed: 0,
     });
   });
 
   test("is never more than waits", () => {
-    expect(taught().cut(0, alike(5, 0, 90), 1).take).toBe(5);
+    expect(taught().cut(0, alike(5, 0, 90), pullerOf(1)).take).toBe(5);
   });
 
   test("is never more than the configured maximum", () => {
-    expect(taught().cut(0, alike(500, 0, 10_000), 1).take).toBe(MAX);
+    expect(taught().cut(0, alike(500, 0, 10_000), pullerOf(1)).take).toBe(MAX);
   });
 
   test("is all that waits up to the maximum when there is no deadline, from the first batch on", () => {
-    expect(new SloPolicy(MAX).cut(0, alike(40, 0, Infinity), 1)).toMatchObject({
+    expect(new SloPolicy(MAX).cut(0, alike(40, 0, Infinity), pullerOf(1))).toMatchObject({
       take: 40,
       expired: 0,
       shed: 0,
     });
-    expect(new SloPolicy(MAX).cut(0, alike(400, 0, Infinity), 1).take).toBe(MAX);
+    expect(new SloPolicy(MAX).cut(0, alike(400, 0, Infinity), pullerOf(1)).take).toBe(MAX);
   });
 
   test("keeps to the most urgent query when others have no deadline", () => {
-    expect(taught().cut(0, left(30, ...Array.from({ length: 40 }, () => Infinity)), 1).take).toBe(19);
+    expect(taught().cut(0, left(30, ...Array.from({ length: 40 }, () => Infinity)), pullerOf(1)).take).toBe(
+      19,
+    );
   });
 
   test("is one at first, and grows by half and one for each full batch of the size tried", () => {
     const policy = new SloPolicy(MAX);
     const sizes: number[] = [];
     for (let round = 0; round < 8; round += 1) {
-      const { take } = policy.cut(round, alike(200, round, 1000), 1);
+      const { take } = policy.cut(round, alike(200, round, 1000), pullerOf(1));
       sizes.push(take);
-      policy.completed(round, { size: take, latencyMs: linear(take), outcome: "ok", wasFull: true });
+      policy.completed(round, { size: take, latencyMs: linear(take), replica, outcome: "ok", wasFull: true });
     }
     expect(sizes).toEqual([1, 3, 6, 10, 16, 25, 39, 60]);
   });
 
   test("does not grow by batches that were not full, or smaller than tried before", () => {
     const policy = new SloPolicy(MAX);
-    policy.completed(0, { size: 1, latencyMs: 11, outcome: "ok", wasFull: true });
+    policy.completed(0, { size: 1, latencyMs: 11, replica, outcome: "ok", wasFull: true });
     expect(policy.describe().maxBatchSize).toBe(3);
-    policy.completed(1, { size: 3, latencyMs: 13, outcome: "ok", wasFull: false });
-    policy.completed(2, { size: 2, latencyMs: 12, outcome: "ok", wasFull: true });
+    policy.completed(1, { size: 3, latencyMs: 13, replica, outcome: "ok", wasFull: false });
+    policy.completed(2, { size: 2, latencyMs: 12, replica, outcome: "ok", wasFull: true });
     expect(policy.describe().maxBatchSize).toBe(3);
   });
 
@@ -86,26 +88,30 @@ describe("size of a batch", () => {
     for (let round = 0; round < 4; round += 1) {
       for (const size of [1, 3, 6, 10, 16, 25]) {
         const completion = { size, latencyMs: 8 + linear(size), computeMs: linear(size) };
-        policy.completed(0, { ...completion, outcome: "ok", wasFull: true });
+        policy.completed(0, { ...completion, replica, outcome: "ok", wasFull: true });
       }
     }
     // 8 + 1.02 × (8 + 10 + n) ≤ 40: the round trip has 8 ms of overhead, and as much is kept in reserve.
-    expect(policy.cut(0, alike(50, 0, 40), 1).take).toBe(13);
+    expect(policy.cut(0, alike(50, 0, 40), pullerOf(1)).take).toBe(13);
   });
 });
 
 describe("drops", () => {
   test("heads that cannot be in time even alone are expired, and no others", () => {
-    expect(taught().cut(0, left(-5, 3, 11, 90, 95), 1)).toMatchObject({ expired: 3, shed: 0, take: 2 });
+    expect(taught().cut(0, left(-5, 3, 11, 90, 95), pullerOf(1))).toMatchObject({
+      expired: 3,
+      shed: 0,
+      take: 2,
+    });
   });
 
   test("when all are hopeless, all are expired", () => {
-    expect(taught().cut(0, left(1, 2, 3), 1)).toMatchObject({ expired: 3, shed: 0, take: 0 });
+    expect(taught().cut(0, left(1, 2, 3), pullerOf(1))).toMatchObject({ expired: 3, shed: 0, take: 0 });
   });
 
   test("the fewest heads are shed when they force batches that fall behind", () => {
     const queue = rising(60, 15, 1.5);
-    const { expired, shed, take } = taught(0.8).cut(0, queue, 1);
+    const { expired, shed, take } = taught(0.8).cut(0, queue, pullerOf(1));
     expect(expired).toBe(0);
     // The head alone allows 4. The 24th has 49.5 ms left, enough for itself and all 36 behind it; the one before not.
     expect({ shed, take }).toEqual({ shed: 23, take: 37 });
@@ -113,24 +119,28 @@ describe("drops", () => {
 
   test("heads are shed only until the rate is that of the arrivals, if more wait than one batch takes", () => {
     // 9 in 19 ms keep up with 0.45 a ms: they need 19.4 ms, and the first query with so much left is the 4th.
-    expect(taught(0.45).cut(0, rising(60, 15, 1.5), 1)).toMatchObject({ shed: 3, take: 9 });
+    expect(taught(0.45).cut(0, rising(60, 15, 1.5), pullerOf(1))).toMatchObject({ shed: 3, take: 9 });
   });
 
   test("nobody is shed while small batches keep up with what arrives", () => {
     // Alone with the head 4 go in 14 ms: 0.28 a ms.
-    expect(taught(0.2).cut(0, rising(60, 15, 1.5), 1)).toMatchObject({ shed: 0, take: 4 });
+    expect(taught(0.2).cut(0, rising(60, 15, 1.5), pullerOf(1))).toMatchObject({ shed: 0, take: 4 });
   });
 
   test("nobody is shed when the batch takes all that waits", () => {
-    expect(taught(5).cut(0, rising(4, 15, 1), 1)).toMatchObject({ shed: 0, take: 4 });
+    expect(taught(5).cut(0, rising(4, 15, 1), pullerOf(1))).toMatchObject({ shed: 0, take: 4 });
   });
 
   test("several replicas share the arrivals, so that fewer are shed", () => {
-    expect(taught(0.8).cut(0, rising(60, 15, 1.5), 4)).toMatchObject({ shed: 0 });
+    expect(taught(0.8).cut(0, rising(60, 15, 1.5), pullerOf(4))).toMatchObject({ shed: 0 });
   });
 
   test("a policy that has learned nothing drops nobody whose time is not over", () => {
-    expect(new SloPolicy(MAX).cut(0, left(-1, 0.5, 1, 2), 1)).toMatchObject({ expired: 1, shed: 0, take: 1 });
+    expect(new SloPolicy(MAX).cut(0, left(-1, 0.5, 1, 2), pullerOf(1))).toMatchObject({
+      expired: 1,
+      shed: 0,
+      take: 1,
+    });
   });
 
   test("the looser class lives longer under overload, and the sum stays near the bound", () => {
@@ -154,30 +164,30 @@ describe("drops", () => {
 describe("admission", () => {
   test("refuses a query that would be late behind those that wait, and says when to come again", () => {
     // Batches of at most 64 in 74 ms: 500 take 7 of them.
-    expect(taught().admit(0, 300, alike(500, 0, 300), 1)).toBe(false);
-    expect(taught().admit(0, 2000, alike(9000, 0, 2000), 1)).toBe(false);
-    expect([500, 9000].map((length) => taught().retryAfterS(length, 1))).toEqual([1, 11]);
-    expect(taught().retryAfterS(9000, 4)).toBe(3);
+    expect(taught().admit(0, 300, alike(500, 0, 300), crewOf(1))).toBe(false);
+    expect(taught().admit(0, 2000, alike(9000, 0, 2000), crewOf(1))).toBe(false);
+    expect([500, 9000].map((length) => taught().retryAfterS(length, crewOf(1)))).toEqual([1, 11]);
+    expect(taught().retryAfterS(9000, crewOf(4))).toBe(3);
   });
 
   test("lets the same query in when replicas share the queue", () => {
-    expect(taught().admit(0, 300, alike(500, 0, 300), 4)).toBe(true);
+    expect(taught().admit(0, 300, alike(500, 0, 300), crewOf(4))).toBe(true);
   });
 
   test("lets a more urgent query in, since it goes first", () => {
-    expect(taught().admit(0, 100, alike(500, 0, 300), 1)).toBe(true);
+    expect(taught().admit(0, 100, alike(500, 0, 300), crewOf(1))).toBe(true);
   });
 
   test("lets a looser query in, since all before it are gone by their deadlines", () => {
-    expect(taught().admit(0, 300, alike(5000, 0, 100), 1)).toBe(true);
+    expect(taught().admit(0, 300, alike(5000, 0, 100), crewOf(1))).toBe(true);
   });
 
   test("does not count those that are hopeless already", () => {
-    expect(taught().admit(0, 300, alike(5000, -295, 300), 1)).toBe(true);
+    expect(taught().admit(0, 300, alike(5000, -295, 300), crewOf(1))).toBe(true);
   });
 
   test("lets everyone in before anything is learned", () => {
-    expect(new SloPolicy(MAX).admit(0, 1, alike(5000, 0, 1), 1)).toBe(true);
+    expect(new SloPolicy(MAX).admit(0, 1, alike(5000, 0, 1), crewOf(1))).toBe(true);
   });
 });
 
@@ -189,8 +199,8 @@ describe("learning", () => {
   test("failed batches teach nothing", () => {
     const policy = taught();
     const before = policy.describe();
-    policy.completed(0, { size: 40, latencyMs: 30_000, outcome: "failed", wasFull: true });
-    policy.completed(0, { size: 40, latencyMs: 0.1, outcome: "failed", wasFull: true });
+    policy.completed(0, { size: 40, latencyMs: 30_000, replica, outcome: "failed", wasFull: true });
+    policy.completed(0, { size: 40, latencyMs: 0.1, replica, outcome: "failed", wasFull: true });
     expect(policy.describe()).toEqual(before);
   });
 
@@ -206,14 +216,14 @@ describe("learning", () => {
 
   test("a model too slow for any deadline is tried now and then, and serves again once it is fast", () => {
     const policy = taught(0.1, (size) => 20 * linear(size));
-    const at = (now: number): number => policy.cut(now, alike(3, now, 100), 1).take;
-    policy.completed(1000, { size: 1, latencyMs: 220, outcome: "ok", wasFull: true });
-    expect(policy.cut(1001, alike(3, 1001, 100), 1)).toMatchObject({ expired: 3, take: 0 });
+    const at = (now: number): number => policy.cut(now, alike(3, now, 100), pullerOf(1)).take;
+    policy.completed(1000, { size: 1, latencyMs: 220, replica, outcome: "ok", wasFull: true });
+    expect(policy.cut(1001, alike(3, 1001, 100), pullerOf(1))).toMatchObject({ expired: 3, take: 0 });
     // After four predicted latencies without news: the query with the most time left.
-    expect(policy.cut(1900, alike(3, 1900, 100), 1)).toMatchObject({ expired: 2, take: 1 });
+    expect(policy.cut(1900, alike(3, 1900, 100), pullerOf(1))).toMatchObject({ expired: 2, take: 1 });
     let tries = 0;
     for (let now = 1900; at(now) < 3; now += 11) {
-      policy.completed(now, { size: 1, latencyMs: 11, outcome: "ok", wasFull: true });
+      policy.completed(now, { size: 1, latencyMs: 11, replica, outcome: "ok", wasFull: true });
       tries += 1;
     }
     expect(tries).toBeLessThan(10);
@@ -221,10 +231,10 @@ describe("learning", () => {
 
   test("a first batch that was slow does not refuse those behind it", () => {
     const policy = new SloPolicy(MAX);
-    policy.completed(400, { size: 1, latencyMs: 400, outcome: "ok", wasFull: true });
+    policy.completed(400, { size: 1, latencyMs: 400, replica, outcome: "ok", wasFull: true });
     for (let now = 410; now < 600; now += 10) {
-      expect(policy.cut(now, alike(1, now, 100), 1)).toMatchObject({ expired: 0, take: 1 });
-      policy.completed(now + 5, { size: 1, latencyMs: 5, outcome: "ok", wasFull: true });
+      expect(policy.cut(now, alike(1, now, 100), pullerOf(1))).toMatchObject({ expired: 0, take: 1 });
+      policy.completed(now + 5, { size: 1, latencyMs: 5, replica, outcome: "ok", wasFull: true });
     }
   });
 
@@ -235,10 +245,10 @@ describe("learning", () => {
   ])("one stall of $stallMs ms on the way refuses nobody behind it", ({ stallMs, objectiveMs }) => {
     const policy = new SloPolicy(MAX);
     for (let now = 0, batch = 1; batch < 200; batch += 1) {
-      expect(policy.cut(now, alike(1, now, objectiveMs), 1)).toMatchObject({ expired: 0, take: 1 });
+      expect(policy.cut(now, alike(1, now, objectiveMs), pullerOf(1))).toMatchObject({ expired: 0, take: 1 });
       const latencyMs = batch === 100 ? stallMs : 5.5;
       now += latencyMs;
-      policy.completed(now, { size: 1, latencyMs, computeMs: 5, outcome: "ok", wasFull: true });
+      policy.completed(now, { size: 1, latencyMs, computeMs: 5, replica, outcome: "ok", wasFull: true });
     }
   });
 
@@ -257,8 +267,8 @@ describe("learning", () => {
 
   test("a query with less time than the model takes is not run again and again while others are served", () => {
     const policy = taught();
-    policy.completed(0, { size: 1, latencyMs: 11, outcome: "ok", wasFull: true });
+    policy.completed(0, { size: 1, latencyMs: 11, replica, outcome: "ok", wasFull: true });
     const hopeless = new ShownQueue([{ arrivedAt: 0, deadlineAt: 5 }]);
-    expect(policy.cut(1, hopeless, 1)).toMatchObject({ expired: 1, take: 0 });
+    expect(policy.cut(1, hopeless, pullerOf(1))).toMatchObject({ expired: 1, take: 0 });
   });
 });

@@ -17,6 +17,10 @@ export interface Workload {
   /** Latency of a batch of `size` started at `nowMs`, without noise. */
   readonly latencyMs: (size: number, nowMs: number) => number;
   readonly replicas: number;
+  /** How many times as long one of them takes; default 1. */
+  readonly paceOf?: (replica: number, nowMs: number) => number;
+  /** What the way to one of them and back adds, ms; default 0. */
+  readonly wayMsOf?: (replica: number) => number;
   /** Of the noise. */
   readonly seed: number;
   /** Time a query has; default OBJECTIVE_MS for each. */

@@ -223,10 +223,8 @@ test("containers come back to a server that was started again, with its models a
     clipper: { adminPort: 0, rpcPort },
   });
   try {
-    await expect.poll(() => container.metadataSent, { timeout: 10_000 }).toBeGreaterThan(1);
-    await expect
-      .poll(() => lab.query("/app/predict", { input: [1] }), { timeout: 10_000 })
-      .toContain('"output":1,');
+    await expect.poll(() => container.metadataSent).toBeGreaterThan(1);
+    await expect.poll(() => lab.query("/app/predict", { input: [1] })).toContain('"output":1,');
   } finally {
     await again.close();
     await rm(stateDir, { recursive: true });
@@ -240,7 +238,7 @@ test("one that stops to answer heartbeats is let go after a while, and taken in 
     host: "127.0.0.1",
     port: 0,
     log: createLog("silent"),
-    silenceMs: 60,
+    silenceMs: 400,
     onChange: () => () => undefined,
     place: () => ({
       kind: "version",

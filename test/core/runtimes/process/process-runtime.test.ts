@@ -320,7 +320,7 @@ describe("output", () => {
       await Promise.all(some.map((replica) => replica.exited));
     }
     expect(await readdir(join(bed.folder, "run", "logs"))).toHaveLength(50);
-  }, 60_000);
+  });
 });
 
 describe("what cannot work", () => {

@@ -63,18 +63,18 @@ export async function bench(folderPrefix = "windjammer-process-"): Promise<Bench
   };
 }
 
-/** First line of a replica that matches; fails when there is none within 10 s. */
+/** First line of a replica that matches; fails when there is none within 60 s. */
 export async function lineMatching(replica: RunningReplica, pattern: RegExp): Promise<RegExpExecArray> {
-  for await (const line of replica.logs({ follow: true, signal: AbortSignal.timeout(10_000) })) {
+  for await (const line of replica.logs({ follow: true, signal: AbortSignal.timeout(60_000) })) {
     const match = pattern.exec(line.text);
     if (match !== null) return match;
   }
   throw new Error(`no line like ${pattern.source} from ${replica.id}`);
 }
 
-/** Resolves when the process has gone; fails after 10 s. */
+/** Resolves when the process has gone; fails after 60 s. */
 export async function gone(pid: number): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
+  for (let tries = 0; tries < 3000; tries++) {
     if ((await processIdentity(pid)) === undefined) return;
     await delay(20);
   }
