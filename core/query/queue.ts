@@ -85,7 +85,8 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, pool.crew);
+    const isInTime =
+      query.isTrial === true || policy.admit(performance.now(), query.deadlineAt, lane, pool.crew);
     if (!isInTime && pool.readyCount > 0) {
       waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
@@ -217,7 +218,8 @@ export class BatchQueue {
     const { policy, pool } = this.#parts;
     if (!policy.sharesAmongIdle || lane.length === 1) return lane.length;
     const others = pool.freeCapacity(this.#paceOf);
-    return others === 0 ? lane.length : Math.ceil(lane.length / (1 + this.#paceOf(replica) * others));
+    if (others === 0) return lane.length;
+    return Math.max(1, Math.ceil(lane.length / (1 + this.#paceOf(replica) * others)));
   }
 
   /** What failed together is tried again together: where it did not fail, if there is such a replica. */

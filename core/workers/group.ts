@@ -210,7 +210,11 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
       turn: this.#startedCount++,
       serverUrl: this.#serverUrl,
       registry: registry.snapshot(),
-      versions: staying.map((served) => ({ version: served.version, shared: served.shared() })),
+      versions: staying.map((served) => ({
+        version: served.version,
+        shared: served.shared(),
+        learned: served.describe().policy,
+      })),
     };
   }
 

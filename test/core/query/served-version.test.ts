@@ -117,8 +117,25 @@ describe("a version that runs", () => {
     );
     expect(served.describe().policy).toMatchObject({
       policy: "slo",
-      curve: { fixedMs: expect.any(Number), perRowMs: expect.any(Number), upperFactor: expect.any(Number) },
+      curve: {
+        fixedMs: expect.any(Number),
+        perRowMs: expect.any(Number),
+        upperFactor: expect.any(Number),
+        batches: 5,
+      },
+      arrivalRate: expect.any(Number),
     });
+  });
+
+  it("does not count the queries of a deployment among those that arrive", async () => {
+    const { served } = await serve(echo);
+    for (const value of range(5)) {
+      const { query, settled } = testQuery(value, Infinity);
+      served.enqueue(Object.assign(query, { isTrial: true }));
+      expect(resultOf(await settled)).toBe(value);
+    }
+    expect(served.describe().policy.curve).toMatchObject({ batches: 5 });
+    expect(served.describe().policy.arrivalRate).toBeUndefined();
   });
 
   it("keeps one batch in flight per replica and uses every replica", async () => {
