@@ -12,9 +12,9 @@ import type { BatchingPolicy, Completion } from "./batching/policy.ts";
 import type { BatchBody, BatchCodec } from "./batch-body.ts";
 import { Blame } from "./blame.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
-import { type Flight, failureOf, handOnLate, settleRows } from "./flight.ts";
+import { answeredOf, type Flight, failureOf, handOnLate, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
-import { Pending } from "./pending.ts";
+import { Pending, trialOf } from "./pending.ts";
 import type { Query } from "./query.ts";
 import { Retries } from "./retries.ts";
 import { WaitingQueries } from "./waiting.ts";
@@ -178,12 +178,26 @@ export class BatchQueue {
     const { pool } = this.#parts;
     const unused: Replica[] = [];
     while (this.#waiting.length > 0) {
-      const replica = pool.take(this.#paceOf);
+      const replica = this.#ejectedByCall() ?? pool.take(this.#paceOf);
       if (replica === undefined) break;
       if (!this.#sendBatch(replica)) unused.push(replica);
     }
     for (const replica of unused) pool.release(replica);
     this.#checkIdle();
+  }
+
+  /** Where a query may be computed once only, an ejected replica is tried with one that a caller waits for. */
+  #ejectedByCall(): Replica | undefined {
+    const { pool, version } = this.#parts;
+    return version.settings.isRetryable ? undefined : pool.takeEjected();
+  }
+
+  /** An ejected replica is tried with a query that another one has just answered: no caller waits for it. */
+  #tryEjected(answered: Pending | undefined): void {
+    const { pool, version } = this.#parts;
+    if (answered === undefined || !version.settings.isRetryable) return;
+    const replica = pool.takeEjected();
+    if (replica !== undefined) this.#send(replica, [trialOf(answered)], { wasFull: false });
   }
 
   /** Cuts a batch from the most urgent lane that yields one. */
@@ -281,7 +295,10 @@ export class BatchQueue {
       const result = codec.decode(reply, flight.batch.length);
       this.#learn(flight, result.kind === "outputs" ? "ok" : "failed", reply.computeMs);
       const error = failureOf(result);
-      if (error === undefined) this.#blame.answered(flight);
+      if (error === undefined) {
+        this.#blame.answered(flight);
+        this.#tryEjected(answeredOf(flight, result));
+      }
       const isInDoubt = error !== undefined && this.#blame.failed(flight, error);
       if (error !== undefined && (isInDoubt || result.kind === "failed"))
         this.#retries.refused(flight, error);

@@ -49,6 +49,8 @@ export interface Replicas {
   readonly senders: number;
   /** The fastest free replica, or undefined. It comes back by `release` or `suspect`. */
   take(paceOf: PaceOf): Replica | undefined;
+  /** An ejected replica that is to be tried again, or undefined; as by `take`. */
+  takeEjected(): Replica | undefined;
   /** How many replicas `take` would still give; a slow one counts as a part of one. */
   freeCapacity(paceOf: PaceOf): number;
   release(replica: Replica): void;
@@ -124,6 +126,10 @@ export class ReplicaPool implements Replicas {
 
   take(paceOf: PaceOf): Replica | undefined {
     return this.#ready.take(paceOf);
+  }
+
+  takeEjected(): Replica | undefined {
+    return this.#ready.takeEjected();
   }
 
   release(replica: Replica): void {

@@ -25,10 +25,9 @@ export class ReadyReplicas {
 
   /** How many `take` would still give; a slow one counts as a part of one. */
   freeCapacity(paceOf: PaceOf): number {
-    const now = performance.now();
     let capacity = 0;
     for (const replica of this.#free)
-      if (replica.isFree && !this.#isLeftOut(replica, now)) capacity += 1 / paceOf(replica);
+      if (replica.isFree && !this.#isLeftOut(replica)) capacity += 1 / paceOf(replica);
     return capacity;
   }
 
@@ -47,14 +46,27 @@ export class ReadyReplicas {
     this.#all = all;
   }
 
-  /** An ejected one that may be tried again, else the fastest that is free, the first of equals. */
-  take(paceOf: PaceOf): Replica | undefined {
+  /** An ejected one that is free, and may be tried again. */
+  takeEjected(): Replica | undefined {
     const now = performance.now();
+    const due = this.#all.find(
+      (replica) =>
+        replica.health.ejectedFor !== undefined &&
+        !replica.health.isResting(now) &&
+        replica.isFree &&
+        this.#free.has(replica),
+    );
+    if (due !== undefined) this.#free.delete(due);
+    return due;
+  }
+
+  /** The fastest that is free, the first of equals. */
+  take(paceOf: PaceOf): Replica | undefined {
     let best: Replica | undefined;
     let least = 0;
     for (const replica of this.#all) {
-      if (!replica.isFree || !this.#free.has(replica) || this.#isLeftOut(replica, now)) continue;
-      const pace = replica.health.ejectedFor === undefined ? paceOf(replica) : 0;
+      if (!replica.isFree || !this.#free.has(replica) || this.#isLeftOut(replica)) continue;
+      const pace = paceOf(replica);
       if (best !== undefined && pace >= least) continue;
       best = replica;
       least = pace;
@@ -77,9 +89,9 @@ export class ReadyReplicas {
     for (const { health } of this.#all) health.reinstate();
   }
 
-  /** One that is ejected rests only while another one takes batches. */
-  #isLeftOut(replica: Replica, now: number): boolean {
-    return replica.health.isResting(now) && this.hasOther(replica);
+  /** One that is ejected is so only while another one takes batches. */
+  #isLeftOut(replica: Replica): boolean {
+    return !takesBatches(replica) && this.hasOther(replica);
   }
 }
 

@@ -81,6 +81,10 @@ export class FollowedReplicas implements Replicas {
     return this.#ready.take(paceOf);
   }
 
+  takeEjected(): Replica | undefined {
+    return this.#ready.takeEjected();
+  }
+
   hasOther(replica: Replica): boolean {
     return this.#ready.hasOther(replica);
   }

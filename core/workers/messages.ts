@@ -26,7 +26,7 @@ export interface RunningVersion {
   readonly version: Version;
   readonly shared: SharedReplicas;
   /** What the busiest process has learned of it. */
-  readonly learned?: PolicyState;
+  readonly learned?: PolicyState | undefined;
 }
 
 /** Everything a worker begins with. */

@@ -371,6 +371,33 @@ describe("a replica that fails every batch", () => {
       .toEqual([7, undefined]);
   });
 
+  it("is tried with what another one has answered: no caller waits for it, or hears of it", async () => {
+    let isBroken = true;
+    let now = 0;
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const script: Script = async (call) => {
+      if (call.replica !== "echo-1-r1") return echo(call);
+      if (isBroken) return { status: 500, error: "CUDA error" };
+      begun.resolve();
+      await goOn.promise;
+      return echo(call);
+    };
+    const { served } = await serve(script, 2);
+    const asked = range(3);
+    for (const value of asked) expect(await ask(served, value)).toBe(value);
+    expect(served.replicas()[0]?.ejectedFor).toBeDefined();
+    isBroken = false;
+    const isTried = begun.promise.then(() => true);
+    while (!(await Promise.race([isTried, new Promise((resolve) => setTimeout(resolve, 20))])))
+      expect(await ask(served, ++now)).toBe(now);
+    // While it is at the try, callers get their answers from the other one.
+    expect(await ask(served, 7)).toBe(7);
+    goOn.resolve();
+    await expect.poll(() => served.replicas()[0]?.ejectedFor).toBeUndefined();
+    expect(served.queueLength).toBe(0);
+  });
+
   it("is left out, too, when it answers nothing but errors of single rows", async () => {
     const { served } = await serve(broken, 2);
     const answers: unknown[] = [];
