@@ -4,7 +4,6 @@ import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerE
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
-import type { PaceOf } from "../replicas/ready-replicas.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
@@ -15,6 +14,7 @@ import { DeadlineTimer } from "./deadline-timer.ts";
 import { answeredOf, type Flight, failureOf, handOnLate, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
 import { Pending, trialOf } from "./pending.ts";
+import { Pulling } from "./pulling.ts";
 import type { Query } from "./query.ts";
 import { Retries } from "./retries.ts";
 import { WaitingQueries } from "./waiting.ts";
@@ -45,7 +45,7 @@ export class BatchQueue {
   readonly #timer: DeadlineTimer;
   readonly #blame: Blame;
   readonly #retries: Retries;
-  readonly #paceOf: PaceOf;
+  readonly #pulling: Pulling;
   #isPumpDue = false;
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
@@ -54,9 +54,8 @@ export class BatchQueue {
   #isClosed = false;
 
   constructor(parts: QueueParts) {
-    const { policy, pool } = parts;
     this.#parts = parts;
-    this.#paceOf = (replica) => policy.pace?.({ replica, crew: pool.crew }) ?? 1;
+    this.#pulling = new Pulling(parts);
     this.#waiting = new WaitingQueries(parts.version, parts.metrics);
     this.#timer = new DeadlineTimer((now) => this.#sweep(now));
     this.#blame = new Blame(parts);
@@ -178,7 +177,7 @@ export class BatchQueue {
     const { pool } = this.#parts;
     const unused: Replica[] = [];
     while (this.#waiting.length > 0) {
-      const replica = this.#ejectedByCall() ?? pool.take(this.#paceOf);
+      const replica = this.#pulling.next();
       if (replica === undefined) break;
       if (!this.#sendBatch(replica)) unused.push(replica);
     }
@@ -186,23 +185,16 @@ export class BatchQueue {
     this.#checkIdle();
   }
 
-  /** Where a query may be computed once only, an ejected replica is tried with one that a caller waits for. */
-  #ejectedByCall(): Replica | undefined {
-    const { pool, version } = this.#parts;
-    return version.settings.isRetryable ? undefined : pool.takeEjected();
-  }
-
   /** An ejected replica is tried with a query that another one has just answered: no caller waits for it. */
   #tryEjected(answered: Pending | undefined): void {
-    const { pool, version } = this.#parts;
-    if (answered === undefined || !version.settings.isRetryable) return;
-    const replica = pool.takeEjected();
-    if (replica !== undefined) this.#send(replica, [trialOf(answered)], { wasFull: false });
+    const replica = answered === undefined ? undefined : this.#pulling.toTry();
+    if (replica !== undefined && answered !== undefined)
+      this.#send(replica, [trialOf(answered)], { wasFull: false });
   }
 
   /** Cuts a batch from the most urgent lane that yields one. */
   #sendBatch(replica: Replica): boolean {
-    const { policy, pool } = this.#parts;
+    const { policy } = this.#parts;
     const waiting = this.#waiting;
     const heldBack = new Set<Lane>();
     for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
@@ -212,10 +204,10 @@ export class BatchQueue {
         continue;
       }
       const now = performance.now();
-      const cut = policy.cut(now, lane, { replica, crew: pool.crew });
+      const cut = policy.cut(now, lane, this.#pulling.puller(replica));
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
-      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)), cut.left);
+      const batch = waiting.take(lane, Math.min(cut.take, this.#pulling.shareOf(replica, lane)), cut.left);
       if (batch.length > 0) {
         this.#send(replica, batch, { wasFull: batch.length === cut.take });
         return true;
@@ -224,16 +216,6 @@ export class BatchQueue {
       if (cut.take + cut.expired + cut.shed === 0) heldBack.add(lane);
     }
     return false;
-  }
-
-  /** Most of a lane that a replica may take: one query to see whether it still fails, its part where others are idle. */
-  #shareOf(replica: Replica, lane: Lane): number {
-    if (replica.health.ejectedFor !== undefined) return 1;
-    const { policy, pool } = this.#parts;
-    if (!policy.sharesAmongIdle || lane.length === 1) return lane.length;
-    const others = pool.freeCapacity(this.#paceOf);
-    if (others === 0) return lane.length;
-    return Math.max(1, Math.ceil(lane.length / (1 + this.#paceOf(replica) * others)));
   }
 
   /** What failed together is tried again together: where it did not fail, if there is such a replica. */
@@ -317,12 +299,12 @@ export class BatchQueue {
     const now = performance.now();
     const latencyMs = now - flight.sentAt;
     const size = flight.batch.length;
-    const { metrics, policy, pool } = this.#parts;
+    const { metrics, policy } = this.#parts;
     const { replica } = flight;
     metrics.batch(size, latencyMs, computeMs);
     if (outcome === "ok") {
       metrics.answered(size, latencyMs, computeMs);
-      const predictedMs = policy.predictedMs?.(size, { replica, crew: pool.crew });
+      const predictedMs = policy.predictedMs?.(size, this.#pulling.puller(replica));
       if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
     }
     const compute = computeMs === undefined ? {} : { computeMs };
