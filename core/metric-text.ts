@@ -11,6 +11,7 @@ export interface VersionGauges {
   readonly ready: number;
   readonly starting: number;
   readonly queueLength: number;
+  readonly inFlight: number;
   /** What a batch takes, as far as it was learned. */
   readonly curve?: { readonly fixedMs: number; readonly perRowMs: number } | undefined;
 }
@@ -89,6 +90,11 @@ export class MetricText {
       "windjammer_queue_length",
       "Queries that wait for a replica.",
       versions([], (gauge, { model, version, queueLength }) => gauge.set({ model, version }, queueLength)),
+    );
+    this.#addGauge(
+      "windjammer_batches_in_flight",
+      "Batches on their way to replicas and back.",
+      versions([], (gauge, { model, version, inFlight }) => gauge.set({ model, version }, inFlight)),
     );
     this.#addGauge(
       "windjammer_worker_cpu_seconds",

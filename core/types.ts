@@ -56,6 +56,8 @@ export interface VersionSettings {
   readonly batching: BatchingSettings;
   /** A replica must be ready this many ms after its start. */
   readonly readyTimeoutMs: number;
+  /** Batches that one replica holds at once; undefined: 2 for a server elsewhere, else 1. */
+  readonly maxInFlight?: number;
   /** A batch that takes longer marks its replica as hung; it is replaced. */
   readonly batchTimeoutMs: number;
   /** False: a batch that fails as a whole, or whose replica dies, is not tried again. */
@@ -212,9 +214,19 @@ export interface VersionOptions {
   readonly cpus?: number | undefined;
   /** Default `{ policy: "slo", maxBatchSize: 256 }`. */
   readonly batching?: BatchingSettings | undefined;
+  /**
+   * Batches that a replica is given at once, 1 to 256: as many as its server computes side by side. For servers
+   * elsewhere (`url`) and containers of your own (`image`, `dockerfile`, `command`); those of ours compute one after the
+   * other. With `workers` each sends an equal part of it, and one at least. Default 2 for servers elsewhere, so that one
+   * batch is on its way while another is computed, else 1.
+   */
+  readonly maxInFlight?: number | undefined;
   /** A replica must be ready this many ms after its start. Default 60,000. */
   readonly readyTimeoutMs?: number | undefined;
-  /** A batch that takes longer marks its replica as hung, and it is replaced. Default 30,000. */
+  /**
+   * A batch that takes longer marks its replica as hung, and it is replaced. One that holds several gets as long again
+   * after each answer, at most `maxInFlight` times as long: it may compute them one after the other. Default 30,000.
+   */
   readonly batchTimeoutMs?: number | undefined;
   /** Whether a batch that fails as a whole, or whose replica dies, is tried again. Default true: predictions are assumed to be pure. */
   readonly isRetryable?: boolean | undefined;

@@ -266,9 +266,9 @@ function clipperOf({
 function* gauges(serving: Serving): Iterable<VersionGauges> {
   for (const served of serving.all()) {
     const { model, version } = served.version;
-    const { readyCount: ready, startingCount: starting, queueLength } = served;
-    const { curve } = served.describe().policy;
-    yield { model, version, ready, starting, queueLength, curve };
+    const { readyCount: ready, startingCount: starting } = served;
+    const { queueLength, inFlight, policy } = served.describe();
+    yield { model, version, ready, starting, queueLength, inFlight, curve: policy.curve };
   }
 }
 

@@ -40,9 +40,14 @@ export async function buildError(failed: FailedBuild): Promise<WindjammerError> 
   if (specifier !== undefined && failed.imports.unresolved.has(specifier)) {
     return unresolvedImport({ specifier, where, message: first, folder, details });
   }
-  const line = location === null ? "" : `\n  ${location.lineText.trim()}`;
   const more = others.length === 0 ? "" : `\n(and ${others.length} more)`;
-  return new InvalidModelFileError(`${where}: ${text}${line}${more}`, { details });
+  return new InvalidModelFileError(`${where}: ${text}${lineOf(location)}${more}`, { details });
+}
+
+/** The line in question, below the message; at the end of a file there is none to show. */
+function lineOf(location: Location | null): string {
+  const line = location?.lineText.trim() ?? "";
+  return line === "" ? "" : `\n  ${line}`;
 }
 
 /** "src/sum.ts:3:14", from the current folder where it lies inside. */

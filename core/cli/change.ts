@@ -77,7 +77,7 @@ export function deleteCommand(): Command {
         throw new InvalidOptionsError(
           kind === "version"
             ? `which version of ${name}? windjammer versions ${name} lists them`
-            : `an ${kind} has no version here; to remove one: windjammer delete version ${name} ${version}`,
+            : `with ${kind} no version is named; to remove one: windjammer delete version ${name} ${version}`,
         );
       }
       await withServer(flags, async (wj) => {

@@ -85,6 +85,8 @@ async function targetOf(target: string, options: Options): Promise<CheckTarget> 
       `${target} is no file or folder here, and no name of an image; a command with arguments is one word for the shell: "python3 server.py"`,
     );
   }
+  if (kind === "image" && options.as === undefined)
+    new Output(options).note(`${target} is no file or folder here: taken for an image`);
   const sources: Readonly<Record<Kind, () => ContainerSource>> = {
     image: () => ({ kind: "image", image: target, ...reached }),
     folder: () => ({ kind: "dockerfile", ...reached }),

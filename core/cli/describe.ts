@@ -171,6 +171,7 @@ function facts({ model, version: detail, isCurrent, applications }: Description)
         : `${running.policy.arrivalRate.toFixed(1)} a second, when the last ones came`,
     ],
     ["waiting", running === null ? undefined : `${running.queueLength} queries`],
+    ["in flight", running === null ? undefined : inFlightText(running)],
     ["trouble", running?.trouble === undefined ? undefined : paint("red", oneLine(running.trouble))],
     ["bundle", bundle],
   ]);
@@ -196,6 +197,10 @@ function batchingText({ settings, running, manifest }: VersionDetail): string {
   const now = running === null ? "" : `, now up to ${running.policy.maxBatchSize}`;
   const delayText = batching.policy === "fixed" ? `, waits ${batching.maxDelayMs} ms` : "";
   return `${batching.policy}, at most ${batching.maxBatchSize} queries${delayText}${now}`;
+}
+
+function inFlightText({ inFlight, maxInFlight }: NonNullable<VersionDetail["running"]>): string {
+  return `${inFlight} ${inFlight === 1 ? "batch" : "batches"}, at most ${maxInFlight} a replica`;
 }
 
 /** Fewer say little: the first is often a slow one, and a size alone tells no cost per query. */

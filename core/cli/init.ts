@@ -52,10 +52,16 @@ export function initCommand(): Command {
 
 /**
  * Writes a model server to start from, and gives the names of its files.
- * @throws InvalidOptionsError when the folder holds something already
+ * @throws InvalidOptionsError when the folder holds something already, or cannot be made
  */
 export async function writeTemplate(template: TemplateName, folder: string): Promise<readonly string[]> {
-  await mkdir(folder, { recursive: true });
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InvalidOptionsError(`${resolve(folder)} cannot become a folder: ${reason}; name another`, {
+      cause: error,
+      details: { option: "folder" },
+    });
+  });
   if ((await readdir(folder)).length > 0) {
     throw new InvalidOptionsError(`folder ${resolve(folder)} is not empty; name one that is, or a new one`, {
       details: { option: "folder" },

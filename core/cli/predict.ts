@@ -11,6 +11,9 @@ import { serverCommand, type ServerFlags, withServer } from "./server.ts";
 import { durationText } from "./units.ts";
 import { parseWhole } from "./values.ts";
 
+/** Characters of what was given that an error shows. */
+const MAX_SHOWN = 40;
+
 interface PredictFlags extends ServerFlags {
   readonly input?: string;
   readonly file?: string;
@@ -63,8 +66,7 @@ interface Source {
 /** The input as JSON text. Numbers stay as they were written: the text is not printed anew. */
 async function inputText({ manifest, source, flags, application }: Source): Promise<string> {
   const { input, file, image, pixels } = flags;
-  if (source !== undefined && source !== "-")
-    throw wrong(`${JSON.stringify(source)}: expected - for standard input; a file is given with --file`);
+  if (source !== undefined && source !== "-") throw wrong(misplaced(source));
   const given = [source, input, file, image].filter((value) => value !== undefined);
   if (given.length !== 1) throw await noInput(given.length, manifest, application);
   if (image !== undefined) {
@@ -78,6 +80,12 @@ async function inputText({ manifest, source, flags, application }: Source): Prom
   const bytes = await readBytes(file);
   if (manifest.inputType === "bytes" && flags.batch !== true) return JSON.stringify(bytes.toString("base64"));
   return jsonOf(withoutNewline(bytes.toString("utf8")), manifest, file);
+}
+
+/** For an input, or its file, without the flag that says which of the two it is. */
+function misplaced(source: string): string {
+  const shown = source.length > MAX_SHOWN ? `${source.slice(0, MAX_SHOWN)}…` : source;
+  return `${shown} has no flag: an input is given as --input '${shown}', a file as --file ${shown}; - stands for standard input`;
 }
 
 /** JSON as it is; for models that take text also text. @throws InvalidInputError */

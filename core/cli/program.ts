@@ -51,13 +51,22 @@ export async function run(args: readonly string[]): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreBrokenPipe);
   const isJson = asksForJson(args);
   try {
-    await createProgram(isJson).parseAsync(args, { from: "user" });
+    const program = createProgram(isJson);
+    await program.parseAsync(understood(program, args), { from: "user" });
   } catch (error) {
     process.exitCode = exitCode(error);
     // Commander has said its own errors already.
     if (error instanceof CommanderError) return;
     printError(toWindjammerError(error), isJson);
   }
+}
+
+/** `help` of a command that there is not is that command: commander says what is wrong with it, but prints all help for the former. */
+function understood({ commands }: Command, args: readonly string[]): readonly string[] {
+  const [first, name, ...rest] = args;
+  const isOurs = name === undefined || name.startsWith("-") || name === "help";
+  if (first !== "help" || isOurs || commands.some((each) => each.name() === name)) return args;
+  return [name, ...rest];
 }
 
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {

@@ -50,8 +50,9 @@ async function temporaryFolder(): Promise<string> {
   }
 }
 
-/** For what the file system of this machine, not the server's, says. */
+/** For what the file system of this machine says; what the server or a deployer says of its own stays as it is. */
 export function localError(error: unknown): WindjammerError {
+  if (error instanceof WindjammerError) return error;
   const known = toWindjammerError(error);
   if (!(known instanceof DiskFullError)) return known;
   return new DiskFullError(

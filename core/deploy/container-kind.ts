@@ -1,8 +1,10 @@
 // What runs a bundle's model container, and whether the server's runtime can.
 import type { Manifest } from "../../containers/protocol.ts";
-import { UnsupportedModelError } from "../errors.ts";
+import { InvalidOptionsError, UnsupportedModelError } from "../errors.ts";
+import { takesSeveral } from "../replicas/in-flight.ts";
 import { needsRuntime } from "../replicas/source.ts";
 import type { Runtime, RuntimeKind } from "../runtimes/runtime.ts";
+import type { Version } from "../types.ts";
 
 /** What a kind needs, and who has it. */
 const NEEDS: Readonly<Record<RuntimeKind, string>> = {
@@ -29,6 +31,17 @@ export function checkRuns(runtime: Pick<Runtime, "name" | "abilities">, manifest
     `the ${runtime.name} runtime of this server cannot run this model: its container is ${NEEDS[kind]} (kind ${kind}), ` +
       `and the ${runtime.name} runtime runs ${runs.join(", ")}; start the server with the runtime that can, or deploy the model in another form`,
     { details: { kind, runtime: runtime.name, runs } },
+  );
+}
+
+/** @throws InvalidOptionsError when its replicas are to hold several batches, and their containers compute one after the other */
+export function checkInFlight({ model, version, manifest, settings }: Version): void {
+  const { maxInFlight = 1 } = settings;
+  if (maxInFlight === 1 || takesSeveral(manifest)) return;
+  const kind = containerKind(manifest);
+  throw new InvalidOptionsError(
+    `maxInFlight: expected 1 for model ${model} version ${version}, whose container is ${NEEDS[kind]} (kind ${kind}) and computes one batch after the other, got ${maxInFlight}; leave it out and raise replicas, or deploy a container of your own`,
+    { details: { option: "maxInFlight", model, version, kind, value: maxInFlight } },
   );
 }
 

@@ -6,6 +6,8 @@ import type { BatchingSettings, DeploymentRequest, Example } from "../types.ts";
 
 /** Most replicas of one version. */
 const MAX_REPLICAS = 1000;
+/** Most batches at one replica: each has a connection. */
+const MAX_IN_FLIGHT = 256;
 const MAX_EXAMPLES = 1000;
 const HOUR_MS = 3_600_000;
 
@@ -56,6 +58,9 @@ export const batchingSchema: z.ZodType<BatchingSettings> = z.discriminatedUnion(
 /** How many replicas a version may have. */
 export const replicasSchema: z.ZodType<number> = z.int().min(0).max(MAX_REPLICAS);
 
+/** How many batches a replica may hold at once. */
+export const maxInFlightSchema: z.ZodType<number> = z.int().min(1).max(MAX_IN_FLIGHT);
+
 export const exampleSchema: z.ZodType<Example> = z.strictObject({
   input: jsonValueSchema,
   output: jsonValueSchema.exactOptional(),
@@ -81,6 +86,7 @@ const shape = {
   batching: batchingSchema.optional(),
   prepareTimeoutMs: milliseconds.optional(),
   switch: z.boolean().optional(),
+  maxInFlight: maxInFlightSchema.optional(),
   readyTimeoutMs: milliseconds.optional(),
   batchTimeoutMs: milliseconds.optional(),
   isRetryable: z.boolean().optional(),

@@ -6,7 +6,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { Publication } from "../registry/rules.ts";
 import type { Application, BundleFolder, DeploymentRequest, Version } from "../types.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
-import { checkRuns, connectsByItself } from "./container-kind.ts";
+import { checkInFlight, checkRuns, connectsByItself } from "./container-kind.ts";
 import { hasContract } from "./deployer.ts";
 import { decodeExamples } from "./gate.ts";
 import {
@@ -65,6 +65,7 @@ export function planDeployment(parts: PlanParts, asked: DeploymentRequest, bundl
       ? unchangedApplication(registry, request, { bundle, former })
       : requestedApplication(request, bundle.manifest.inputType);
   const version = recordOf(request, bundle, { existing, former });
+  checkInFlight(version);
   const publication = {
     version,
     application,

@@ -43,10 +43,12 @@ export function resolveSettings(
   replicas: number,
 ): VersionSettings {
   const memoryMb = options.memoryMb ?? base.limits.memoryMb;
+  const maxInFlight = options.maxInFlight ?? base.maxInFlight;
   return {
     replicas,
     limits: { ...(memoryMb === undefined ? {} : { memoryMb }), cpus: options.cpus ?? base.limits.cpus },
     batching: options.batching ?? base.batching,
+    ...(maxInFlight === undefined ? {} : { maxInFlight }),
     readyTimeoutMs: options.readyTimeoutMs ?? base.readyTimeoutMs,
     batchTimeoutMs: options.batchTimeoutMs ?? base.batchTimeoutMs,
     isRetryable: options.isRetryable ?? base.isRetryable,
@@ -60,6 +62,7 @@ export function changedRunSettings(a: VersionSettings, b: VersionSettings): read
   const limits = ["memoryMb", "cpus"] satisfies (keyof ReplicaLimits)[];
   const others = [
     "batching",
+    "maxInFlight",
     "readyTimeoutMs",
     "batchTimeoutMs",
     "isRetryable",

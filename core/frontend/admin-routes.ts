@@ -1,4 +1,5 @@
 // The routes of the management API that answer with JSON, as data; admin-streams.ts has the ones that stream.
+import { maxInFlight } from "../replicas/in-flight.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Serving } from "../query/serving.ts";
 import type { ServedVersion } from "../query/served-version.ts";
@@ -302,7 +303,7 @@ function deploymentPath({ id }: Deployment): string {
 
 function describe(version: Version, served: ServedVersion | undefined): VersionDetail {
   if (served === undefined) return { ...version, running: null };
-  const { queueLength, policy } = served.describe();
+  const { queueLength, inFlight, policy } = served.describe();
   const trouble = served.lastTrouble();
   return {
     ...version,
@@ -310,6 +311,8 @@ function describe(version: Version, served: ServedVersion | undefined): VersionD
       replicas: served.replicas(),
       readyCount: served.readyCount,
       queueLength,
+      inFlight,
+      maxInFlight: maxInFlight(version),
       policy,
       errors: served.recentErrors(),
       ...(trouble === undefined ? {} : { trouble }),

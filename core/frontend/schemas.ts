@@ -14,6 +14,7 @@ import {
   jsonValueSchema as jsonValue,
   latencyObjectiveSchema as latencyObjectiveMs,
   nameSchema as name,
+  maxInFlightSchema,
   replicasSchema,
   versionNameSchema as version,
 } from "../deploy/options.ts";
@@ -175,6 +176,7 @@ const settings: z.ZodType<VersionSettings> = z.strictObject({
   replicas: replicasSchema,
   limits: z.strictObject({ memoryMb: z.number().exactOptional(), cpus: z.number() }),
   batching,
+  maxInFlight: maxInFlightSchema.exactOptional(),
   readyTimeoutMs: z.number(),
   batchTimeoutMs: z.number(),
   isRetryable: z.boolean(),
@@ -233,6 +235,10 @@ interface RunningVersion {
   readonly replicas: readonly ReplicaStatus[];
   readonly readyCount: number;
   readonly queueLength: number;
+  /** Batches on their way to its replicas. */
+  readonly inFlight: number;
+  /** Most of them that one replica holds. */
+  readonly maxInFlight: number;
   readonly policy: PolicyState;
   /** What queries met lately, newest first. */
   readonly errors: readonly RecentError[];
@@ -259,6 +265,8 @@ export const versionDetailSchema: z.ZodType<VersionDetail> = z.strictObject({
       replicas: z.array(replicaSchema).readonly(),
       readyCount: count,
       queueLength: count,
+      inFlight: count,
+      maxInFlight: maxInFlightSchema,
       policy: policyState,
       errors: z.array(recentError).readonly(),
       trouble: z.string().exactOptional(),

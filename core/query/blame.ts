@@ -5,12 +5,10 @@ import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
 import type { Replica } from "../replicas/replica.ts";
 import type { Version } from "../types.ts";
+import type { Flight } from "./flight.ts";
 
 /** A batch that was at `replica`; `failedOn` where its queries failed before. */
-interface Tried {
-  readonly replica: Replica;
-  readonly failedOn: Replica | undefined;
-}
+type Tried = Pick<Flight, "replica" | "failedOn" | "sentAt">;
 
 export interface BlameParts {
   readonly version: Version;
@@ -38,7 +36,7 @@ export class Blame {
   }
 
   /** True when only a second try could tell whether the replica is failing. */
-  failed({ replica, failedOn }: Tried, error: WindjammerError): boolean {
+  failed({ replica, failedOn, sentAt }: Tried, error: WindjammerError): boolean {
     const { health } = replica;
     // It was given too little time, and says nothing of itself.
     if (error instanceof DeadlineExceededError) return false;
@@ -46,7 +44,7 @@ export class Blame {
       if (failedOn !== replica) failedOn.health.acquit(performance.now());
       return false;
     }
-    health.noteFailure();
+    health.noteFailure(sentAt, performance.now());
     const { pool, version } = this.#parts;
     if (!health.isFailing) return false;
     if (!pool.hasOther(replica)) {

@@ -14,8 +14,20 @@ export interface Flight {
   /** When the replica is asked for next, whether it hangs; Infinity: it is being asked for. */
   hungAt: number;
   readonly wasFull: boolean;
+  /** Nothing else was at the replica when it was sent. */
+  readonly isAlone: boolean;
   /** Its reply came, or never will; a lost one stays among the flights until its queries are dealt with. */
   isOver: boolean;
+}
+
+/** When the next replica of them is to be asked for, or the next deadline of their queries passes; Infinity: never. */
+export function nextDue(flights: Iterable<Flight>): number {
+  let next = Infinity;
+  for (const { batch, hungAt, isOver } of flights) {
+    if (!isOver) next = Math.min(next, hungAt);
+    for (const { isSettled, query } of batch) if (!isSettled) next = Math.min(next, query.deadlineAt);
+  }
+  return next;
 }
 
 /** Why nothing of a batch was answered; undefined: something was. */

@@ -7,6 +7,12 @@ import { DEFAULT_PRIORITY } from "./query.ts";
 /** Dead entries at the front are cut off when there are this many, and more than half. */
 const COMPACT_AT = 1024;
 
+/** Where queries failed, and whether their replica was lost with them. */
+export interface Failed {
+  readonly on: Replica;
+  readonly wasLost: boolean;
+}
+
 /** Earliest deadline first; among equals the earliest arrival. Equal objectives come in order, so adding is O(1). */
 export class Lane implements QueueView {
   readonly key: string;
@@ -14,13 +20,16 @@ export class Lane implements QueueView {
   readonly priority: number;
   /** The replica where all of them failed together: they are tried again together, elsewhere if there is another one. */
   readonly failedOn: Replica | undefined;
+  /** That replica was lost: the next one gets nothing else meanwhile, so that whoever is to blame harms nobody else. */
+  readonly goesAlone: boolean;
   #items: Pending[] = [];
   #head = 0;
 
-  constructor(key: string, priority: number = DEFAULT_PRIORITY, failedOn?: Replica) {
+  constructor(key: string, priority: number = DEFAULT_PRIORITY, failed?: Failed) {
     this.key = key;
     this.priority = priority;
-    this.failedOn = failedOn;
+    this.failedOn = failed?.on;
+    this.goesAlone = failed?.wasLost === true;
   }
 
   get length(): number {

@@ -27,11 +27,11 @@ export class Pulling {
     return { replica, crew: this.#parts.pool.crew };
   }
 
-  /** Where a query may be computed once only, an ejected replica is tried with one that a caller waits for. */
-  next(): Replica | undefined {
+  /** The one that gets the next batch; not those passed over. Where a query may be computed once only, an ejected replica is tried with one that a caller waits for. */
+  next(passedOver?: ReadonlySet<Replica>): Replica | undefined {
     const { pool, version } = this.#parts;
-    const ejected = version.settings.isRetryable ? undefined : pool.takeEjected();
-    return ejected ?? pool.take(this.#paceOf);
+    const ejected = version.settings.isRetryable ? undefined : pool.takeEjected(passedOver);
+    return ejected ?? pool.take(this.#paceOf, passedOver);
   }
 
   /** An ejected replica that is to be tried with a query that another one has answered: no caller waits for it. */
@@ -45,7 +45,7 @@ export class Pulling {
     if (replica.health.ejectedFor !== undefined) return 1;
     const { policy, pool } = this.#parts;
     if (!policy.sharesAmongIdle || lane.length === 1) return lane.length;
-    const others = pool.freeCapacity(this.#paceOf);
+    const others = pool.idleCapacity(this.#paceOf);
     if (others === 0) return lane.length;
     return Math.max(1, Math.ceil(lane.length / (1 + this.#paceOf(replica) * others)));
   }

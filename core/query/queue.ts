@@ -11,7 +11,7 @@ import type { BatchingPolicy, Completion } from "./batching/policy.ts";
 import type { BatchBody, BatchCodec } from "./batch-body.ts";
 import { Blame } from "./blame.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
-import { answeredOf, type Flight, failureOf, handOnLate, settleRows } from "./flight.ts";
+import { answeredOf, type Flight, failureOf, handOnLate, nextDue, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
 import { Pending, trialOf } from "./pending.ts";
 import { Pulling } from "./pulling.ts";
@@ -64,6 +64,11 @@ export class BatchQueue {
 
   get length(): number {
     return this.#waiting.length;
+  }
+
+  /** Batches that are on their way to replicas. */
+  get inFlight(): number {
+    return this.#flights.size;
   }
 
   /** Settles the query exactly once, now or later. */
@@ -175,13 +180,14 @@ export class BatchQueue {
 
   #pump(): void {
     const { pool } = this.#parts;
-    const unused: Replica[] = [];
+    let passedOver: Set<Replica> | undefined;
     while (this.#waiting.length > 0) {
-      const replica = this.#pulling.next();
+      const replica = this.#pulling.next(passedOver);
       if (replica === undefined) break;
-      if (!this.#sendBatch(replica)) unused.push(replica);
+      if (this.#sendBatch(replica)) continue;
+      pool.release(replica);
+      passedOver = (passedOver ?? new Set()).add(replica);
     }
-    for (const replica of unused) pool.release(replica);
     this.#checkIdle();
   }
 
@@ -199,6 +205,8 @@ export class BatchQueue {
     const heldBack = new Set<Lane>();
     for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
       if (lane.failedOn !== undefined) {
+        // The replica runs empty for it: if it is lost again, nothing else is.
+        if (lane.goesAlone && replica.taken > 1 && this.#isFit(replica, lane)) return false;
         if (this.#sendRetry(replica, lane)) return true;
         if (lane.length > 0) heldBack.add(lane);
         continue;
@@ -218,13 +226,20 @@ export class BatchQueue {
     return false;
   }
 
-  /** What failed together is tried again together: where it did not fail, if there is such a replica. */
-  #sendRetry(replica: Replica, lane: Lane): boolean {
+  /** What failed is tried again where it did not fail, if there is such a replica. */
+  #isFit(replica: Replica, lane: Lane): boolean {
     const isUnfit = lane.failedOn === replica || replica.health.ejectedFor !== undefined;
-    if (isUnfit && this.#parts.pool.hasOther(replica)) return false;
+    return !isUnfit || !this.#parts.pool.hasOther(replica);
+  }
+
+  /** What failed together is tried again together. */
+  #sendRetry(replica: Replica, lane: Lane): boolean {
+    if (!this.#isFit(replica, lane)) return false;
     const batch = this.#waiting.take(lane, lane.length);
-    if (batch.length > 0) this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
-    return batch.length > 0;
+    if (batch.length === 0) return false;
+    if (lane.goesAlone) replica.reserve();
+    this.#send(replica, batch, { wasFull: false, failedOn: lane.failedOn });
+    return true;
   }
 
   #send(
@@ -235,7 +250,8 @@ export class BatchQueue {
     const { codec, metrics, version } = this.#parts;
     const sentAt = performance.now();
     const hungAt = sentAt + version.settings.batchTimeoutMs;
-    const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isOver: false };
+    const isAlone = replica.taken === 1;
+    const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isAlone, isOver: false };
     let latest = 0;
     for (const { query } of batch) {
       latest = Math.max(latest, query.deadlineAt);
@@ -251,7 +267,7 @@ export class BatchQueue {
       return;
     }
     // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.
-    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs);
+    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs(replica));
     this.#flights.add(flight);
     this.#timer.wakeBy(hungAt);
     const { isRetryable } = version.settings;
@@ -297,17 +313,17 @@ export class BatchQueue {
 
   #learn(flight: Flight, outcome: Completion["outcome"], computeMs: number | undefined): void {
     const now = performance.now();
-    const latencyMs = now - flight.sentAt;
-    const size = flight.batch.length;
+    const { replica, batch } = flight;
+    const [size, latencyMs] = [batch.length, now - flight.sentAt];
     const { metrics, policy } = this.#parts;
-    const { replica } = flight;
     metrics.batch(size, latencyMs, computeMs);
     if (outcome === "ok") {
       metrics.answered(size, latencyMs, computeMs);
       const predictedMs = policy.predictedMs?.(size, this.#pulling.puller(replica));
       if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
     }
-    const compute = computeMs === undefined ? {} : { computeMs };
+    // Behind another batch, most of what is not computing is waiting for that one: no part of the way.
+    const compute = computeMs === undefined || !flight.isAlone ? {} : { computeMs };
     policy.completed(now, { replica, size, latencyMs, outcome, wasFull: flight.wasFull, ...compute });
   }
 
@@ -325,18 +341,17 @@ export class BatchQueue {
     await looked;
   }
 
-  /** A batch of each sender may lie at a replica: the last one waits for all others. */
-  get #longestFlightMs(): number {
-    const { pool, version } = this.#parts;
-    return pool.senders * version.settings.batchTimeoutMs;
+  /** As many batches of each sender as a replica holds may lie there: the last one waits for all others. */
+  #longestFlightMs({ maxInFlight }: Replica): number {
+    return this.#parts.pool.senders * maxInFlight * this.#parts.version.settings.batchTimeoutMs;
   }
 
-  /** A replica that answers other senders lately is at their batches, and gets more time for this one. */
+  /** A replica that answered another batch lately may have been at that one, and gets more time for this one. */
   async #overdue(flight: Flight): Promise<void> {
     const { batchTimeoutMs } = this.#parts.version.settings;
     const { replica, batch, sentAt } = flight;
     const why = `did not answer a batch of ${batch.length} within ${batchTimeoutMs} ms and is replaced`;
-    const givenUpAt = sentAt + this.#longestFlightMs;
+    const givenUpAt = sentAt + this.#longestFlightMs(replica);
     const fault = flight.hungAt < givenUpAt ? "late" : "hung";
     flight.hungAt = Infinity;
     const isReplaced = await this.#parts.pool.replaceSilent(replica, { message: why, fault });
@@ -355,7 +370,6 @@ export class BatchQueue {
 
   /** Settles what is overdue. Returns when to look again. */
   #sweep(now: number): number {
-    const { pool } = this.#parts;
     const waiting = this.#waiting;
     waiting.expireDue(now);
     for (const flight of this.#flights) {
@@ -364,18 +378,13 @@ export class BatchQueue {
       }
       if (flight.hungAt <= now && !flight.isOver) void this.#overdue(flight);
     }
-    if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => pool.noReplica());
+    if (this.#lonelyUntil() <= now) waiting.failAll("no-replica", () => this.#parts.pool.noReplica());
     this.#pump();
     return this.#nextWake(now);
   }
 
   #nextWake(now: number): number {
-    let next = Math.min(this.#waiting.earliestDeadline(), this.#lonelyUntil());
-    for (const flight of this.#flights) {
-      if (!flight.isOver) next = Math.min(next, flight.hungAt);
-      for (const { isSettled, query } of flight.batch)
-        if (!isSettled) next = Math.min(next, query.deadlineAt);
-    }
+    const next = Math.min(this.#waiting.earliestDeadline(), this.#lonelyUntil(), nextDue(this.#flights));
     return Math.max(next, now + 1);
   }
 

@@ -52,18 +52,18 @@ export class Retries {
   #failOrRetry({ batch, replica, failedOn }: Flight, error: WindjammerError, mayRetry: boolean): void {
     const { waiting, timer } = this.#parts;
     const left = batch.filter(({ isSettled }) => !isSettled);
+    const wasLost = error instanceof ReplicaLostError || error instanceof ReplicaHungError;
     if (mayRetry && !this.#isClosed && (batch.length > 1 || failedOn === undefined)) {
       const size = failedOn === undefined ? Math.floor(Math.sqrt(batch.length)) : 1;
       for (let at = 0; at < left.length; at += size) {
         const part = left.slice(at, at + size);
-        waiting.addRetry(part, replica);
+        waiting.addRetry(part, { on: replica, wasLost });
         timer.wakeBy(Math.min(...part.map(({ query }) => query.deadlineAt)));
       }
       return;
     }
-    const isLost = error instanceof ReplicaLostError || error instanceof ReplicaHungError;
     for (const pending of left) {
-      if (isLost) waiting.drop(pending, "replica-lost", error);
+      if (wasLost) waiting.drop(pending, "replica-lost", error);
       else pending.fail(error);
     }
   }

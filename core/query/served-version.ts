@@ -152,7 +152,8 @@ export class ServedVersion {
     const own = this.#queue.state();
     const { policy } = this.#elsewhere ?? own;
     const ejected = new Map([...(this.#elsewhere?.ejected ?? []), ...own.ejected]);
-    return { queueLength: this.queueLength, policy, ejected };
+    const inFlight = own.inFlight + (this.#elsewhere?.inFlight ?? 0);
+    return { queueLength: this.queueLength, inFlight, policy, ejected };
   }
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then stops every replica. */

@@ -3,6 +3,7 @@ import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
 import type { Version } from "../types.ts";
+import { within } from "../wait.ts";
 import { batchingPolicy } from "./batching/index.ts";
 import type { BatchingPolicy, PolicyState } from "./batching/policy.ts";
 import { BatchCodec } from "./batch-body.ts";
@@ -23,6 +24,8 @@ export interface VersionQueueParts {
 /** What a queue holds, and what its policy has learned. */
 export interface QueueState {
   readonly queueLength: number;
+  /** Batches that are on their way to replicas. */
+  readonly inFlight: number;
   readonly policy: PolicyState;
   /** Replicas that get no batches from it since they fail them, and why. */
   readonly ejected: ReadonlyMap<string, string>;
@@ -65,7 +68,8 @@ export class VersionQueue {
 
   state(): QueueState {
     const { ejected } = this.#replicas;
-    return { queueLength: this.length, policy: this.#policy.describe(), ejected };
+    const { length: queueLength, inFlight } = this.#queue;
+    return { queueLength, inFlight, policy: this.#policy.describe(), ejected };
   }
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then gives it up. Resolves with the ms that are left. */
@@ -76,13 +80,4 @@ export class VersionQueue {
     this.#queue.close();
     return Math.max(0, until - performance.now());
   }
-}
-
-async function within(work: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const bound = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, bound]);
-  clearTimeout(timer);
 }

@@ -7,9 +7,8 @@ import {
   type WindjammerError,
 } from "../errors.ts";
 import type { DropReason, VersionMetrics } from "../metric-handles.ts";
-import type { Replica } from "../replicas/replica.ts";
 import type { Version } from "../types.ts";
-import { Lane } from "./lane.ts";
+import { type Failed, Lane } from "./lane.ts";
 import type { Pending } from "./pending.ts";
 import { DEFAULT_PRIORITY, type Query } from "./query.ts";
 
@@ -59,9 +58,9 @@ export class WaitingQueries {
     this.#bytes += pending.bytes;
   }
 
-  /** A part of a batch that failed on this replica: a lane of its own, in deadline order with the others. */
-  addRetry(part: readonly Pending[], failedOn: Replica): void {
-    const lane = new Lane(`retry ${++this.#retries}`, part[0]?.query.priority, failedOn);
+  /** A part of a batch that failed: a lane of its own, in deadline order with the others. */
+  addRetry(part: readonly Pending[], failed: Failed): void {
+    const lane = new Lane(`retry ${++this.#retries}`, part[0]?.query.priority, failed);
     this.#lanes.set(lane.key, lane);
     for (const pending of part) this.add(lane, pending);
   }

@@ -17,7 +17,7 @@ export class Guest {
   /** @param isReady asks it whether it is ready */
   constructor(running: RunningReplica, transport: ReplicaTransport, isReady: () => Promise<boolean>) {
     this.running = running;
-    this.replica = new Replica(running, transport, isReady);
+    this.replica = new Replica(running, transport, { isReady });
   }
 
   get state(): ReplicaStatus["state"] {

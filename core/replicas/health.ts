@@ -8,6 +8,7 @@ const LONGEST_PAUSE_MS = 60_000;
 
 export class Health {
   #failures = 0;
+  #failedAt = -Infinity;
   #pauseMs = 0;
   #probeAt = -Infinity;
   #ejectedFor: string | undefined;
@@ -27,8 +28,13 @@ export class Health {
     return this.#ejectedFor !== undefined && now < this.#probeAt;
   }
 
-  /** A batch failed as a whole. */
-  noteFailure(): void {
+  /**
+   * A batch that was sent at `sentAt` failed as a whole. Those that were on their way together count as one, so that a
+   * replica which holds many is not given up for one bad moment.
+   */
+  noteFailure(sentAt: number, now: number): void {
+    if (sentAt < this.#failedAt) return;
+    this.#failedAt = now;
     this.#failures += 1;
   }
 

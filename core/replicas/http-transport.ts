@@ -1,12 +1,10 @@
 // The general way to a replica: Open Inference Protocol over HTTP/1.1 by undici, on a TCP port or a Unix socket.
-import { Pool, type Dispatcher } from "undici";
+import { Client, type Dispatcher } from "undici";
 import { HEADERS } from "../../containers/protocol.ts";
 import { processEnvironment } from "../environment.ts";
 import { textOf } from "./socket-get.ts";
 import { type InferDone, MAX_REPLY_BYTES, type OneAddress, type ReplicaTransport } from "./transport.ts";
 
-/** One for calls, and one for questions during a long call. */
-const CONNECTIONS = 2;
 /** An idle connection to one of our containers is kept, since those close none. */
 const KEEP_ALIVE_MS = 3_600_000;
 /** Servers elsewhere close theirs, after 5 s by the habit of many; a firewall between forgets them without a word. */
@@ -14,30 +12,24 @@ const REMOTE_KEEP_ALIVE = { keepAliveTimeout: 3_000, keepAliveMaxTimeout: 60_000
 /** What a call ends in whose connection the server had closed before it came. */
 const CLOSED: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]);
 
-/** Transport over undici's `dispatch`, which costs a third less than `request` on small messages. */
-export function httpTransport(address: OneAddress): ReplicaTransport {
-  const { origin, base } = partsOf(address);
+/**
+ * Transport over undici's `dispatch`, which costs a third less than `request` on small messages.
+ * @param maxCalls connections for calls, made when they are needed; questions have one of their own
+ */
+export function httpTransport(address: OneAddress, maxCalls: number): ReplicaTransport {
+  const { base } = partsOf(address);
   const own = processHeaders(address);
-  const pool = new Pool(origin, {
-    connections: CONNECTIONS,
-    pipelining: 1,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    ...("url" in address ? REMOTE_KEEP_ALIVE : {}),
-    ...("socketPath" in address ? { socketPath: address.socketPath } : {}),
-  });
-  let connectCount = 0;
-  pool.on("connect", () => (connectCount += 1));
-  /**
-   * Begun when a call is: says of each of its errors whether it may be due to the connection, a kept one that the server
-   * closed just then. Each costs one, so that after as many as there are the next try is over a new one.
-   */
-  const staleness = (): ((error: Error | undefined) => boolean) => {
-    const before = connectCount;
-    let left = CONNECTIONS;
-    return (error) => "url" in address && isClosed(error) && connectCount === before && left-- > 0;
+  const questions = new Line(address);
+  const calls: Line[] = [];
+  /** One that no call is on; the oldest, so that those which many calls at once needed are closed in quiet times. */
+  const lineForCall = (): Line => {
+    const idle = calls.find(({ isBusy }) => !isBusy);
+    if (idle !== undefined) return idle;
+    const [first] = calls;
+    if (first !== undefined && calls.length >= maxCalls) return first;
+    const added = new Line(address);
+    calls.push(added);
+    return added;
   };
   return {
     infer(call, done) {
@@ -51,37 +43,88 @@ export function httpTransport(address: OneAddress): ReplicaTransport {
               [HEADERS.inferenceHeaderLength]: String(call.headerLength),
               [HEADERS.deadlineMs]: deadlineMs,
             };
-      const path = base + call.path;
-      const isStale = staleness();
-      const send = (): void => {
-        const handler = new ReplyHandler((error, reply) => {
-          if (call.isRetryable === true && !handler.hasBegun && isStale(error)) send();
-          else done(error, reply);
-        });
-        pool.dispatch({ method: "POST", path, headers, body: call.body }, handler);
-      };
-      send();
+      const request = { method: "POST", path: base + call.path, headers, body: call.body } as const;
+      lineForCall().infer(request, call.isRetryable === true, done);
     },
     async get(path, timeoutMs) {
       const signal = AbortSignal.timeout(timeoutMs);
-      const isStale = staleness();
-      const ask = async (): Promise<Dispatcher.ResponseData> => {
-        try {
-          return await pool.request({ method: "GET", path: base + path, headers: own, signal });
-        } catch (error) {
-          if (isStale(error as Error)) return ask();
-          throw error;
-        }
-      };
-      const reply = await ask();
+      const reply = await questions.ask({ method: "GET", path: base + path, headers: own, signal });
       return { statusCode: reply.statusCode, text: await textOf(reply.body) };
     },
-    close: () => pool.destroy(),
+    close: async () => {
+      await Promise.all([questions, ...calls].map((line) => line.close()));
+    },
   };
 }
 
-function isClosed(error: Error | undefined): boolean {
-  return error !== undefined && "code" in error && CLOSED.has(String(error.code));
+/** One connection at a time, made anew when it is needed. */
+class Line {
+  readonly #client: Client;
+  readonly #isElsewhere: boolean;
+  /** Its connection has brought an answer. */
+  #wasUsed = false;
+  #callCount = 0;
+
+  constructor(address: OneAddress) {
+    this.#isElsewhere = "url" in address;
+    this.#client = new Client(partsOf(address).origin, {
+      pipelining: 1,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      ...(this.#isElsewhere ? REMOTE_KEEP_ALIVE : {}),
+      ...("socketPath" in address ? { socketPath: address.socketPath } : {}),
+    });
+    this.#client.on("connect", () => (this.#wasUsed = false));
+  }
+
+  get isBusy(): boolean {
+    return this.#callCount > 0;
+  }
+
+  infer(request: Dispatcher.DispatchOptions, isRetryable: boolean, done: InferDone): void {
+    this.#callCount += 1;
+    const end: InferDone = (error, reply) => {
+      this.#callCount -= 1;
+      if (error === undefined) this.#wasUsed = true;
+      done(error, reply);
+    };
+    const handler = new ReplyHandler((error, reply) => {
+      if (error === undefined || handler.hasBegun || !isRetryable || !this.#isStale(error)) end(error, reply);
+      // The client is not done with the connection that broke.
+      else queueMicrotask(() => this.#client.dispatch(request, new ReplyHandler(end)));
+    });
+    this.#client.dispatch(request, handler);
+  }
+
+  async ask(request: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+    try {
+      return await this.#request(request);
+    } catch (error) {
+      if (this.#isStale(error as Error)) return this.#request(request);
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#client.destroy();
+  }
+
+  async #request(request: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+    const reply = await this.#client.request(request);
+    this.#wasUsed = true;
+    return reply;
+  }
+
+  /** It failed on a kept connection, which the server may have closed just then: the next try is over a new one. */
+  #isStale(error: Error): boolean {
+    return this.#isElsewhere && this.#wasUsed && isClosed(error);
+  }
+}
+
+function isClosed(error: Error): boolean {
+  return "code" in error && CLOSED.has(String(error.code));
 }
 
 /** Values of the headers that an address wants; whoever started the replica has seen that they are there. */

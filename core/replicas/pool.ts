@@ -39,20 +39,26 @@ export interface Suspicion {
 /** What a queue needs of the replicas of its version. */
 export interface Replicas {
   readonly readyCount: number;
-  /** Those that get batches: all that are ready, but for the ejected ones. */
+  /**
+   * Those that get batches: all that are ready, but for the ejected ones. One that holds several is there as many times,
+   * so that what they answer together is the sum of what is answered at each place.
+   */
   readonly crew: readonly Replica[];
   /** Replicas that are left out since they fail every batch, and why. */
   readonly ejected: ReadonlyMap<string, string>;
   /** True while a replica is on its way, so that waiting makes sense. */
   readonly isRecovering: boolean;
-  /** Processes that send batches to the same replicas, each at most one to one replica at a time. */
+  /** Processes that send batches to the same replicas. */
   readonly senders: number;
-  /** The fastest free replica, or undefined. It comes back by `release` or `suspect`. */
-  take(paceOf: PaceOf): Replica | undefined;
+  /**
+   * The fastest replica with room for a batch, or undefined: one that has some counts as slower by as many. Its place
+   * comes back by `release` or `suspect`.
+   */
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined;
   /** An ejected replica that is to be tried again, or undefined; as by `take`. */
-  takeEjected(): Replica | undefined;
-  /** How many replicas `take` would still give; a slow one counts as a part of one. */
-  freeCapacity(paceOf: PaceOf): number;
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined;
+  /** How many replicas without a batch `take` would still give; a slow one counts as a part of one. */
+  idleCapacity(paceOf: PaceOf): number;
   release(replica: Replica): void;
   /** True when another replica takes batches, too. */
   hasOther(replica: Replica): boolean;
@@ -79,6 +85,8 @@ export class ReplicaPool implements Replicas {
   readonly #onChange: () => void;
   readonly #slots = new Set<Slot | Guest>();
   readonly #ready = new ReadyReplicas();
+  readonly #looks = new Map<Replica, Promise<void>>();
+  readonly #replaced = new WeakSet<Replica>();
   readonly #ended: RunningReplica[] = [];
   #startingCount = 0;
   #trouble: string | undefined;
@@ -116,24 +124,24 @@ export class ReplicaPool implements Replicas {
     return this.#ready.crew;
   }
 
-  freeCapacity(paceOf: PaceOf): number {
-    return this.#ready.freeCapacity(paceOf);
+  idleCapacity(paceOf: PaceOf): number {
+    return this.#ready.idleCapacity(paceOf);
   }
 
   get ejected(): ReadonlyMap<string, string> {
     return this.#ready.ejected;
   }
 
-  take(paceOf: PaceOf): Replica | undefined {
-    return this.#ready.take(paceOf);
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.take(paceOf, passedOver);
   }
 
-  takeEjected(): Replica | undefined {
-    return this.#ready.takeEjected();
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.takeEjected(passedOver);
   }
 
   release(replica: Replica): void {
-    this.#ready.release(replica);
+    replica.release();
   }
 
   hasOther(replica: Replica): boolean {
@@ -148,15 +156,19 @@ export class ReplicaPool implements Replicas {
     this.#trouble = undefined;
   }
 
-  /** It is asked whether it is ready: a foreign server may close a connection at will. If it is not, it is replaced. */
+  /**
+   * It is asked whether it is ready: a foreign server may close a connection at will. If it is not, it is replaced. All
+   * batches that it loses meanwhile are one loss.
+   */
   async suspect(replica: Replica, message: string): Promise<void> {
-    const why: Suspicion = { message, fault: "disconnected" };
-    if (await this.#isGood(replica, why)) {
-      this.release(replica);
-      this.#onChange();
-    } else {
-      await this.#replace(replica, why);
+    let look = this.#looks.get(replica);
+    if (look === undefined && !replica.isGone) {
+      look = this.#look(replica, { message, fault: "disconnected" });
+      this.#looks.set(replica, look);
     }
+    await look;
+    this.release(replica);
+    this.#onChange();
   }
 
   async replaceSilent(replica: Replica, why: Suspicion): Promise<boolean> {
@@ -266,6 +278,16 @@ export class ReplicaPool implements Replicas {
     return noReplica(this.#parts.version, this);
   }
 
+  async #look(replica: Replica, why: Suspicion): Promise<void> {
+    replica.hold();
+    try {
+      if (await this.#isGood(replica, why)) replica.resume();
+      else await this.#replace(replica, why);
+    } finally {
+      this.#looks.delete(replica);
+    }
+  }
+
   async #isGood(replica: Replica, { fault }: Suspicion): Promise<boolean> {
     if (fault === "hung") return false;
     if (fault === "disconnected") return replica.isReady();
@@ -278,7 +300,10 @@ export class ReplicaPool implements Replicas {
     return place?.replica;
   }
 
+  /** Once, whatever is said of it meanwhile. */
   async #replace(replica: Replica, why: Suspicion): Promise<void> {
+    if (this.#replaced.has(replica)) return;
+    this.#replaced.add(replica);
     const place = [...this.#slots].find((candidate) => candidate.holds(replica));
     if (place?.state === "ready") place.withdraw("restarting");
     if (why.fault !== "disconnected") this.#trouble = `replica ${replica.id} ${why.message}`;

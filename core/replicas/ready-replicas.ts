@@ -1,4 +1,4 @@
-// The replicas of a version that are ready: which of the free ones gets the next batch.
+// The replicas of a version that are ready: which of those with room gets the next batch.
 import type { Replica } from "./replica.ts";
 
 /** How many times as long as the fastest of its version a replica takes; 1 for most. */
@@ -6,28 +6,29 @@ export type PaceOf = (replica: Replica) => number;
 
 export class ReadyReplicas {
   #all: readonly Replica[] = [];
-  readonly #free = new Set<Replica>();
+  /** Each as many times as it holds batches. */
+  #places: readonly Replica[] = [];
   #crew: readonly Replica[] = [];
 
   get count(): number {
     return this.#all.length;
   }
 
-  /** Those that get batches: all but the ejected ones. The same list for as long as they are the same. */
+  /** Those that get batches, as many times as they hold some: all but the ejected ones. The same list for as long as they are the same. */
   get crew(): readonly Replica[] {
-    const all = this.#all;
-    if (all.every(takesBatches) || !all.some(takesBatches)) return all;
+    const all = this.#places;
+    if (this.#all.every(takesBatches) || !this.#all.some(takesBatches)) return all;
     const crew = all.filter(takesBatches);
     const isSame = crew.length === this.#crew.length && crew.every((one, at) => one === this.#crew[at]);
     if (!isSame) this.#crew = crew;
     return this.#crew;
   }
 
-  /** How many `take` would still give; a slow one counts as a part of one. */
-  freeCapacity(paceOf: PaceOf): number {
+  /** How many without a batch `take` would still give; a slow one counts as a part of one. */
+  idleCapacity(paceOf: PaceOf): number {
     let capacity = 0;
-    for (const replica of this.#free)
-      if (replica.isFree && !this.#isLeftOut(replica)) capacity += 1 / paceOf(replica);
+    for (const replica of this.#all)
+      if (replica.taken === 0 && this.#mayTake(replica)) capacity += 1 / paceOf(replica);
     return capacity;
   }
 
@@ -39,49 +40,45 @@ export class ReadyReplicas {
     return why;
   }
 
-  /** @param all those that are ready now, in order of preference; new ones are free */
+  /** @param all those that are ready now, in order of preference */
   update(all: readonly Replica[]): void {
-    for (const replica of all) if (!this.#all.includes(replica)) this.#free.add(replica);
-    for (const replica of this.#all) if (!all.includes(replica)) this.#free.delete(replica);
     this.#all = all;
+    this.#places = all.flatMap((replica) => Array.from({ length: replica.maxInFlight }, () => replica));
   }
 
-  /** An ejected one that is free, and may be tried again. */
-  takeEjected(): Replica | undefined {
+  /** An ejected one that may be tried again: with one batch at a time. */
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined {
     const now = performance.now();
     const due = this.#all.find(
       (replica) =>
         replica.health.ejectedFor !== undefined &&
         !replica.health.isResting(now) &&
         replica.isFree &&
-        this.#free.has(replica),
+        replica.taken === 0 &&
+        passedOver?.has(replica) !== true,
     );
-    if (due !== undefined) this.#free.delete(due);
+    due?.take();
     return due;
   }
 
-  /** The fastest that is free, the first of equals. */
-  take(paceOf: PaceOf): Replica | undefined {
+  /** The fastest with room, the first of equals: one with batches counts as slower by as many. */
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
     let best: Replica | undefined;
     let least = 0;
     for (const replica of this.#all) {
-      if (!replica.isFree || !this.#free.has(replica) || this.#isLeftOut(replica)) continue;
-      const pace = paceOf(replica);
+      if (!this.#mayTake(replica) || passedOver?.has(replica) === true) continue;
+      const pace = paceOf(replica) * (1 + replica.taken);
       if (best !== undefined && pace >= least) continue;
       best = replica;
       least = pace;
     }
-    if (best !== undefined) this.#free.delete(best);
+    best?.take();
     return best;
-  }
-
-  release(replica: Replica): void {
-    if (replica.isFree) this.#free.add(replica);
   }
 
   /** True when another one takes batches. */
   hasOther(replica: Replica): boolean {
-    return this.#all.some((other) => other !== replica && other.health.ejectedFor === undefined);
+    return this.#all.some((other) => other !== replica && takesBatches(other));
   }
 
   /** Leaves none out any more. */
@@ -90,8 +87,8 @@ export class ReadyReplicas {
   }
 
   /** One that is ejected is so only while another one takes batches. */
-  #isLeftOut(replica: Replica): boolean {
-    return !takesBatches(replica) && this.hasOther(replica);
+  #mayTake(replica: Replica): boolean {
+    return replica.isFree && (takesBatches(replica) || !this.hasOther(replica));
   }
 }
 

@@ -19,13 +19,19 @@ export interface RouteParts {
   readonly manifest: Pick<Manifest, "container">;
   /** Our name for the model. */
   readonly model: string;
+  /** Most batches that this process gives it at once. */
+  readonly maxInFlight: number;
 }
 
 /** A replica that takes batches by the shortest way there is to it. */
-export function replicaAt(occupant: Occupant, { route, transport, manifest, model }: RouteParts): Replica {
+export function replicaAt(occupant: Occupant, parts: RouteParts): Replica {
+  const { route, transport, manifest, model, maxInFlight } = parts;
   return route.inferSocket === undefined
-    ? new Replica(occupant, transport, () => isReady(transport, manifest, model))
-    : new Replica(occupant, overInferSocket(transport, route.inferSocket), modelThreadHasGone);
+    ? new Replica(occupant, transport, { isReady: () => isReady(transport, manifest, model), maxInFlight })
+    : new Replica(occupant, overInferSocket(transport, route.inferSocket), {
+        isReady: modelThreadHasGone,
+        maxInFlight,
+      });
 }
 
 /** The model's thread never closes its socket: a call that fails there has lost it, whatever the main thread still says. */

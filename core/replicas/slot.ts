@@ -4,7 +4,8 @@ import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../runtimes/runtime.ts";
 import type { BundleFolder, ReplicaExit, ReplicaStatus, Version } from "../types.ts";
-import { pause } from "../wait.ts";
+import { pause, within } from "../wait.ts";
+import { inFlightShare } from "./in-flight.ts";
 import { inferSocketOf } from "./infer-socket.ts";
 import { becomeReady } from "./readiness.ts";
 import { type Replica, troubleOf, withLastWords } from "./replica.ts";
@@ -141,7 +142,11 @@ export class Slot {
     this.#next?.reject(why);
     this.#next = undefined;
     this.withdraw("stopping");
-    await this.#running?.stop(graceMs);
+    const until = performance.now() + graceMs;
+    // A server elsewhere is let go of at once, and a program may end without a look at what it has.
+    if (this.#replica !== undefined)
+      await within(Promise.race([this.#replica.whenIdle(), this.#running?.exited]), graceMs);
+    await this.#running?.stop(Math.max(0, until - performance.now()));
     await this.#gone;
   }
 
@@ -201,11 +206,12 @@ export class Slot {
 
   /** Waits until a container is ready; on failure nothing of it runs. */
   async #occupy(running: RunningReplica, signal: AbortSignal): Promise<void> {
-    const { version } = this.#parts;
+    const { version, others } = this.#parts;
     this.#id = running.id;
     this.#startedAt = running.startedAt;
     this.#running = running;
-    const transport = transportTo(running.address);
+    const maxInFlight = inFlightShare(version, 1 + (others?.count ?? 0));
+    const transport = transportTo(running.address, maxInFlight);
     let metadata: string;
     try {
       metadata = await becomeReady(running, transport, {
@@ -227,7 +233,7 @@ export class Slot {
       inferSocket: inferSocketOf(running.address, manifest, metadata),
     };
     this.#route = route;
-    this.#replica = replicaAt(running, { route, transport, manifest, model });
+    this.#replica = replicaAt(running, { route, transport, manifest, model, maxInFlight });
     this.#state = "ready";
     this.#listener.ready(this.#replica);
   }

@@ -40,9 +40,10 @@ export interface ReplicaTransport {
 /** Where a replica listens, when it is one place. */
 export type OneAddress = Exclude<ReplicaAddress, { readonly anyOf: readonly ReplicaAddress[] }>;
 
-export function transportTo(address: ReplicaAddress): ReplicaTransport {
-  if ("anyOf" in address) return firstThatAnswers(address.anyOf.map(transportTo));
-  const transport = lateTransport(address);
+/** @param maxCalls infer calls that it may have on their way at once */
+export function transportTo(address: ReplicaAddress, maxCalls = 1): ReplicaTransport {
+  if ("anyOf" in address) return firstThatAnswers(address.anyOf.map((one) => transportTo(one, maxCalls)));
+  const transport = lateTransport(address, maxCalls);
   return "socketPath" in address ? withSocketGet(transport, address.socketPath) : transport;
 }
 
@@ -50,12 +51,12 @@ export function transportTo(address: ReplicaAddress): ReplicaTransport {
  * The general transport, loaded with its first call: undici is a tenth of a small server's memory, and who runs only
  * models in containers of ours on this host needs none of it.
  */
-function lateTransport(address: OneAddress): ReplicaTransport {
+function lateTransport(address: OneAddress, maxCalls: number): ReplicaTransport {
   let loaded: ReplicaTransport | undefined;
   let loading: Promise<ReplicaTransport> | undefined;
   const load = async (): Promise<ReplicaTransport> => {
     try {
-      return (loaded = (await import("./http-transport.ts")).httpTransport(address));
+      return (loaded = (await import("./http-transport.ts")).httpTransport(address, maxCalls));
     } catch (error) {
       // What could not be loaded, for want of a file descriptor, can be for the next call.
       loading = undefined;

@@ -2,6 +2,7 @@
 import type { NoReplicaError } from "../errors.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import type { ReachableReplica, Replicas, Suspicion } from "../replicas/pool.ts";
+import { inFlightShare } from "../replicas/in-flight.ts";
 import { noReplica } from "../replicas/no-replica.ts";
 import type { Occupant, Replica } from "../replicas/replica.ts";
 import { type PaceOf, ReadyReplicas } from "../replicas/ready-replicas.ts";
@@ -30,8 +31,8 @@ interface Followed {
   isListed: boolean;
   /** A call failed here, and it is being looked at. */
   isDoubted: boolean;
-  /** It has not answered a batch in time, and is being looked at; told whether it is replaced. */
-  whenLooked: ((isReplaced: boolean) => void) | undefined;
+  /** It has not answered these batches in time, and is being looked at; told whether it is replaced. */
+  whenLooked: ((isReplaced: boolean) => void)[];
 }
 
 export class FollowedReplicas implements Replicas {
@@ -54,8 +55,8 @@ export class FollowedReplicas implements Replicas {
     return this.#ready.crew;
   }
 
-  freeCapacity(paceOf: PaceOf): number {
-    return this.#ready.freeCapacity(paceOf);
+  idleCapacity(paceOf: PaceOf): number {
+    return this.#ready.idleCapacity(paceOf);
   }
 
   get ejected(): ReadonlyMap<string, string> {
@@ -77,12 +78,12 @@ export class FollowedReplicas implements Replicas {
     return this.#trouble;
   }
 
-  take(paceOf: PaceOf): Replica | undefined {
-    return this.#ready.take(paceOf);
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.take(paceOf, passedOver);
   }
 
-  takeEjected(): Replica | undefined {
-    return this.#ready.takeEjected();
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.takeEjected(passedOver);
   }
 
   hasOther(replica: Replica): boolean {
@@ -95,8 +96,8 @@ export class FollowedReplicas implements Replicas {
 
   release(replica: Replica): void {
     if (replica.hasAnswered) this.#answered.add(replica.id);
-    if (replica.isFree) this.#ready.release(replica);
-    else this.#closeWhereOver(replica);
+    replica.release();
+    this.#closeWhereOver(replica);
   }
 
   noteAnswer(): void {
@@ -107,6 +108,7 @@ export class FollowedReplicas implements Replicas {
   suspect(replica: Replica, message: string): Promise<void> {
     const followed = this.#followed.get(replica.id);
     replica.retire();
+    replica.release();
     if (followed?.replica === replica && isUsable(followed)) {
       followed.isDoubted = true;
       this.#parts.doubt(replica, { message, fault: "disconnected" });
@@ -123,7 +125,7 @@ export class FollowedReplicas implements Replicas {
       followed?.replica !== replica ||
       !isUsable(followed) ||
       (await new Promise<boolean>((resolve) => {
-        followed.whenLooked = resolve;
+        followed.whenLooked.push(resolve);
         this.#parts.doubt(replica, why);
       }));
     // Nobody waits for its answer, which may never come.
@@ -156,8 +158,9 @@ export class FollowedReplicas implements Replicas {
     if (followed?.isListed !== true) return;
     tellLooked(followed, false);
     if (!followed.isDoubted) return;
-    void followed.replica.transport.close();
     this.#join(followed.reachable);
+    // Its other batches go on.
+    this.#closeWhereOver(followed.replica);
     this.#changed();
   }
 
@@ -188,18 +191,19 @@ export class FollowedReplicas implements Replicas {
   }
 
   #join(reachable: ReachableReplica): void {
-    const { version } = this.#parts;
+    const { version, senders } = this.#parts;
     const occupant = new FollowedOccupant(reachable.id);
-    const transport = transportTo(reachable.address);
+    const maxInFlight = inFlightShare(version, senders);
+    const transport = transportTo(reachable.address, maxInFlight);
     const { manifest, model } = version;
-    const replica = replicaAt(occupant, { route: reachable, transport, manifest, model });
+    const replica = replicaAt(occupant, { route: reachable, transport, manifest, model, maxInFlight });
     this.#followed.set(reachable.id, {
       replica,
       reachable,
       occupant,
       isListed: true,
       isDoubted: false,
-      whenLooked: undefined,
+      whenLooked: [],
     });
   }
 
@@ -213,13 +217,13 @@ export class FollowedReplicas implements Replicas {
 
   /** Its last answer may still be on its way when its end is told. */
   #closeWhereOver(replica: Replica): void {
-    if (!replica.isBusy && !this.#followed.has(replica.id)) void replica.transport.close();
+    if (!replica.isBusy && this.#followed.get(replica.id)?.replica !== replica)
+      void replica.transport.close();
   }
 }
 
 function tellLooked(followed: Followed, isReplaced: boolean): void {
-  followed.whenLooked?.(isReplaced);
-  followed.whenLooked = undefined;
+  for (const tell of followed.whenLooked.splice(0)) tell(isReplaced);
 }
 
 function isUsable({ isListed, isDoubted }: Followed): boolean {

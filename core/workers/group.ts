@@ -256,9 +256,11 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
         (one, other) => (other.policy.arrivalRate ?? 0) - (one.policy.arrivalRate ?? 0),
       );
       const queueLength = states.reduce((sum, state) => sum + state.queueLength, 0);
+      const inFlight = states.reduce((sum, state) => sum + state.inFlight, 0);
       const ejected = new Map(states.flatMap((state) => Array.from(state.ejected)));
       if (busiest?.policy.curve !== undefined) this.#learned.set(key, busiest.policy);
-      const all = busiest === undefined ? undefined : { queueLength, policy: busiest.policy, ejected };
+      const all =
+        busiest === undefined ? undefined : { queueLength, inFlight, policy: busiest.policy, ejected };
       this.#parts.serving.find(model, version)?.noteElsewhere(all);
     }
   }

@@ -73,13 +73,16 @@ describe("metrics", () => {
     const metrics = new Metrics();
     let ready = 1;
     const curve = { fixedMs: 10, perRowMs: 0.5 };
-    metrics.setGauges(() => [{ model: "digits", version: "1", ready, starting: 2, queueLength: 7, curve }]);
+    metrics.setGauges(() => [
+      { model: "digits", version: "1", ready, starting: 2, inFlight: 2, queueLength: 7, curve },
+    ]);
     expect(await metrics.text()).toContain('windjammer_replicas{model="digits",version="1",state="ready"} 1');
     ready = 3;
     const text = await metrics.text();
     expect(text).toContain('windjammer_replicas{model="digits",version="1",state="ready"} 3');
     expect(text).toContain('windjammer_replicas{model="digits",version="1",state="starting"} 2');
     expect(text).toContain('windjammer_queue_length{model="digits",version="1"} 7');
+    expect(text).toContain('windjammer_batches_in_flight{model="digits",version="1"} 2');
     expect(text).toContain('windjammer_batch_curve_seconds{model="digits",version="1",part="fixed"} 0.01');
     expect(text).toContain('windjammer_batch_curve_seconds{model="digits",version="1",part="row"} 0.0005');
     metrics.setGauges(() => []);

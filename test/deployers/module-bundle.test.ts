@@ -242,6 +242,14 @@ describe("what cannot be bundled says why", () => {
     expect(error.message).toContain(message);
   });
 
+  it("that ends too early is told in one line: there is no text at its end", async () => {
+    const folder = await tempFolder();
+    await writeFile(join(folder, "cut.ts"), "export const predict = (rows) => rows.map((\n");
+    const error = await failure(bundle(join(folder, "cut.ts")));
+    expect(error).toBeInstanceOf(InvalidModelFileError);
+    expect(error.message).toMatch(/cut\.ts:2:1: Unexpected end of file$/);
+  });
+
   it("a file that is no module", async () => {
     const folder = await project({ "model.py": "print(1)" });
     const error = await failure(bundle(join(folder, "model.py")));

@@ -45,9 +45,6 @@ export async function deploy(target: string, flags: DeployFlags, signal: AbortSi
   await withServer(flags, async (wj) => {
     await checkRuntime(wj, flags.runtime);
     if (!flags.switch) await checkServes(wj, model.name);
-    signal.addEventListener("abort", () => output.note("cancelling; the version before goes on serving"), {
-      once: true,
-    });
     if (flags.watch !== true) {
       await deployOnce(wj, model, { output, flags, signal });
       return;
@@ -84,6 +81,8 @@ async function deployOnce(
   { output, flags, signal, isNew }: Context,
 ): Promise<void> {
   using stages = new Stages(output, flags);
+  const onAbort = (): void => output.note("cancelling; what served before goes on serving");
+  signal.addEventListener("abort", onAbort, { once: true });
   try {
     await using bundle = await bundleModel(model, stages.bundling);
     const { request } = model.checked;
@@ -107,6 +106,8 @@ async function deployOnce(
   } catch (error) {
     stages.fail();
     throw error;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

@@ -278,8 +278,12 @@ describe("windjammer check-container", () => {
   });
 
   it("takes a path that leads nowhere for no image", async () => {
+    const engine = { DOCKER_HOST: "unix:///nowhere.sock" };
+    expect((await runCli(["check-container", "nowhere"], { env: engine })).stderr).toMatch(
+      /^nowhere is no file or folder here: taken for an image\nwindjammer: ENGINE_UNREACHABLE/,
+    );
     const { stderr, code } = await cli("./nowhere");
-    expect(stderr).toContain("no file or folder here, and no name of an image");
+    expect(stderr).toMatch(/^windjammer: .* is no file or folder here, and no name of an image/);
     expect(code).toBe(1);
   });
 

@@ -90,7 +90,13 @@ describe("windjammer predict", () => {
   test.each([
     [["sum"], 2, "sum takes doubles, such as windjammer predict sum --input '[0]'"],
     [["sum", "--input", "[1]", "-"], 2, "give one of --input, --file, --image and -"],
-    [["sum", "input.json"], 2, "a file is given with --file"],
+    [
+      ["sum", "input.json"],
+      2,
+      "input.json has no flag: an input is given as --input 'input.json', a file as",
+    ],
+    [["sum", "[1, 2]"], 2, "[1, 2] has no flag: an input is given as --input '[1, 2]'"],
+    [["sum", JSON.stringify(Array(30).fill(0))], 2, "0… has no flag"],
     [["sum", "--input", "[1, 2"], 1, "INVALID_INPUT: --input is not JSON"],
     [["sum", "--input", '"text"'], 1, "INVALID_INPUT"],
     [

@@ -1,4 +1,5 @@
 // What all commands that talk to a server share: how they find it, their errors, exit codes, colours and JSON.
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deployFunction, windjammer, type Windjammer } from "windjammer";
@@ -94,6 +95,8 @@ describe("a command", () => {
       "windjammer: command-argument value '-1' is invalid for argument 'replicas'. expected a whole number.\n(windjammer scale --help says what it takes)\n",
     ]);
     expect((await cli(["scal"])).stderr).toContain("(windjammer --help, or windjammer help COMMAND, lists");
+    const help = await cli(["help", "scal"]);
+    expect([help.code, help.stdout, help.stderr]).toEqual([2, "", (await cli(["scal"])).stderr]);
   });
 
   test("suggests the model that was meant", async () => {
@@ -151,6 +154,18 @@ describe("a command", () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/Usage: windjammer versions \[options\] <model>/);
     expect(stdout).toContain("(default: WINDJAMMER_URL, or");
+  });
+});
+
+test("init says what is in the way of its folder", async () => {
+  const cwd = await tempFolder();
+  await writeFile(join(cwd, "taken"), "");
+  expect(await cli(["init", "container", "taken"], { cwd })).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: expect.stringMatching(
+      /^windjammer: INVALID_OPTIONS: \S+taken cannot become a folder: EEXIST.*; name another\n$/,
+    ),
   });
 });
 

@@ -23,6 +23,15 @@ export interface Tally {
 export interface SimulationOptions {
   /** The policy is told of no deadlines: how a server without latency objectives does on the same arrivals. */
   readonly hidesDeadlines?: boolean;
+  /** One replica that holds several batches at once. Default: each replica holds one, and computes it at once. */
+  readonly inFlight?: InFlight;
+}
+
+interface InFlight {
+  /** Batches that it is given at once. */
+  readonly most: number;
+  /** Those of them that it computes side by side; the others wait there, in order. */
+  readonly places: number;
 }
 
 interface Waiting {
@@ -76,7 +85,8 @@ class DeadlineQueue implements QueueView {
 
 interface Running {
   readonly replica: number;
-  readonly computeMs: number;
+  /** undefined: it had company, and what it took to compute is not told apart from the wait for the others. */
+  readonly computeMs: number | undefined;
   readonly startedAt: number;
   readonly endsAt: number;
   readonly queries: readonly Waiting[];
@@ -93,6 +103,8 @@ class Simulation {
   readonly #hidesDeadlines: boolean;
   readonly #queue = new DeadlineQueue();
   readonly #crew: readonly object[];
+  /** When each place of the one that holds several is free again; none: there is no such replica. */
+  readonly #freeAt: number[];
   readonly #noise: () => number;
   readonly #isInTime: Uint8Array;
   readonly #latencies: number[] = [];
@@ -104,7 +116,10 @@ class Simulation {
   constructor(policy: BatchingPolicy, workload: Workload, options: SimulationOptions) {
     this.#policy = policy;
     this.#workload = workload;
-    this.#crew = Array.from({ length: workload.replicas }, () => ({}));
+    const { most, places } = options.inFlight ?? { most: workload.replicas, places: 0 };
+    const holdsSeveral = {};
+    this.#crew = Array.from({ length: most }, () => (places > 0 ? holdsSeveral : {}));
+    this.#freeAt = Array.from({ length: places }, () => 0);
     this.#hidesDeadlines = options.hidesDeadlines ?? false;
     this.#noise = randomNumbers(workload.seed ^ 0x9e3779b9);
     this.#isInTime = new Uint8Array(workload.arrivals.length);
@@ -136,7 +151,8 @@ class Simulation {
       const latencyMs = endsAt - startedAt;
       const size = queries.length;
       const replica = this.#crew[batch] ?? {};
-      this.#policy.completed(now, { replica, size, latencyMs, computeMs, outcome: "ok", wasFull: true });
+      const compute = computeMs === undefined ? {} : { computeMs };
+      this.#policy.completed(now, { replica, size, latencyMs, ...compute, outcome: "ok", wasFull: true });
     }
   }
 
@@ -198,9 +214,19 @@ class Simulation {
     this.#counts.batches += 1;
     this.#counts.largest = Math.max(this.#counts.largest, size);
     const { latencyMs, paceOf, wayMsOf } = this.#workload;
-    const computeMs = latencyMs(size, now) * (paceOf?.(replica, now) ?? 1) * this.#noiseFactor();
-    const endsAt = now + computeMs + (wayMsOf?.(replica) ?? 0);
+    const workMs = latencyMs(size, now) * (paceOf?.(replica, now) ?? 1) * this.#noiseFactor();
+    const endsAt = this.#computedAt(now, workMs) + (wayMsOf?.(replica) ?? 0);
+    const isAlone = this.#freeAt.length === 0 || this.#running.length === 0;
+    const computeMs = isAlone ? workMs : undefined;
     this.#running.push({ replica, startedAt: now, endsAt, computeMs, queries: this.#queue.take(size, left) });
+  }
+
+  #computedAt(now: number, workMs: number): number {
+    if (this.#freeAt.length === 0) return now + workMs;
+    const place = this.#freeAt.indexOf(Math.min(...this.#freeAt));
+    const endsAt = Math.max(now, this.#freeAt[place] ?? 0) + workMs;
+    this.#freeAt[place] = endsAt;
+    return endsAt;
   }
 
   /** The fastest first. */
