@@ -86,9 +86,10 @@ export class ReadyReplicas {
     for (const { health } of this.#all) health.reinstate();
   }
 
-  /** One that is ejected is so only while another one takes batches. */
+  /** One that is ejected is left out while another one takes batches; without others it gets one at a time. */
   #mayTake(replica: Replica): boolean {
-    return replica.isFree && (takesBatches(replica) || !this.hasOther(replica));
+    if (!replica.isFree) return false;
+    return takesBatches(replica) || (replica.taken === 0 && !this.hasOther(replica));
   }
 }
 

@@ -102,7 +102,8 @@ test("an ejected one that holds several is tried with one at a time", () => {
   ready.update([big, two]);
   big.health.eject("it fails", performance.now());
   vi.advanceTimersByTime(1000);
-  expect([ready.take(paceOf), ready.take(paceOf), ready.take(paceOf)]).toEqual([big, two, undefined]);
+  expect([ready.takeEjected(), ready.takeEjected()]).toEqual([big, undefined]);
+  expect([ready.take(paceOf), ready.take(paceOf)]).toEqual([two, undefined]);
   ready.update([big]);
   expect(ready.take(paceOf)).toBeUndefined();
   big.release();
