@@ -1,5 +1,4 @@
 // The queue of one version: cuts batches for free replicas, sends them, hands results back.
-import { setTimeout as sleep } from "node:timers/promises";
 import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
@@ -7,6 +6,7 @@ import type { Replicas } from "../replicas/pool.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
+import { patience } from "../wait.ts";
 import type { BatchingPolicy, Completion } from "./batching/policy.ts";
 import type { BatchBody, BatchCodec } from "./batch-body.ts";
 import { Blame } from "./blame.ts";
@@ -331,7 +331,7 @@ export class BatchQueue {
   async #lost(flight: Flight, why: string): Promise<void> {
     const { replica } = flight;
     const looked = this.#parts.pool.suspect(replica, why);
-    const exit = await Promise.race([replica.running.exited, sleep(EXIT_DETAIL_MS, undefined)]);
+    const exit = await Promise.race([replica.running.exited, patience(EXIT_DETAIL_MS)]);
     if (exit?.reason === "out-of-memory") this.#learn(flight, "out-of-memory", undefined);
     const text = troubleOf(replica.running, exit?.message ?? why);
     // Only now: until its queries wait again, a drain must not take the queue for idle.
