@@ -120,7 +120,7 @@ export class Worker {
     else this.#versions.get(versionKey(message))?.looked(message.replica);
   }
 
-  #open({ version, shared }: RunningVersion): void {
+  #open({ version, shared, learned }: RunningVersion): void {
     const metrics = this.#metrics.version(version.model, version.version);
     const { turn, count, config } = this.#beginning;
     // The workers, and the server's own process.
@@ -132,7 +132,7 @@ export class Worker {
       this.#tell({ kind: "doubt", model, version: name, replica: id, why, hasAnswered });
     };
     const log = this.#log;
-    const parts = { version, shared, metrics, log, maxQueueLength, turn, senders, doubt };
+    const parts = { version, shared, learned, metrics, log, maxQueueLength, turn, senders, doubt };
     const followed = new FollowedVersion(parts);
     this.#versions.set(versionKey(version), followed);
   }
