@@ -1,5 +1,8 @@
 // Waiting that ends early: for work that takes no signal of its own, and for time to pass.
+import { setTimeout as sleep } from "node:timers/promises";
 import { toWindjammerError } from "./errors.ts";
+
+const PARTS = 10;
 
 /** Resolves with the work, or rejects with the signal's reason; the work itself goes on. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -29,6 +32,15 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
       resolve();
     }
   });
+}
+
+/**
+ * Resolves after `ms`, counted in ten parts: of time in which the machine stood still one passes at most, so that what came
+ * meanwhile, such as the end of a process, is heard before it is given up.
+ */
+export async function patience(ms: number): Promise<undefined> {
+  for (let part = 0; part < PARTS; part++) await sleep(ms / PARTS);
+  return undefined;
 }
 
 /** Resolves when the work has ended, however, and after `ms` at the latest; the work itself goes on. */

@@ -1,6 +1,7 @@
 // Reads lists of JSON's numbers straight from bytes into packed memory, 1.5 to 2.4 times faster than JSON.parse.
 import { FP32_OVERFLOW } from "../query/elements.ts";
 import { POWERS_OF_TEN } from "../query/float-text.ts";
+import { type Decimal, HALF_DIGITS, toDouble } from "./decimal.ts";
 import { CLOSE_LIST, COMMA, endOfSpace, type JsonCursor, MINUS, OPEN_LIST, UNUSUAL } from "./json-cursor.ts";
 
 /** What the numbers are kept as; BOOL: true and 1 as 1, false and 0 as 0. */
@@ -18,8 +19,6 @@ const ARRAYS = { FP32: Float32Array, FP64: Float64Array, INT32: Int32Array, BOOL
 const TRUE: Buffer = Buffer.from("true");
 const FALSE: Buffer = Buffer.from("false");
 
-/** Integers of so many digits are exact as doubles. */
-const EXACT_DIGITS = 15;
 const FIRST_CAPACITY = 1024;
 /** Scratch memory above this is given back after the body that needed it. */
 const KEPT_CAPACITY = 2 ** 19;
@@ -48,6 +47,8 @@ export class NumberReader {
   #scratch: Numbers;
   #scratchBytes: Uint8Array;
   #count = 0;
+  /** Of the last number. */
+  readonly #decimal: Decimal = { high: 0, low: 0, digits: 0, scale: 0 };
 
   /** @param rowLength numbers that come at least, where that is known */
   constructor(type: NumberType, cursor: JsonCursor, rowLength = 0) {
@@ -105,11 +106,15 @@ export class NumberReader {
       return;
     }
     const type = this.#type;
-    const overflow = type === "FP32" ? FP32_OVERFLOW : Infinity;
+    const isFloat = type === "FP32";
+    const overflow = isFloat ? FP32_OVERFLOW : Infinity;
+    // Where one number has many digits, the next one has.
+    let isShort = type !== "BOOL";
     do {
       cursor.skipSpace();
-      if (type !== "BOOL") this.#plainNumbers();
-      const value = type === "BOOL" ? this.#flag() : this.number();
+      if (isShort) this.#plainNumbers();
+      const value = type === "BOOL" ? this.#flag() : this.number(isFloat);
+      isShort = type !== "BOOL" && this.#decimal.digits <= PLAIN_DIGITS;
       if (type === "INT32" ? value !== (value | 0) : !(Math.abs(value) < overflow)) throw UNUSUAL;
       if (this.#count === this.#scratch.length) this.#grow();
       this.#scratch[this.#count] = value;
@@ -157,54 +162,66 @@ export class NumberReader {
   }
 
   /**
-   * A number of JSON's grammar. Up to 15 digits are exact as a double and so is a power of ten up to 10^22: their one
-   * division rounds as reading the decimal would. The rest goes to Number().
+   * A number of JSON's grammar, as JSON.parse reads it.
+   * @param isFloat it is to become a float: what comes may differ from it in bits that a float does not have
    */
-  number(): number {
-    const cursor = this.#cursor;
-    const { body, at: start } = cursor;
-    const isNegative = body[start] === MINUS;
-    if (isNegative) cursor.at += 1;
-    const firstDigit = cursor.at;
-    let mantissa = this.#digits(0);
-    let digits = cursor.at - firstDigit;
-    if (digits === 0 || (digits > 1 && body[firstDigit] === ZERO)) throw UNUSUAL;
-    let scale = 0;
-    if (body[cursor.at] === POINT) {
-      cursor.at += 1;
-      const firstDecimal = cursor.at;
-      mantissa = this.#digits(mantissa);
-      scale = cursor.at - firstDecimal;
-      digits += scale;
-      if (scale === 0) throw UNUSUAL;
-    }
-    if (digits > EXACT_DIGITS || isExponent(body[cursor.at])) return this.#rareNumber(start);
-    const magnitude = scale === 0 ? mantissa : mantissa / (POWERS_OF_TEN[scale] as number);
-    return isNegative ? -magnitude : magnitude;
+  number(isFloat = false): number {
+    const { body, at: start } = this.#cursor;
+    this.#scan();
+    const magnitude = toDouble(this.#decimal, isFloat);
+    if (Number.isNaN(magnitude)) return Number(body.toString("latin1", start, this.#cursor.at));
+    return body[start] === MINUS ? -magnitude : magnitude;
   }
 
-  /** Appends the digits ahead to `mantissa`. */
-  #digits(mantissa: number): number {
-    const { body } = this.#cursor;
-    let value = mantissa;
-    let { at } = this.#cursor;
-    while (isDigit(body[at])) value = value * 10 + (body[at++] as number) - ZERO;
-    this.#cursor.at = at;
-    return value;
-  }
-
-  /** A number with an exponent or many digits, whose grammar was checked up to the exponent. */
-  #rareNumber(start: number): number {
+  /** Steps over a number; its digits are in `#decimal`. */
+  #scan(): void {
     const cursor = this.#cursor;
     const { body } = cursor;
-    if (isExponent(body[cursor.at])) {
-      cursor.at += 1;
-      if (body[cursor.at] === MINUS || body[cursor.at] === PLUS) cursor.at += 1;
-      const firstDigit = cursor.at;
-      this.#digits(0);
-      if (cursor.at === firstDigit) throw UNUSUAL;
+    const decimal = this.#decimal;
+    decimal.high = decimal.low = decimal.digits = 0;
+    const first = body[cursor.at] === MINUS ? cursor.at + 1 : cursor.at;
+    const point = this.#digits(first);
+    const whole = point - first;
+    if (whole === 0 || (whole > 1 && body[first] === ZERO)) throw UNUSUAL;
+    const hasPoint = body[point] === POINT;
+    cursor.at = hasPoint ? this.#digits(point + 1) : point;
+    const decimals = hasPoint ? cursor.at - point - 1 : 0;
+    if (hasPoint && decimals === 0) throw UNUSUAL;
+    decimal.scale = decimals - this.#exponent();
+  }
+
+  /** Appends the digits that begin at `start`; gives where they end. */
+  #digits(start: number): number {
+    const { body } = this.#cursor;
+    const decimal = this.#decimal;
+    let { high, low, digits } = decimal;
+    let at = start;
+    for (let byte = body[at]; isDigit(byte); byte = body[++at]) {
+      const digit = (byte as number) - ZERO;
+      if (digits < HALF_DIGITS) high = (high * 10 + digit) | 0;
+      else if (digits < 2 * HALF_DIGITS) low = (low * 10 + digit) | 0;
+      // Zeros in front of the first other digit do not count.
+      if (high !== 0) digits += 1;
     }
-    return Number(body.toString("latin1", start, cursor.at));
+    decimal.high = high;
+    decimal.low = low;
+    decimal.digits = digits;
+    return at;
+  }
+
+  #exponent(): number {
+    const cursor = this.#cursor;
+    const { body } = cursor;
+    if (!isExponent(body[cursor.at])) return 0;
+    let at = cursor.at + 1;
+    const sign = body[at];
+    if (sign === MINUS || sign === PLUS) at += 1;
+    const firstDigit = at;
+    let value = 0;
+    while (isDigit(body[at])) value = value * 10 + (body[at++] as number) - ZERO;
+    if (at === firstDigit) throw UNUSUAL;
+    cursor.at = at;
+    return sign === MINUS ? -value : value;
   }
 
   /** true, false, 1 or 0. */

@@ -1,5 +1,4 @@
 // The live replicas of one version: add, remove, hand out the free ones.
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   DeploymentConflictError,
   type NoReplicaError,
@@ -9,6 +8,7 @@ import {
 } from "../errors.ts";
 import type { LogOptions, ReplicaStats, RunningReplica } from "../runtimes/runtime.ts";
 import type { LogLine, ReplicaExit, ReplicaStatus } from "../types.ts";
+import { patience } from "../wait.ts";
 import { Guest } from "./guest.ts";
 import { isReady } from "./readiness.ts";
 import { noReplica } from "./no-replica.ts";
@@ -55,6 +55,8 @@ export interface Replicas {
    * comes back by `release` or `suspect`.
    */
   take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined;
+  /** An ejected replica that is to be tried again, or undefined; as by `take`. */
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined;
   /** How many replicas without a batch `take` would still give; a slow one counts as a part of one. */
   idleCapacity(paceOf: PaceOf): number;
   release(replica: Replica): void;
@@ -132,6 +134,10 @@ export class ReplicaPool implements Replicas {
 
   take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
     return this.#ready.take(paceOf, passedOver);
+  }
+
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.takeEjected(passedOver);
   }
 
   release(replica: Replica): void {
@@ -303,7 +309,7 @@ export class ReplicaPool implements Replicas {
     if (why.fault !== "disconnected") this.#trouble = `replica ${replica.id} ${why.message}`;
     this.#parts.log.warn({ replica: replica.id, reason: why.message }, "replacing a replica");
     // It may be about to exit, and its own end says more than ours.
-    if (why.fault === "disconnected") await Promise.race([replica.running.exited, sleep(OWN_EXIT_MS)]);
+    if (why.fault === "disconnected") await Promise.race([replica.running.exited, patience(OWN_EXIT_MS)]);
     try {
       // Where nothing holds it any more, it has ended.
       if (place?.holds(replica) === true) await place.running?.stop(0);

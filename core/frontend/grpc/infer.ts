@@ -1,5 +1,6 @@
 // Inference by gRPC: its messages to the rows and outputs that all forms of the protocol share.
 import type { Datatype, JsonValue, Manifest } from "../../../containers/protocol.ts";
+import { giveBack } from "../../../containers/spent-memory.ts";
 import { InvalidRequestError } from "../../errors.ts";
 import type { PredictCall, Predictor } from "../../query/predict.ts";
 import { classify } from "../dialects/oip/classification.ts";
@@ -62,6 +63,7 @@ export function inferByGrpc(
   const { model_name: name, model_version: version } = message;
   const target = predictor.resolveModel(name, version === "" ? undefined : version);
   const { manifest } = target;
+  let inputs: readonly InputTensor[] = [];
   const decode = (of: Manifest): Inference => {
     outputSpecs(
       of,
@@ -69,7 +71,8 @@ export function inferByGrpc(
     );
     const options = optionsOf(plain(message.parameters));
     const timeoutMs = Math.min(options.timeoutMs ?? Infinity, deadlineMs);
-    const rows = rowsOf(of, inputsOf(message), maxInputs);
+    inputs = inputsOf(message);
+    const rows = rowsOf(of, inputs, maxInputs);
     return {
       rows,
       priority: options.priority,
@@ -83,6 +86,8 @@ export function inferByGrpc(
       const joined = joinOutputs(manifest, outcomes, names);
       return response({ message, manifest, joined, version: target.version?.version ?? "" });
     });
+    // Raw ones are parts of the message.
+    for (const { data } of inputs) giveBack(data);
   });
 }
 

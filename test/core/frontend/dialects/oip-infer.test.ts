@@ -21,7 +21,8 @@ function echoed({ contract }: Manifest, { row }: Query): BatchOutputs {
   const batch = contract.isBatched ? [1] : [];
   const tensors = contract.outputs.map(({ name, datatype, contentType }, index): Tensor => {
     const { shape = [], data = new Uint8Array() } = row.tensors[index] ?? {};
-    const tensor = { name, datatype, shape: [...batch, ...shape], data };
+    // A copy, as any model gives: rows go with the reply.
+    const tensor = { name, datatype, shape: [...batch, ...shape], data: new Uint8Array(data) };
     return contentType === undefined ? tensor : { ...tensor, contentType };
   });
   return new BatchOutputs(tensors, 1);

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:http2";
 import * as grpc from "@grpc/grpc-js";
 import { load } from "@grpc/proto-loader";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Manifest, TensorSpec } from "../../../../containers/protocol.ts";
 import type { Tensor } from "../../../../containers/tensors.ts";
 import { ModelError, OverloadedError } from "../../../../core/errors.ts";
@@ -81,7 +81,8 @@ function echo(specs: readonly TensorSpec[]): Fakes {
 function echoed({ contract }: Manifest, { row }: Query): BatchOutputs {
   const tensors = contract.outputs.map(({ name, datatype }, index): Tensor => {
     const { shape = [], data = new Uint8Array() } = row.tensors[index] ?? {};
-    return { name, datatype, shape: [1, ...shape], data };
+    // A copy, as any model gives: rows go with the reply.
+    return { name, datatype, shape: [1, ...shape], data: new Uint8Array(data) };
   });
   return new BatchOutputs(tensors, 1);
 }
@@ -121,6 +122,31 @@ describe("ModelInfer", () => {
     });
     expect(reply.raw_output_contents).toEqual([data]);
     expect(reply.outputs[0].contents).toBe(null);
+  });
+
+  test("keeps its rows until the last one is answered", async () => {
+    const width = 512;
+    const spec: TensorSpec = { name: "x", datatype: "FP32", shape: [width] };
+    const parts = fakes(tensorManifest([spec], [spec]), {}, () => {});
+    const client = await start(parts);
+    const numbers = Array.from({ length: 2 * width }, (_, index) => index / 8);
+    const tensor = { name: "x", datatype: "FP32", shape: [2, width] };
+    const typed = { model_name: "digits", inputs: [{ ...tensor, contents: { fp32_contents: numbers } }] };
+    const bytes = Buffer.from(new Float32Array(numbers).buffer);
+    const raw = { model_name: "digits", inputs: [tensor], raw_input_contents: [bytes] };
+    const replies = [client.call("ModelInfer", typed), client.call("ModelInfer", raw)];
+    const { received } = parts.served;
+    await vi.waitFor(() => expect(received.length).toBe(4), { timeout: 5000 });
+    const manifest = tensorManifest([spec], [spec]);
+    for (const query of received) query.settle({ kind: "ok", outputs: echoed(manifest, query), index: 0 });
+    const [typedReply, rawReply] = await Promise.all(replies);
+    expect(typedReply.outputs[0].contents.fp32_contents).toEqual(numbers);
+    expect(rawReply.raw_output_contents).toEqual([bytes]);
+    // Those of one request went at once; raw ones are parts of its message.
+    const left = received
+      .map(({ row }) => row.tensors[0]?.data.byteLength)
+      .toSorted((one = 0, other = 0) => one - other);
+    expect(left).toEqual([0, 0, width * 4, width * 4]);
   });
 
   test.each([

@@ -249,13 +249,14 @@ test("one that stops to answer heartbeats is let go after a while, and taken in 
   });
   const endpoint = await service.listen();
   await using container = new TestContainer({ endpoint, model: "m", inputType: 4, pollMs: 60_000 });
-  await expect.poll(() => ends).toEqual(["said nothing for 0 s"]);
+  const silence = expect.stringMatching(/^said nothing for \d+ s$/) as string;
+  await expect.poll(() => ends).toEqual([silence]);
   await container.heartbeat();
   await expect.poll(() => joined).toBe(2);
   await service.close();
   // On a machine that is slow, the silence may have been long enough once more before the close.
   await expect.poll(() => ends.length).toBe(joined);
-  expect(["stopped", "said nothing for 0 s"]).toContain(ends.at(-1));
+  expect(ends.at(-1)).toMatch(/^(?:stopped|said nothing for \d+ s)$/);
 });
 
 test("who is let in without a token, from other machines, has to be said", async () => {
