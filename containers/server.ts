@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import { type Environment, libraryVariables, readEnvironment } from "./environment.ts";
 import { ContainerServer } from "./http.ts";
+import { tidyHeap } from "./lean-start.ts";
 import { findLoader, readManifest } from "./manifest.ts";
 import { heapExceededMessage, watchMemory } from "./memory.ts";
 import { ModelThread, type ThreadEnd } from "./model-thread.ts";
@@ -61,6 +62,8 @@ class Container {
     try {
       const shown = await this.#server.listen(address);
       await this.#thread.ready;
+      // Not while the model's thread starts: what Node has compiled in advance is of no use under other flags.
+      tidyHeap();
       say(`${this.#environment.modelName} version ${this.#environment.modelVersion} is ready on ${shown}`);
     } catch (error) {
       await this.#end(1, (error as Error).message);

@@ -9,6 +9,7 @@ import { type FromWorker, type ToWorker, transferOf, type WorkerSettings } from 
 import type { Contract, ItemError } from "./protocol.ts";
 import type { RequestError } from "./request-error.ts";
 import { emptyTensor, type Tensor } from "./tensors.ts";
+import { tidyHeap } from "./lean-start.ts";
 import { errorText, logError, modelError } from "./user-function.ts";
 
 /** Longest wait for a log reader that is behind, before lines are dropped. */
@@ -185,6 +186,7 @@ async function loadModel(settings: WorkerSettings): Promise<LoadedModel> {
     // Made-up input need not suit every model; the deployment's examples are the real check.
     console.error(`warm-up failed, which may be harmless: ${errorText(error)}`);
   }
+  tidyHeap();
   return model;
 }
 

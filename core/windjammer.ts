@@ -15,8 +15,9 @@ import { BundleStore } from "./deploy/bundle-store.ts";
 import { Deployments, type DeploymentListener } from "./deploy/deployments.ts";
 import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
 import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
+import type { Loading } from "./frontend/admin-app.ts";
 import { AdminServer } from "./frontend/admin-server.ts";
-import { type ClipperAddresses, ClipperCompat, type ClipperCompatParts } from "./frontend/clipper/compat.ts";
+import type { ClipperAddresses, ClipperCompat, ClipperCompatParts } from "./frontend/clipper/compat.ts";
 import type { StopReply } from "./frontend/schemas.ts";
 import { createLog, type Log } from "./log.ts";
 import type { VersionGauges } from "./metric-text.ts";
@@ -45,6 +46,11 @@ export interface StartOptions extends ServerOptions {
   readonly onStop?: (() => void) | undefined;
   /** Called synchronously with each event of each deployment, once it is durable. Must not throw. */
   readonly onEvent?: DeploymentListener | undefined;
+  /**
+   * Runs what loads the management API with its first request, as the command line does to tidy the heap behind it.
+   * Default: as it is.
+   */
+  readonly loading?: Loading | undefined;
 }
 
 export interface WindjammerOptions extends StartOptions {
@@ -114,7 +120,7 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
  * @throws InvalidOptionsError, PortInUseError, StateDirInUseError, StateDirError, DiskFullError
  */
 export async function startServer(options: StartOptions = {}): Promise<RunningServer> {
-  const { runtime, onEvent, onStop, ...rest } = options;
+  const { runtime, onEvent, onStop, loading, ...rest } = options;
   const config = readConfig(rest);
   const log = createLog(config.logLevel, config.logFormat);
   await using started = new AsyncDisposableStack();
@@ -131,8 +137,8 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   // Not before: what could not be opened may be another server's.
   started.defer(() => used.close());
   const stop = stopperOf(onStop, stateDir);
-  const { deployments, front, admin, compat, urls } = compose(
-    { ...state, config, log, runtime: used, stop },
+  const { deployments, front, admin, compat, urls } = await compose(
+    { ...state, config, log, runtime: used, stop, loading },
     started,
   );
   if (onEvent !== undefined) deployments.onEvent(onEvent);
@@ -192,6 +198,7 @@ interface Composition extends OpenState {
   readonly log: Log;
   readonly runtime: Runtime;
   readonly stop: (() => StopReply) | undefined;
+  readonly loading: Loading | undefined;
 }
 
 interface Composed {
@@ -204,8 +211,8 @@ interface Composed {
 }
 
 /** What is deferred last is closed first: queries drain and deployments end while the management API still answers. */
-function compose(parts: Composition, started: AsyncDisposableStack): Composed {
-  const { registry, bundles, config, log, runtime, stop } = parts;
+async function compose(parts: Composition, started: AsyncDisposableStack): Promise<Composed> {
+  const { registry, bundles, config, log, runtime, stop, loading } = parts;
   const metrics = new Metrics();
   const serving = new Serving({ runtime, metrics, log, maxQueueLength: config.maxQueueLength });
   started.defer(() => serving.closeAll(config.drainTimeoutMs));
@@ -240,9 +247,10 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
     info,
     log,
     stop,
+    loading,
   });
   started.defer(() => admin.close(ADMIN_GRACE_MS));
-  const compat = clipperOf({ registry, bundles, deployments, serving, config, log });
+  const compat = await clipperOf({ registry, bundles, deployments, serving, config, log });
   started.defer(() => compat?.close(ADMIN_GRACE_MS));
   const front = queryFront({ deployments, config, log, metrics, router, group, urls });
   started.defer(async () => {
@@ -251,16 +259,17 @@ function compose(parts: Composition, started: AsyncDisposableStack): Composed {
   return { deployments, front, admin, compat, urls };
 }
 
-function clipperOf({
+/** Loaded only where it is asked for. */
+async function clipperOf({
   config,
   ...parts
 }: Omit<ClipperCompatParts, "config" | "requestTimeoutMs"> & {
   readonly config: ServerConfig;
-}): ClipperCompat | undefined {
+}): Promise<ClipperCompat | undefined> {
   const { clipper, requestTimeoutMs } = config;
-  return clipper === undefined
-    ? undefined
-    : new ClipperCompat({ ...parts, config: clipper, requestTimeoutMs });
+  if (clipper === undefined) return undefined;
+  const { ClipperCompat: Compat } = await import("./frontend/clipper/compat.ts");
+  return new Compat({ ...parts, config: clipper, requestTimeoutMs });
 }
 
 function* gauges(serving: Serving): Iterable<VersionGauges> {

@@ -39,6 +39,7 @@ const WIRE = [
   "node-http",
   "infer-message",
   "spent-memory",
+  "lean-start",
 ].map((name) => `containers/${name}.ts`);
 
 /** The first rule that fits a file counts. */
@@ -88,6 +89,7 @@ export const LAYERS: readonly LayerRule[] = [
     may: [
       ...LEAVES,
       "containers/node-http.ts",
+      "containers/lean-start.ts",
       "core/frontend/",
       "core/query/",
       "core/registry/",

@@ -203,15 +203,19 @@ function inFlightText({ inFlight, maxInFlight }: NonNullable<VersionDetail["runn
   return `${inFlight} ${inFlight === 1 ? "batch" : "batches"}, at most ${maxInFlight} a replica`;
 }
 
+/** Fewer say little: the first is often a slow one, and a size alone tells no cost per query. */
+const MEANINGFUL_BATCHES = 3;
+
 /** Says what the curve means for some sizes, beside its two numbers. */
 function curveText({ running, settings }: VersionDetail): string {
   const curve = running?.policy.curve;
   if (curve === undefined) return "none yet: it is learned from batches";
-  const { fixedMs, perRowMs } = curve;
+  const { fixedMs, perRowMs, batches } = curve;
+  if (batches < MEANINGFUL_BATCHES) return `none yet: it is learned from batches, ${batches} so far`;
   const most = settings.batching.policy === "none" ? 1 : settings.batching.maxBatchSize;
   const sizes = [1, 16, most].filter((size, at, all) => size <= most && all.indexOf(size) === at);
   const examples = sizes.map((size) => `${size}: ${durationText(fixedMs + perRowMs * size)}`);
-  return `${durationText(fixedMs)} + ${durationText(perRowMs)} a query (a batch of ${examples.join(", of ")})`;
+  return `${durationText(fixedMs)} + ${durationText(perRowMs)} a query (a batch of ${examples.join(", of ")}), learned from ${batches} batches`;
 }
 
 function replicaTable(replicas: readonly DescribedReplica[]): string {

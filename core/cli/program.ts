@@ -3,28 +3,8 @@ import { Command, CommanderError } from "commander";
 import { errorBody } from "../error-replies.ts";
 import { InvalidOptionsError, toWindjammerError, type WindjammerError } from "../errors.ts";
 import { packageVersion } from "../version.ts";
-import { appsCommand } from "./apps.ts";
-import { applyCommand } from "./apply.ts";
-import { benchCommand } from "./bench.ts";
-import { deleteCommand, linkCommand, scaleCommand, unlinkCommand } from "./change.ts";
-import { buildCommand } from "./build.ts";
-import { checkContainerCommand } from "./check-container.ts";
-import { clipperLabelsCommand } from "./clipper-labels.ts";
-import { completionCommand } from "./completion.ts";
-import { deployCommand } from "./deploy.ts";
-import { describeCommand } from "./describe.ts";
-import { doctorCommand } from "./doctor.ts";
-import { eventsCommand } from "./events.ts";
-import { exportCommand } from "./export.ts";
-import { initCommand } from "./init.ts";
-import { logsCommand } from "./logs.ts";
-import { modelsCommand, versionsCommand } from "./models.ts";
-import { predictCommand } from "./predict.ts";
-import { rollbackCommand } from "./rollback.ts";
+import type { CommandGroups } from "./commands.ts";
 import { startCommand } from "./start.ts";
-import { statusCommand } from "./status.ts";
-import { stopCommand } from "./stop.ts";
-import { topCommand } from "./top.ts";
 
 /** Exit code for a command line that is not understood. */
 const USAGE = 2;
@@ -33,25 +13,13 @@ const EXIT_CODES_TEXT = `
 Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 130 and 143 ended by Ctrl-C and SIGTERM.
 Every command but start takes --json; its errors are then JSON, too, on standard error.`;
 
-/** The commands as --help groups them. Each module loads what it runs with only when it runs. */
-const COMMANDS: readonly (readonly [group: string, commands: readonly (() => Command)[]])[] = [
-  ["Servers:", [startCommand, statusCommand, stopCommand]],
-  ["Deploying:", [deployCommand, buildCommand, applyCommand, exportCommand]],
-  ["Predictions:", [predictCommand, benchCommand]],
-  ["What is deployed:", [appsCommand, modelsCommand, versionsCommand, describeCommand]],
-  ["Changes:", [rollbackCommand, scaleCommand, linkCommand, unlinkCommand, deleteCommand]],
-  ["What goes on:", [topCommand, logsCommand, eventsCommand]],
-  ["Model containers:", [initCommand, checkContainerCommand, clipperLabelsCommand]],
-  ["This machine:", [doctorCommand]],
-];
-
 /** Runs one command line (without node and script) and sets the exit code: 0, 1 for an error, 2 for wrong usage. */
 export async function run(args: readonly string[]): Promise<void> {
   // Whoever read our output may have gone (`| head`); a server still has to close in peace.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreBrokenPipe);
   const isJson = asksForJson(args);
   try {
-    const program = createProgram(isJson);
+    const program = await createProgram(isJson, args);
     await program.parseAsync(understood(program, args), { from: "user" });
   } catch (error) {
     process.exitCode = exitCode(error);
@@ -89,8 +57,9 @@ function printError(error: WindjammerError, isJson: boolean): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** The whole command line, before it is run. */
-export function createProgram(isJson: boolean): Command {
+/** The command line, before it is run: with the commands that its arguments may need. */
+export async function createProgram(isJson: boolean, args: readonly string[] = []): Promise<Command> {
+  const groups = await commandsFor(args);
   const program = new Command("windjammer")
     .description("Makes a function, a model file or a container a batched REST endpoint.")
     .version(packageVersion(), "-V, --version", "print the version")
@@ -109,15 +78,18 @@ export function createProgram(isJson: boolean): Command {
     if (!isJson) command.showHelpAfterError(`(windjammer ${command.name()} --help says what it takes)`);
     program.addCommand(command);
   };
-  for (const [group, commands] of COMMANDS) {
+  for (const [group, commands] of groups) {
     program.commandsGroup(group);
-    for (const command of commands) add(command());
+    for (const command of commands) add(command(() => program));
   }
-  program.commandsGroup("This command line:");
-  // It completes the others, too.
-  add(completionCommand(() => program));
   program.helpCommand("help [command]", "print the help of a command");
   return program;
+}
+
+/** A server keeps in memory what it loads, for as long as it runs: it does without the other commands. */
+async function commandsFor([name]: readonly string[]): Promise<CommandGroups> {
+  if (name === "start") return [["Servers:", [startCommand]]];
+  return (await import("./commands.ts")).COMMANDS;
 }
 
 /** Commander's own words for a command line that is wrong. */

@@ -1,12 +1,12 @@
 // `windjammer start`: runs a server in the foreground until it is told to stop.
 import { Command, Option } from "commander";
+import { leanStart } from "../../containers/lean-start.ts";
 import type { ServerFileOptions } from "../../deployers/index.ts";
 import type { ClipperOptions, ServerOptions } from "../config.ts";
 import { defaultStateDir, tokenFromEnvironment } from "../environment.ts";
 import { InvalidOptionsError } from "../errors.ts";
 import type { Runtime } from "../runtimes/runtime.ts";
 import type { RunningServer } from "../windjammer.ts";
-import { withSmallYoungGeneration } from "../young-generation.ts";
 import { EXIT_CODES, type StopSignal } from "./interrupt.ts";
 import { parsePort, parseWhole } from "./values.ts";
 
@@ -162,7 +162,7 @@ async function start(
   const token = options.token ?? tokenFromEnvironment();
   const logFormat = process.stderr.isTTY ? "text" : "json";
   const told = Promise.withResolvers<void>();
-  const server = await withSmallYoungGeneration(async () => {
+  const server = await leanStart(async () => {
     // Late, so that the help of a command does not wait for a whole server to load.
     const { startServer } = await import("../windjammer.ts");
     const { vertexFromEnvironment } = await import("../config.ts");
@@ -175,6 +175,7 @@ async function start(
       token,
       runtime,
       onStop: told.resolve,
+      loading: leanStart,
     });
   });
   // Signals first: whoever reads that it is up may stop it at once.

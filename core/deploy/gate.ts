@@ -154,6 +154,7 @@ function settle(run: GateRun, row: Row): Promise<Settlement> {
       arrivedAt: performance.now(),
       // No deadline: a model that hangs or dies is found by the queue, which names the replica and its last words.
       deadlineAt: Infinity,
+      isTrial: true,
       isAbandoned: false,
       settle(settlement: Settlement): void {
         signal.removeEventListener("abort", giveUp);

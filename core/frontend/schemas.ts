@@ -225,7 +225,7 @@ const policyState: z.ZodType<PolicyState> = z.strictObject({
   policy: z.string(),
   maxBatchSize: z.number(),
   curve: z
-    .strictObject({ fixedMs: z.number(), perRowMs: z.number(), upperFactor: z.number() })
+    .strictObject({ fixedMs: z.number(), perRowMs: z.number(), upperFactor: z.number(), batches: count })
     .exactOptional(),
   arrivalRate: z.number().exactOptional(),
 });

@@ -36,6 +36,12 @@ export function failureOf(reply: BatchReply): WindjammerError | undefined {
   return reply.errors?.every((error) => error !== undefined) === true ? reply.errors[0] : undefined;
 }
 
+/** One of its queries that was answered. */
+export function answeredOf({ batch }: Flight, reply: BatchReply): Pending | undefined {
+  if (reply.kind === "failed") return undefined;
+  return batch.find((_, index) => reply.errors?.[index] === undefined);
+}
+
 type Outputs = Extract<BatchReply, { kind: "outputs" }>;
 
 /** Hands on what comes too late for its query: whoever waits for an equal one needs no batch then. */

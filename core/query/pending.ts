@@ -3,6 +3,19 @@ import type { WindjammerError } from "../errors.ts";
 import { rowBytes } from "./detached.ts";
 import type { BatchOutputs, Query } from "./query.ts";
 
+/** The same input once more, for which nobody waits. */
+export function trialOf({ query }: Pending): Pending {
+  return new Pending({
+    row: query.row,
+    arrivedAt: performance.now(),
+    deadlineAt: Infinity,
+    isTrial: true,
+    isAbandoned: false,
+    isSettled: true,
+    settle: () => undefined,
+  });
+}
+
 export class Pending {
   readonly query: Query;
   /** Size of its row. */

@@ -68,6 +68,8 @@ export interface Query {
   readonly deadlineAt: number;
   /** 1 goes first; undefined: `DEFAULT_PRIORITY`. */
   readonly priority?: number | undefined;
+  /** True for one that no caller sent, as of a deployment: it has no part in how many arrive. Default false. */
+  readonly isTrial?: boolean;
   /** Set by the caller of the queue when nobody waits any more; the queue then drops it. */
   isAbandoned: boolean;
   /** True where it has its prediction from elsewhere: the queue then forgets it. */

@@ -3,7 +3,6 @@ import { ReplicaHungError, ReplicaLostError, toWindjammerError, type WindjammerE
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
 import type { Replicas } from "../replicas/pool.ts";
-import type { PaceOf } from "../replicas/ready-replicas.ts";
 import { type Replica, troubleOf } from "../replicas/replica.ts";
 import type { InferReply } from "../replicas/transport.ts";
 import type { Version } from "../types.ts";
@@ -12,9 +11,10 @@ import type { BatchingPolicy, Completion } from "./batching/policy.ts";
 import type { BatchBody, BatchCodec } from "./batch-body.ts";
 import { Blame } from "./blame.ts";
 import { DeadlineTimer } from "./deadline-timer.ts";
-import { type Flight, failureOf, handOnLate, nextDue, settleRows } from "./flight.ts";
+import { answeredOf, type Flight, failureOf, handOnLate, nextDue, settleRows } from "./flight.ts";
 import type { Lane } from "./lane.ts";
-import { Pending } from "./pending.ts";
+import { Pending, trialOf } from "./pending.ts";
+import { Pulling } from "./pulling.ts";
 import type { Query } from "./query.ts";
 import { Retries } from "./retries.ts";
 import { WaitingQueries } from "./waiting.ts";
@@ -45,7 +45,7 @@ export class BatchQueue {
   readonly #timer: DeadlineTimer;
   readonly #blame: Blame;
   readonly #retries: Retries;
-  readonly #paceOf: PaceOf;
+  readonly #pulling: Pulling;
   #isPumpDue = false;
   /** Since when no replica is ready, `performance.now()` ms. */
   #lonelySince: number | undefined;
@@ -54,9 +54,8 @@ export class BatchQueue {
   #isClosed = false;
 
   constructor(parts: QueueParts) {
-    const { policy, pool } = parts;
     this.#parts = parts;
-    this.#paceOf = (replica) => policy.pace?.({ replica, crew: pool.crew }) ?? 1;
+    this.#pulling = new Pulling(parts);
     this.#waiting = new WaitingQueries(parts.version, parts.metrics);
     this.#timer = new DeadlineTimer((now) => this.#sweep(now));
     this.#blame = new Blame(parts);
@@ -90,7 +89,8 @@ export class BatchQueue {
       return;
     }
     const lane = waiting.laneOf(query);
-    const isInTime = policy.admit(performance.now(), query.deadlineAt, lane, pool.crew);
+    const isInTime =
+      query.isTrial === true || policy.admit(performance.now(), query.deadlineAt, lane, pool.crew);
     if (!isInTime && pool.readyCount > 0) {
       waiting.drop(pending, "shed", this.#overloaded("the answer would come too late"));
       return;
@@ -182,7 +182,7 @@ export class BatchQueue {
     const { pool } = this.#parts;
     let passedOver: Set<Replica> | undefined;
     while (this.#waiting.length > 0) {
-      const replica = pool.take(this.#paceOf, passedOver);
+      const replica = this.#pulling.next(passedOver);
       if (replica === undefined) break;
       if (this.#sendBatch(replica)) continue;
       pool.release(replica);
@@ -191,9 +191,16 @@ export class BatchQueue {
     this.#checkIdle();
   }
 
+  /** An ejected replica is tried with a query that another one has just answered: no caller waits for it. */
+  #tryEjected(answered: Pending | undefined): void {
+    const replica = answered === undefined ? undefined : this.#pulling.toTry();
+    if (replica !== undefined && answered !== undefined)
+      this.#send(replica, [trialOf(answered)], { wasFull: false });
+  }
+
   /** Cuts a batch from the most urgent lane that yields one. */
   #sendBatch(replica: Replica): boolean {
-    const { policy, pool } = this.#parts;
+    const { policy } = this.#parts;
     const waiting = this.#waiting;
     const heldBack = new Set<Lane>();
     for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
@@ -205,10 +212,10 @@ export class BatchQueue {
         continue;
       }
       const now = performance.now();
-      const cut = policy.cut(now, lane, { replica, crew: pool.crew });
+      const cut = policy.cut(now, lane, this.#pulling.puller(replica));
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
-      const batch = waiting.take(lane, Math.min(cut.take, this.#shareOf(replica, lane)), cut.left);
+      const batch = waiting.take(lane, Math.min(cut.take, this.#pulling.shareOf(replica, lane)), cut.left);
       if (batch.length > 0) {
         this.#send(replica, batch, { wasFull: batch.length === cut.take });
         return true;
@@ -217,15 +224,6 @@ export class BatchQueue {
       if (cut.take + cut.expired + cut.shed === 0) heldBack.add(lane);
     }
     return false;
-  }
-
-  /** Most of a lane that a replica may take: one query to see whether it still fails, its part where others are idle. */
-  #shareOf(replica: Replica, lane: Lane): number {
-    if (replica.health.ejectedFor !== undefined) return 1;
-    const { policy, pool } = this.#parts;
-    if (!policy.sharesAmongIdle || lane.length === 1) return lane.length;
-    const others = pool.idleCapacity(this.#paceOf);
-    return others === 0 ? lane.length : Math.ceil(lane.length / (1 + this.#paceOf(replica) * others));
   }
 
   /** What failed is tried again where it did not fail, if there is such a replica. */
@@ -295,7 +293,10 @@ export class BatchQueue {
       const result = codec.decode(reply, flight.batch.length);
       this.#learn(flight, result.kind === "outputs" ? "ok" : "failed", reply.computeMs);
       const error = failureOf(result);
-      if (error === undefined) this.#blame.answered(flight);
+      if (error === undefined) {
+        this.#blame.answered(flight);
+        this.#tryEjected(answeredOf(flight, result));
+      }
       const isInDoubt = error !== undefined && this.#blame.failed(flight, error);
       if (error !== undefined && (isInDoubt || result.kind === "failed"))
         this.#retries.refused(flight, error);
@@ -312,14 +313,13 @@ export class BatchQueue {
 
   #learn(flight: Flight, outcome: Completion["outcome"], computeMs: number | undefined): void {
     const now = performance.now();
-    const latencyMs = now - flight.sentAt;
-    const size = flight.batch.length;
-    const { metrics, policy, pool } = this.#parts;
-    const { replica } = flight;
+    const { replica, batch } = flight;
+    const [size, latencyMs] = [batch.length, now - flight.sentAt];
+    const { metrics, policy } = this.#parts;
     metrics.batch(size, latencyMs, computeMs);
     if (outcome === "ok") {
       metrics.answered(size, latencyMs, computeMs);
-      const predictedMs = policy.predictedMs?.(size, { replica, crew: pool.crew });
+      const predictedMs = policy.predictedMs?.(size, this.#pulling.puller(replica));
       if (predictedMs !== undefined) metrics.predicted(latencyMs / predictedMs);
     }
     // Behind another batch, most of what is not computing is waiting for that one: no part of the way.

@@ -17,6 +17,8 @@ export interface VersionQueueParts {
   readonly metrics: VersionMetrics;
   readonly log: Log;
   readonly maxQueueLength: number;
+  /** What another process has learned of the version. */
+  readonly learned?: PolicyState | undefined;
 }
 
 /** What a queue holds, and what its policy has learned. */
@@ -34,10 +36,11 @@ export class VersionQueue {
   readonly #policy: BatchingPolicy;
   readonly #queue: BatchQueue;
 
-  constructor({ version, replicas, metrics, log, maxQueueLength }: VersionQueueParts) {
+  constructor({ version, replicas, metrics, log, maxQueueLength, learned }: VersionQueueParts) {
     const { contract } = version.manifest;
     this.#replicas = replicas;
-    this.#policy = batchingPolicy(version.settings.batching, contract.isBatched ? contract.maxBatchSize : 1);
+    const most = contract.isBatched ? contract.maxBatchSize : 1;
+    this.#policy = batchingPolicy(version.settings.batching, most, learned);
     this.#queue = new BatchQueue({
       version,
       pool: replicas,

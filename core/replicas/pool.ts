@@ -55,6 +55,8 @@ export interface Replicas {
    * comes back by `release` or `suspect`.
    */
   take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined;
+  /** An ejected replica that is to be tried again, or undefined; as by `take`. */
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined;
   /** How many replicas without a batch `take` would still give; a slow one counts as a part of one. */
   idleCapacity(paceOf: PaceOf): number;
   release(replica: Replica): void;
@@ -132,6 +134,10 @@ export class ReplicaPool implements Replicas {
 
   take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
     return this.#ready.take(paceOf, passedOver);
+  }
+
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.takeEjected(passedOver);
   }
 
   release(replica: Replica): void {

@@ -26,10 +26,9 @@ export class ReadyReplicas {
 
   /** How many without a batch `take` would still give; a slow one counts as a part of one. */
   idleCapacity(paceOf: PaceOf): number {
-    const now = performance.now();
     let capacity = 0;
     for (const replica of this.#all)
-      if (replica.taken === 0 && this.#mayTake(replica, now)) capacity += 1 / paceOf(replica);
+      if (replica.taken === 0 && this.#mayTake(replica)) capacity += 1 / paceOf(replica);
     return capacity;
   }
 
@@ -47,14 +46,28 @@ export class ReadyReplicas {
     this.#places = all.flatMap((replica) => Array.from({ length: replica.maxInFlight }, () => replica));
   }
 
-  /** An ejected one that may be tried again, else the fastest with room, the first of equals: one with batches counts as slower by as many. */
-  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
+  /** An ejected one that may be tried again: with one batch at a time. */
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined {
     const now = performance.now();
+    const due = this.#all.find(
+      (replica) =>
+        replica.health.ejectedFor !== undefined &&
+        !replica.health.isResting(now) &&
+        replica.isFree &&
+        replica.taken === 0 &&
+        passedOver?.has(replica) !== true,
+    );
+    due?.take();
+    return due;
+  }
+
+  /** The fastest with room, the first of equals: one with batches counts as slower by as many. */
+  take(paceOf: PaceOf, passedOver?: ReadonlySet<Replica>): Replica | undefined {
     let best: Replica | undefined;
     let least = 0;
     for (const replica of this.#all) {
-      if (!this.#mayTake(replica, now) || passedOver?.has(replica) === true) continue;
-      const pace = takesBatches(replica) ? paceOf(replica) * (1 + replica.taken) : 0;
+      if (!this.#mayTake(replica) || passedOver?.has(replica) === true) continue;
+      const pace = paceOf(replica) * (1 + replica.taken);
       if (best !== undefined && pace >= least) continue;
       best = replica;
       least = pace;
@@ -73,11 +86,10 @@ export class ReadyReplicas {
     for (const { health } of this.#all) health.reinstate();
   }
 
-  /** One that is ejected rests while another one takes batches, and is then tried with one at a time. */
-  #mayTake(replica: Replica, now: number): boolean {
+  /** One that is ejected is left out while another one takes batches; without others it gets one at a time. */
+  #mayTake(replica: Replica): boolean {
     if (!replica.isFree) return false;
-    if (takesBatches(replica)) return true;
-    return replica.taken === 0 && !(replica.health.isResting(now) && this.hasOther(replica));
+    return takesBatches(replica) || (replica.taken === 0 && !this.hasOther(replica));
   }
 }
 

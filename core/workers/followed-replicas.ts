@@ -82,6 +82,10 @@ export class FollowedReplicas implements Replicas {
     return this.#ready.take(paceOf, passedOver);
   }
 
+  takeEjected(passedOver?: ReadonlySet<Replica>): Replica | undefined {
+    return this.#ready.takeEjected(passedOver);
+  }
+
   hasOther(replica: Replica): boolean {
     return this.#ready.hasOther(replica);
   }

@@ -2,6 +2,7 @@
 import type { WindjammerError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { VersionMetrics } from "../metric-handles.ts";
+import type { PolicyState } from "../query/batching/policy.ts";
 import type { Query } from "../query/query.ts";
 import { RecentErrors } from "../query/recent-errors.ts";
 import type { Served } from "../query/router.ts";
@@ -14,6 +15,7 @@ import type { VersionReport } from "./messages.ts";
 export interface FollowedVersionParts {
   readonly version: Version;
   readonly shared: SharedReplicas;
+  readonly learned: PolicyState | undefined;
   readonly metrics: VersionMetrics;
   readonly log: Log;
   readonly maxQueueLength: number;
@@ -29,7 +31,7 @@ export class FollowedVersion implements Served {
   readonly #errors = new RecentErrors();
 
   constructor(parts: FollowedVersionParts) {
-    const { version, shared, metrics, log, maxQueueLength, turn, senders, doubt } = parts;
+    const { version, shared, turn, senders, doubt } = parts;
     this.version = version;
     this.#replicas = new FollowedReplicas({
       version,
@@ -38,7 +40,7 @@ export class FollowedVersion implements Served {
       doubt,
       onChange: () => this.#queue.replicasChanged(),
     });
-    this.#queue = new VersionQueue({ version, replicas: this.#replicas, metrics, log, maxQueueLength });
+    this.#queue = new VersionQueue({ ...parts, replicas: this.#replicas });
     this.update(shared);
   }
 

@@ -6,6 +6,7 @@ import type { WorkerStatus } from "../frontend/schemas.ts";
 import type { Log } from "../log.ts";
 import type { ProcessUsage } from "../metric-text.ts";
 import type { Metrics } from "../metrics.ts";
+import type { PolicyState } from "../query/batching/policy.ts";
 import type { ServedVersion } from "../query/served-version.ts";
 import type { Serving, ServingFollowers } from "../query/serving.ts";
 import type { QueueState } from "../query/version-queue.ts";
@@ -59,6 +60,8 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
   readonly #reports = new Map<WorkerProcess, Report>();
   /** Versions that are being closed: a worker that begins meanwhile does not open them, since nobody would tell it to close them. */
   readonly #leaving = new WeakSet<ServedVersion>();
+  /** What the busiest worker had learned of a version, by its key: it outlives the worker. */
+  readonly #learned = new Map<string, PolicyState>();
   readonly #dealer: Dealer;
   readonly #closing = new AbortController();
   readonly #ready: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -151,6 +154,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
     const { model, version } = served.version;
     this.#leaving.add(served);
     await this.#callAll({ kind: "close", model, version, graceMs }, graceMs + ANSWER_MS);
+    this.#learned.delete(versionKey(served.version));
   }
 
   // What workers say
@@ -210,7 +214,11 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
       turn: this.#startedCount++,
       serverUrl: this.#serverUrl,
       registry: registry.snapshot(),
-      versions: staying.map((served) => ({ version: served.version, shared: served.shared() })),
+      versions: staying.map((served) => ({
+        version: served.version,
+        shared: served.shared(),
+        learned: this.#learned.get(versionKey(served.version)),
+      })),
     };
   }
 
@@ -250,6 +258,7 @@ export class WorkerGroup implements ServingFollowers, WorkerListener {
       const queueLength = states.reduce((sum, state) => sum + state.queueLength, 0);
       const inFlight = states.reduce((sum, state) => sum + state.inFlight, 0);
       const ejected = new Map(states.flatMap((state) => Array.from(state.ejected)));
+      if (busiest?.policy.curve !== undefined) this.#learned.set(key, busiest.policy);
       const all =
         busiest === undefined ? undefined : { queueLength, inFlight, policy: busiest.policy, ejected };
       this.#parts.serving.find(model, version)?.noteElsewhere(all);

@@ -2,6 +2,7 @@
 import type { ServerConfig } from "../config.ts";
 import type { ProcessUsage } from "../metric-text.ts";
 import type { MetricsTaken } from "../metrics.ts";
+import type { PolicyState } from "../query/batching/policy.ts";
 import type { RecentError } from "../query/recent-errors.ts";
 import type { SharedReplicas } from "../query/served-version.ts";
 import type { QueueState } from "../query/version-queue.ts";
@@ -24,6 +25,8 @@ export interface VersionName {
 export interface RunningVersion {
   readonly version: Version;
   readonly shared: SharedReplicas;
+  /** What the busiest process has learned of it. */
+  readonly learned?: PolicyState | undefined;
 }
 
 /** Everything a worker begins with. */

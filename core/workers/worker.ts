@@ -1,6 +1,7 @@
 // A worker: takes predictions from its part of the connections, with queues of its own, and follows what the server's
 // own process says of applications, versions and replicas.
 import type { Socket } from "node:net";
+import { tidyHeap } from "../../containers/lean-start.ts";
 import { type Forward, forwardTo } from "./forward.ts";
 import { QueryServer } from "../frontend/server.ts";
 import { createLog, type Log } from "../log.ts";
@@ -74,6 +75,7 @@ export class Worker {
     const worker = new Worker(beginning, await Registry.open(new MemoryStore()), tell);
     await worker.#server.listen();
     worker.#reports = setInterval(() => worker.#report(), REPORT_EVERY_MS);
+    tidyHeap();
     tell({ kind: "ready" });
     return worker;
   }
@@ -118,7 +120,7 @@ export class Worker {
     else this.#versions.get(versionKey(message))?.looked(message.replica);
   }
 
-  #open({ version, shared }: RunningVersion): void {
+  #open({ version, shared, learned }: RunningVersion): void {
     const metrics = this.#metrics.version(version.model, version.version);
     const { turn, count, config } = this.#beginning;
     // The workers, and the server's own process.
@@ -130,7 +132,7 @@ export class Worker {
       this.#tell({ kind: "doubt", model, version: name, replica: id, why, hasAnswered });
     };
     const log = this.#log;
-    const parts = { version, shared, metrics, log, maxQueueLength, turn, senders, doubt };
+    const parts = { version, shared, learned, metrics, log, maxQueueLength, turn, senders, doubt };
     const followed = new FollowedVersion(parts);
     this.#versions.set(versionKey(version), followed);
   }

@@ -8,7 +8,9 @@ import { type ServerConfig, type ServerOptions, serverOptionsSchema } from "../.
 import { BundleStore } from "../../core/deploy/bundle-store.ts";
 import { packFolder } from "../../core/deploy/bundle.ts";
 import { Deployments } from "../../core/deploy/deployments.ts";
+import { adminRoutes } from "../../core/frontend/admin-app.ts";
 import { AdminServer } from "../../core/frontend/admin-server.ts";
+import type { Route } from "../../core/frontend/route.ts";
 import { createLog } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Serving } from "../../core/query/serving.ts";
@@ -35,6 +37,7 @@ export interface TestAdmin extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly config: ServerConfig;
+  readonly routes: readonly Route[];
   readonly server: AdminServer;
   readonly registry: Registry;
   readonly bundles: BundleStore;
@@ -84,7 +87,9 @@ export async function startAdmin(options: TestAdminOptions = {}): Promise<TestAd
     startedAt: new Date().toISOString(),
     workers: [],
   });
-  const server = new AdminServer({ registry, bundles, deployments, serving, metrics, config, log, info });
+  const parts = { registry, bundles, deployments, serving, metrics, config, log, info };
+  const server = new AdminServer(parts);
+  const routes = adminRoutes(parts, () => false);
   let count = 0;
   const upload = async (output = "input"): Promise<string> => {
     const source = join(folder, `source-${++count}`);
@@ -111,6 +116,7 @@ export async function startAdmin(options: TestAdminOptions = {}): Promise<TestAd
     url,
     port,
     config,
+    routes,
     server,
     registry,
     bundles,

@@ -1,7 +1,7 @@
 // What is known of each of the replicas that share a queue, and of all of them together.
 import { LatencyModel } from "./latency-model.ts";
 import { Overhead } from "./overhead.ts";
-import type { Completion, Crew } from "./policy.ts";
+import type { Completion, Crew, PolicyState } from "./policy.ts";
 
 /** One that takes less than so many times as long as the fastest counts as fast as it: noise is no difference. */
 const SLOW_FROM = 1.25;
@@ -65,6 +65,13 @@ export class CrewCurves {
   #crew: Crew | undefined;
   #size = 0;
   #totalRate = 0;
+
+  /** @param learned of the same version elsewhere: known until its own replicas have answered, and what they begin with */
+  constructor(learned?: PolicyState) {
+    if (learned?.curve === undefined) return;
+    this.#size = learned.maxBatchSize;
+    this.#fastest.latency.beginAs(learned.curve, Math.max(2, learned.maxBatchSize));
+  }
 
   /** Of the one that answers a single query soonest; what it knew stays when nobody is there. */
   fastest(crew: Crew): ReplicaCurve {

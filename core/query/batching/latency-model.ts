@@ -23,7 +23,7 @@ export class LatencyModel {
   #fixedMs = 0;
   #perRowMs = MIN_PER_ROW_MS;
   readonly #band = new Band();
-  /** Batches it has learned from, up to STREAK. */
+  /** Batches it has learned from, with those of the curve that it began as. */
   #lessons = 0;
   /** Batches in a row that were far slower (positive) or far faster (negative) than predicted. */
   #streak = 0;
@@ -74,18 +74,19 @@ export class LatencyModel {
   }
 
   get curve(): Curve {
-    return { fixedMs: this.#fixedMs, perRowMs: this.#perRowMs, upperFactor: this.band };
+    const { band: upperFactor, fixedMs, perRowMs } = this;
+    return { fixedMs, perRowMs, upperFactor, batches: this.#lessons };
   }
 
   /**
    * Begins with another one's line, which weighs as much as two batches: its own soon tell more.
    * @param largest size up to which the line was learned
    */
-  beginAs({ fixedMs, perRowMs, upperFactor }: Curve, largest: number): void {
+  beginAs({ fixedMs, perRowMs, upperFactor, batches }: Curve, largest: number): void {
     this.#fixedMs = fixedMs;
     this.#perRowMs = Math.max(MIN_PER_ROW_MS, perRowMs);
     this.#band.beginAt(upperFactor);
-    this.#lessons = STREAK;
+    this.#lessons = batches;
     for (const size of [1, largest]) {
       const latencyMs = Math.max(this.mean(size), MIN_LATENCY_MS);
       this.#addToSums(size, latencyMs, latencyMs);
@@ -100,7 +101,7 @@ export class LatencyModel {
       // round, a model slower than half its objective would stay at single queries for ever.
       this.#fixedMs = latencyMs;
     }
-    this.#lessons = Math.min(STREAK, this.#lessons + 1);
+    this.#lessons += 1;
     const predictedMs = Math.max(this.mean(size), MIN_LATENCY_MS);
     const surprise = Math.max(latencyMs, MIN_LATENCY_MS) / predictedMs;
     this.#band.add(surprise);

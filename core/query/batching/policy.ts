@@ -75,6 +75,8 @@ export interface Curve {
   readonly fixedMs: number;
   readonly perRowMs: number;
   readonly upperFactor: number;
+  /** How many it was learned from. */
+  readonly batches: number;
 }
 
 export interface PolicyState {

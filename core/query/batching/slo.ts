@@ -28,14 +28,17 @@ interface Cutting {
 export class SloPolicy implements BatchingPolicy {
   readonly name = "slo";
   readonly sharesAmongIdle = true;
-  readonly #curves = new CrewCurves();
+  readonly #curves: CrewCurves;
   readonly #arrivals = new ArrivalRate();
   readonly #max: BatchLimit;
   /** Largest size tried so far and a bit: the curve is not trusted far beyond. */
   #cap = 1;
 
-  constructor(maxBatchSize: number) {
+  /** @param learned what the policy knows of the same version in another process */
+  constructor(maxBatchSize: number, learned?: PolicyState) {
     this.#max = new BatchLimit(maxBatchSize);
+    this.#curves = new CrewCurves(learned);
+    if (learned?.curve !== undefined) this.#cap = Math.max(1, learned.maxBatchSize);
   }
 
   /**

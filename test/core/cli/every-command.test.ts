@@ -130,8 +130,8 @@ beforeAll(async () => {
   return () => rm(cwd, { recursive: true, force: true });
 });
 
-test("the table has every command", () => {
-  const names = createProgram(false).commands.map((command) => command.name());
+test("the table has every command", async () => {
+  const names = (await createProgram(false)).commands.map((command) => command.name());
   expect(Object.keys(TABLE).toSorted()).toEqual(names.toSorted());
 });
 
@@ -168,7 +168,7 @@ describe.each(Object.entries(TABLE))("windjammer %s", (command, { good, isLines,
 
   test("refuses an option that there is not, in JSON, and names it", async () => {
     const write = vi.spyOn(process.stderr, "write").mockReturnValue(true);
-    const wrong = createProgram(true).parseAsync([command, "--no-such-option"], { from: "user" });
+    const wrong = (await createProgram(true)).parseAsync([command, "--no-such-option"], { from: "user" });
     await expect(wrong).rejects.toThrow(CommanderError);
     const [text] = write.mock.calls.map(([chunk]) => String(chunk));
     write.mockRestore();

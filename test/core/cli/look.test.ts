@@ -38,7 +38,7 @@ describe("windjammer describe", () => {
       expect(stdout).toMatch(/^a replica +1 CPU, at most 512 MiB$/m);
       expect(stdout).toMatch(/^batching +slo, at most 256 queries, now up to \d+$/m);
       expect(stdout).toMatch(
-        /^learned curve +\S+ ms \+ \S+ m?s a query \(a batch of 1: .*, of 16: .*, of 256: .*\)$/m,
+        /^learned curve +\S+ ms \+ \S+ m?s a query \(a batch of 1: .*, of 16: .*, of 256: .*\), learned from \d+ batches$/m,
       );
       expect(stdout).toMatch(/^half-1-r1 +ready +\d+ .* MiB +.*%/m);
       expect(stdout).toMatch(/^ {2}3 × MODEL_ERROR, last .* ago: .*-1 is below zero/m);

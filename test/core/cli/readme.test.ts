@@ -10,7 +10,7 @@ test("the README lists every command as its help does, in the same order", async
   const [, section = ""] = (await readFile(README, "utf8")).split(/^## Command line$/m);
   const rows = [...(section.split(/^## /m)[0] ?? "").matchAll(/^\| `windjammer ([^`]+)` \| (.*) \|$/gm)];
   const shown = rows.map(([, usage, description]) => [usage, description]);
-  const program = createProgram(false);
+  const program = await createProgram(false);
   const commands = program.commands.map((command) => {
     const names = command.registeredArguments.map((argument) => {
       const name = `${argument.name()}${argument.variadic ? "..." : ""}`;
@@ -27,7 +27,9 @@ test("every option that the README names for the command line is one that a comm
   const lines = [...readme.matchAll(/(?:npx )?windjammer [a-z-]+ [^|\n`]*/g)].map(([line]) => line);
   const named =
     [section.split(/^## /m)[0] ?? "", ...lines].join("\n").match(/(?<![\w-])--[a-z][a-z-]*/g) ?? [];
-  const known = createProgram(false).commands.flatMap(({ options }) => options.map(({ long }) => long));
+  const known = (await createProgram(false)).commands.flatMap(({ options }) =>
+    options.map(({ long }) => long),
+  );
   expect(named.length).toBeGreaterThan(20);
   // Every command's, and one of `docker run`.
   const others = ["--help", "--label"];

@@ -129,8 +129,8 @@ describe("a command", () => {
     expect([await run.exited, run.stderr()]).toEqual([0, ""]);
   });
 
-  test("stands in a group of the help that says what it is for", () => {
-    const help = createProgram(false).helpInformation();
+  test("stands in a group of the help that says what it is for", async () => {
+    const help = (await createProgram(false)).helpInformation();
     const groups = [...help.matchAll(/^([A-Z][^\n]*):\n((?: {2}.*\n)+)/gm)].map(([, title, rows = ""]) => [
       title,
       [...rows.matchAll(/^ {2}(?! )(\S+)/gm)].map(([, name]) => name),
@@ -138,12 +138,12 @@ describe("a command", () => {
     expect(groups.map(([title]) => title)).not.toContain("Commands");
     expect(groups).toContainEqual(["This command line", ["completion", "help"]]);
     expect(groups.slice(1).flatMap(([, names]) => names)).toHaveLength(
-      createProgram(false).commands.length + 1,
+      (await createProgram(false)).commands.length + 1,
     );
   });
 
   test("prints its help without a server, and each of its options with what it does", async () => {
-    for (const command of createProgram(false).commands) {
+    for (const command of (await createProgram(false)).commands) {
       expect(command.description()).not.toBe("");
       for (const option of command.options) expect(option.description).not.toBe("");
       const flags = command.options.map(({ long }) => long);

@@ -94,12 +94,14 @@ describe("windjammer start", () => {
       LOADED_PACKAGES: list,
     });
     const { admin } = await started(server);
+    const loaded = async (): Promise<readonly string[]> => (await readFile(list, "utf8")).split("\n");
+    expect(await loaded()).not.toContain("express");
     await using wj = await connect(admin);
+    expect(await loaded()).toContain("express");
     const module = join(folder, "lean.mjs");
     await writeFile(module, "export const predict = (inputs) => inputs.map(([first]) => first);\n");
     const app = await deployFunction(wj, { name: "lean", version: "1", inputType: "doubles", module });
     expect(await app.predict([3])).toBe(3);
-    const loaded = async (): Promise<readonly string[]> => (await readFile(list, "utf8")).split("\n");
     const heavy = /^(undici|prom-client|dockerode|esbuild|@grpc\/.*|onnxruntime-node)$/;
     expect((await loaded()).filter((name) => heavy.test(name))).toEqual([]);
     expect(await wj.metrics()).toContain("nodejs_eventloop_lag_seconds");

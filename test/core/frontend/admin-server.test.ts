@@ -47,7 +47,7 @@ describe("with a model deployed", () => {
     const documented = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    const mounted = admin.server.routes.map(({ method, path }) => `${method} ${path}`);
+    const mounted = admin.routes.map(({ method, path }) => `${method} ${path}`);
     expect(documented.toSorted()).toEqual(mounted.toSorted());
     // Whether a route is mounted is seen by a method it does not have: 405, not 404.
     for (const path of Object.keys(document.paths)) {
@@ -81,9 +81,7 @@ describe("with a model deployed", () => {
       "{id}": first.id,
       "{hash}": bundle,
     };
-    const reads = admin.server.routes.filter(
-      ({ method, response }) => method === "GET" && response !== undefined,
-    );
+    const reads = admin.routes.filter(({ method, response }) => method === "GET" && response !== undefined);
     expect(reads.length).toBeGreaterThan(14);
     for (const route of reads) {
       const ids = route.path.includes("/replicas/") ? { ...values, "{id}": replica } : values;

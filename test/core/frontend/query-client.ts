@@ -120,3 +120,8 @@ export async function until(condition: () => boolean): Promise<void> {
     });
   }
 }
+
+/** A prediction of the application digits, as it goes over a socket. */
+export function rawPost(body: string, headers = ""): string {
+  return `POST /digits/predict HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}

@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { ModelError } from "../../../core/errors.ts";
 import type { Query } from "../../../core/query/query.ts";
 import { fakes, jsonOutputs, valueManifest } from "../query/fakes.ts";
-import { readAll, startTestServer, until } from "./query-client.ts";
+import { rawPost, readAll, startTestServer, until } from "./query-client.ts";
 
 const doubles = valueManifest("doubles");
 
@@ -16,10 +16,6 @@ function sum(query: Query): void {
   const { data } = query.row.tensors[0] ?? { data: new Uint8Array() };
   const total = new Float64Array(data.slice().buffer).reduce((a, b) => a + b, 0);
   setImmediate(() => query.settle({ kind: "ok", outputs: jsonOutputs([String(total)]), index: 0 }));
-}
-
-function rawPost(body: string, headers = ""): string {
-  return `POST /digits/predict HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
 describe("paths", () => {

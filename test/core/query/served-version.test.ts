@@ -117,8 +117,25 @@ describe("a version that runs", () => {
     );
     expect(served.describe().policy).toMatchObject({
       policy: "slo",
-      curve: { fixedMs: expect.any(Number), perRowMs: expect.any(Number), upperFactor: expect.any(Number) },
+      curve: {
+        fixedMs: expect.any(Number),
+        perRowMs: expect.any(Number),
+        upperFactor: expect.any(Number),
+        batches: 5,
+      },
+      arrivalRate: expect.any(Number),
     });
+  });
+
+  it("does not count the queries of a deployment among those that arrive", async () => {
+    const { served } = await serve(echo);
+    for (const value of range(5)) {
+      const { query, settled } = testQuery(value, Infinity);
+      served.enqueue(Object.assign(query, { isTrial: true }));
+      expect(resultOf(await settled)).toBe(value);
+    }
+    expect(served.describe().policy.curve).toMatchObject({ batches: 5 });
+    expect(served.describe().policy.arrivalRate).toBeUndefined();
   });
 
   it("keeps one batch in flight per replica and uses every replica", async () => {
@@ -352,6 +369,33 @@ describe("a replica that fails every batch", () => {
     await expect
       .poll(async () => [await ask(served, 7), served.replicas()[0]?.ejectedFor])
       .toEqual([7, undefined]);
+  });
+
+  it("is tried with what another one has answered: no caller waits for it, or hears of it", async () => {
+    let isBroken = true;
+    let now = 0;
+    const begun = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const script: Script = async (call) => {
+      if (call.replica !== "echo-1-r1") return echo(call);
+      if (isBroken) return { status: 500, error: "CUDA error" };
+      begun.resolve();
+      await goOn.promise;
+      return echo(call);
+    };
+    const { served } = await serve(script, 2);
+    const asked = range(3);
+    for (const value of asked) expect(await ask(served, value)).toBe(value);
+    expect(served.replicas()[0]?.ejectedFor).toBeDefined();
+    isBroken = false;
+    const isTried = begun.promise.then(() => true);
+    while (!(await Promise.race([isTried, new Promise((resolve) => setTimeout(resolve, 20))])))
+      expect(await ask(served, ++now)).toBe(now);
+    // While it is at the try, callers get their answers from the other one.
+    expect(await ask(served, 7)).toBe(7);
+    goOn.resolve();
+    await expect.poll(() => served.replicas()[0]?.ejectedFor).toBeUndefined();
+    expect(served.queueLength).toBe(0);
   });
 
   it("is left out, too, when it answers nothing but errors of single rows", async () => {

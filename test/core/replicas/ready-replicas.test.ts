@@ -42,15 +42,16 @@ test("the first that is free is taken, none twice, and one that is gone no more"
   ]).toEqual([2, 2, two, three, undefined]);
 });
 
-test("an ejected one rests, is then tried before all others, and rests longer with every try that fails", () => {
+test("an ejected one gets no batch, is tried when it has rested, and rests longer with every try that fails", () => {
   for (const pauseMs of [1000, 2000, 4000]) {
     expect(one.health.eject("it fails", performance.now())).toBe(pauseMs);
     expect([ready.idleCapacity(paceOf), ready.hasOther(two)]).toEqual([1, false]);
     vi.advanceTimersByTime(pauseMs - 1);
+    expect(ready.takeEjected()).toBeUndefined();
+    vi.advanceTimersByTime(1);
     expect([ready.take(paceOf), ready.take(paceOf)]).toEqual([two, undefined]);
     two.release();
-    vi.advanceTimersByTime(1);
-    expect(ready.take(paceOf)).toBe(one);
+    expect([ready.takeEjected(), ready.takeEjected()]).toEqual([one, undefined]);
     one.release();
   }
   expect([...ready.ejected]).toEqual([["r1", "it fails"]]);
@@ -101,7 +102,8 @@ test("an ejected one that holds several is tried with one at a time", () => {
   ready.update([big, two]);
   big.health.eject("it fails", performance.now());
   vi.advanceTimersByTime(1000);
-  expect([ready.take(paceOf), ready.take(paceOf), ready.take(paceOf)]).toEqual([big, two, undefined]);
+  expect([ready.takeEjected(), ready.takeEjected()]).toEqual([big, undefined]);
+  expect([ready.take(paceOf), ready.take(paceOf)]).toEqual([two, undefined]);
   ready.update([big]);
   expect(ready.take(paceOf)).toBeUndefined();
   big.release();

@@ -114,6 +114,28 @@ test("connections are dealt to the workers in turn, and what they count is one",
   expect(running.policy.curve).toBeDefined();
 });
 
+test("a worker that begins anew knows what the others have learned of a version", async () => {
+  const { wj, both, admin } = await lab();
+  await deploy(wj, "1", "input");
+  const learned = async (): Promise<number> => {
+    const { running } = (await (await fetch(`${admin}/api/v1/models/model/versions/1`)).json()) as {
+      readonly running: { readonly policy: { readonly curve?: { readonly batches: number } } };
+    };
+    return running.policy.curve?.batches ?? 0;
+  };
+  for (let query = 0; query < 20; query++) await both[0].predict("model", query);
+  await expect.poll(learned).toBe(20);
+  const before = await readyPids(wj);
+  for (const pid of before) {
+    process.kill(pid, "SIGKILL");
+    await expect
+      .poll(async () => (await readyPids(wj)).filter((other) => other !== pid).length, { timeout: 30_000 })
+      .toBe(2);
+  }
+  // Neither of the two has had a query.
+  await expect.poll(learned).toBe(20);
+});
+
 test("a deployment, a rollback and a deletion are done when every worker has seen them", async () => {
   const { wj, both } = await lab();
   const outputs = async (): Promise<readonly unknown[]> =>

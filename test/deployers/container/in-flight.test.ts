@@ -1,6 +1,7 @@
 // Servers elsewhere that hold several batches at once: how many, over which connections, and until when.
-import type { Socket } from "node:net";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { createServer } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import {
   deployContainer,
   deployFunction,
@@ -170,4 +171,65 @@ it("a container of ours takes one, and says so; a new version of it cannot chang
     code: "INVALID_REQUEST",
     message: expect.stringContaining("another maxInFlight"),
   });
+});
+
+it("one that does not read its calls holds up as many queries as may wait, whatever comes: the rest is refused at once", async () => {
+  const small = await windjammer({ port: 0, adminPort: 0, maxQueueLength: 8 });
+  onTestFinished(() => small.close());
+  const width = 50_000;
+  const declared = { datatype: "FP32", shape: [-1, width] };
+  const unread: { answer: () => void }[] = [];
+  const server = createServer((request, response) => {
+    const { url = "", method } = request;
+    const tensors = {
+      inputs: [{ name: "x", ...declared }],
+      outputs: [{ name: "y", ...declared }],
+    };
+    if (method === "GET") {
+      response.end(
+        JSON.stringify(
+          url.includes("/models/") ? { name: "m", ready: true, ...tensors } : { ready: true, extensions: [] },
+        ),
+      );
+      return;
+    }
+    const answer = (): void => {
+      request.resume();
+      const data = Array.from({ length: width }, () => 0);
+      request.on("end", () =>
+        response.end(JSON.stringify({ outputs: [{ name: "y", datatype: "FP32", shape: [1, width], data }] })),
+      );
+    };
+    // What comes over this socket stays in it until somebody asks for it.
+    if (isReading) answer();
+    else unread.push({ answer });
+  });
+  let isReading = true;
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const options = { name: "deaf", version: "1", url: `http://127.0.0.1:${port}`, modelName: "m" };
+  const app = await deployContainer<JsonValue>(small, { ...options, batching: { policy: "none" } });
+  isReading = false;
+  const row = Array.from({ length: width }, () => 1);
+  const outcomes: string[] = [];
+  const ask = async (): Promise<void> => {
+    const outcome = await app.predict(row).then(
+      () => "answered",
+      (error: { readonly code: string }) => error.code,
+    );
+    outcomes.push(outcome);
+  };
+  const all = Promise.all(Array.from({ length: 60 }, ask));
+  // Two at the server, eight that wait.
+  await expect.poll(() => outcomes.length, { timeout: 15_000 }).toBe(50);
+  expect(new Set(outcomes)).toEqual(new Set(["OVERLOADED"]));
+  expect((await small.version("deaf", "1")).running).toMatchObject({ inFlight: 2, queueLength: 8 });
+  isReading = true;
+  for (const { answer } of unread.splice(0)) answer();
+  await all;
+  expect(outcomes.filter((outcome) => outcome === "answered")).toHaveLength(10);
 });

@@ -37,7 +37,7 @@ interface Sent {
   readonly headerText?: string;
 }
 
-const RUNS = 3000;
+const RUNS = 1500;
 
 /** Kept, as by a server: one body must not show in the next. */
 const reader = new InferReader();

@@ -210,8 +210,26 @@ describe("learning", () => {
     expect(state.curve?.fixedMs).toBeCloseTo(10, 6);
     expect(state.curve?.perRowMs).toBeCloseTo(1, 6);
     expect(state.curve?.upperFactor).toBeCloseTo(1.02, 6);
+    expect(state.curve?.batches).toBe(32);
     expect(state.arrivalRate).toBeCloseTo(500, 6);
     expect(new SloPolicy(8).describe()).toEqual({ policy: "slo", maxBatchSize: 1 });
+  });
+
+  test("a policy begins with what another one has learned of the version, and soon knows itself", () => {
+    const learned = taught(0.5).describe();
+    const policy = new SloPolicy(MAX, learned);
+    expect(policy.describe()).toMatchObject({ maxBatchSize: MAX, curve: learned.curve });
+    expect(policy.cut(0, left(...Array.from({ length: 50 }, () => 40)), pullerOf(1))).toMatchObject({
+      take: 29,
+    });
+    expect(policy.admit(0, 300, alike(500, 0, 300), crewOf(1))).toBe(false);
+    for (let batch = 0; batch < 12; batch += 1) {
+      const [size, pace] = [1 + 3 * batch, 2];
+      policy.completed(0, { size, latencyMs: pace * linear(size), replica, outcome: "ok", wasFull: false });
+    }
+    expect((policy.predictedMs(20, pullerOf(1)) ?? 0) / (2 * linear(20))).toBeGreaterThan(0.85);
+    // Nothing was learned there either.
+    expect(new SloPolicy(MAX, new SloPolicy(MAX).describe()).describe().maxBatchSize).toBe(1);
   });
 
   test("a model too slow for any deadline is tried now and then, and serves again once it is fast", () => {
