@@ -15,7 +15,6 @@ import { BundleStore } from "./deploy/bundle-store.ts";
 import { Deployments, type DeploymentListener } from "./deploy/deployments.ts";
 import { describeIssues, knownKeys, REPORT_INPUT } from "./deploy/issues.ts";
 import { InvalidOptionsError, isNodeError, StateDirError, toWindjammerError } from "./errors.ts";
-import type { Loading } from "./frontend/admin-app.ts";
 import { AdminServer } from "./frontend/admin-server.ts";
 import type { ClipperAddresses, ClipperCompat, ClipperCompatParts } from "./frontend/clipper/compat.ts";
 import type { StopReply } from "./frontend/schemas.ts";
@@ -46,11 +45,6 @@ export interface StartOptions extends ServerOptions {
   readonly onStop?: (() => void) | undefined;
   /** Called synchronously with each event of each deployment, once it is durable. Must not throw. */
   readonly onEvent?: DeploymentListener | undefined;
-  /**
-   * Runs what loads the management API with its first request, as the command line does to tidy the heap behind it.
-   * Default: as it is.
-   */
-  readonly loading?: Loading | undefined;
 }
 
 export interface WindjammerOptions extends StartOptions {
@@ -120,7 +114,7 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
  * @throws InvalidOptionsError, PortInUseError, StateDirInUseError, StateDirError, DiskFullError
  */
 export async function startServer(options: StartOptions = {}): Promise<RunningServer> {
-  const { runtime, onEvent, onStop, loading, ...rest } = options;
+  const { runtime, onEvent, onStop, ...rest } = options;
   const config = readConfig(rest);
   const log = createLog(config.logLevel, config.logFormat);
   await using started = new AsyncDisposableStack();
@@ -138,7 +132,7 @@ export async function startServer(options: StartOptions = {}): Promise<RunningSe
   started.defer(() => used.close());
   const stop = stopperOf(onStop, stateDir);
   const { deployments, front, admin, compat, urls } = await compose(
-    { ...state, config, log, runtime: used, stop, loading },
+    { ...state, config, log, runtime: used, stop },
     started,
   );
   if (onEvent !== undefined) deployments.onEvent(onEvent);
@@ -198,7 +192,6 @@ interface Composition extends OpenState {
   readonly log: Log;
   readonly runtime: Runtime;
   readonly stop: (() => StopReply) | undefined;
-  readonly loading: Loading | undefined;
 }
 
 interface Composed {
@@ -212,7 +205,7 @@ interface Composed {
 
 /** What is deferred last is closed first: queries drain and deployments end while the management API still answers. */
 async function compose(parts: Composition, started: AsyncDisposableStack): Promise<Composed> {
-  const { registry, bundles, config, log, runtime, stop, loading } = parts;
+  const { registry, bundles, config, log, runtime, stop } = parts;
   const metrics = new Metrics();
   const serving = new Serving({ runtime, metrics, log, maxQueueLength: config.maxQueueLength });
   started.defer(() => serving.closeAll(config.drainTimeoutMs));
@@ -247,7 +240,6 @@ async function compose(parts: Composition, started: AsyncDisposableStack): Promi
     info,
     log,
     stop,
-    loading,
   });
   started.defer(() => admin.close(ADMIN_GRACE_MS));
   const compat = await clipperOf({ registry, bundles, deployments, serving, config, log });

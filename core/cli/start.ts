@@ -175,7 +175,6 @@ async function start(
       token,
       runtime,
       onStop: told.resolve,
-      loading: leanStart,
     });
   });
   // Signals first: whoever reads that it is up may stop it at once.

@@ -1,5 +1,5 @@
 // What answers requests of the management API: express over the table of routes, one place that turns errors into replies.
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
 import { errorBody } from "../error-replies.ts";
 import {
@@ -39,13 +39,8 @@ import { z } from "zod";
 const MAX_JSON_BYTES = 32 * 2 ** 20;
 const JSON_TYPE = "application/json";
 
-/** Runs a function that loads something, and may do more before and behind it. */
-export type Loading = <T>(load: () => Promise<T>) => Promise<T>;
-
 export interface AdminServerParts extends AdminParts {
   readonly log: Log;
-  /** Runs what loads all of this, with the first request. Default: as it is. */
-  readonly loading?: Loading | undefined;
 }
 
 const DESCRIPTION =
@@ -53,11 +48,8 @@ const DESCRIPTION =
 
 const openApiSchema: z.ZodType<object> = z.looseObject({ openapi: z.string() });
 
-/** Answers one request of the management API. */
-export type AdminAnswer = (request: IncomingMessage, response: ServerResponse) => void;
-
 /** @param closing aborted when the server closes: streams end, and only what is open to everybody is answered */
-export function adminApp(parts: AdminServerParts, closing: AbortSignal): AdminAnswer {
+export function adminApp(parts: AdminServerParts, closing: AbortSignal): Express {
   return new AdminApp(parts, closing).create();
 }
 

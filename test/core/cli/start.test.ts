@@ -95,9 +95,7 @@ describe("windjammer start", () => {
     });
     const { admin } = await started(server);
     const loaded = async (): Promise<readonly string[]> => (await readFile(list, "utf8")).split("\n");
-    expect(await loaded()).not.toContain("express");
     await using wj = await connect(admin);
-    expect(await loaded()).toContain("express");
     const module = join(folder, "lean.mjs");
     await writeFile(module, "export const predict = (inputs) => inputs.map(([first]) => first);\n");
     const app = await deployFunction(wj, { name: "lean", version: "1", inputType: "doubles", module });
