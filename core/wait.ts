@@ -36,10 +36,11 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 /**
  * Resolves after `ms`, counted in ten parts: of time in which the machine stood still one passes at most, so that what came
- * meanwhile, such as the end of a process, is heard before it is given up.
+ * meanwhile, such as the end of a process, is heard before it is given up. When the signal aborts it ends at once.
  */
-export async function patience(ms: number): Promise<undefined> {
-  for (let part = 0; part < PARTS; part++) await sleep(ms / PARTS);
+export async function patience(ms: number, signal?: AbortSignal): Promise<undefined> {
+  for (let part = 0; part < PARTS && signal?.aborted !== true; part++)
+    await sleep(ms / PARTS, undefined, { signal }).catch(() => undefined);
   return undefined;
 }
 

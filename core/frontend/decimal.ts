@@ -2,9 +2,9 @@
 import { POWERS_OF_TEN } from "../query/float-text.ts";
 
 /** So many digits are one 32-bit integer. */
-export const HALF_DIGITS = 9;
+export const INT32_DIGITS = 9;
 /** More are left to Number(): a double never needs as many. */
-const MOST_DIGITS = 2 * HALF_DIGITS;
+const MOST_DIGITS = 2 * INT32_DIGITS;
 /** Integers of so many digits are exact as doubles. */
 const EXACT_DIGITS = 15;
 
@@ -27,7 +27,7 @@ export interface Decimal {
 export function toDouble({ high, low, digits, scale }: Decimal, isFloat: boolean): number {
   const power = POWERS_OF_TEN[Math.abs(scale)];
   if (power === undefined || digits > MOST_DIGITS) return high === 0 ? 0 : Number.NaN;
-  const shift = digits > HALF_DIGITS ? (POWERS_OF_TEN[digits - HALF_DIGITS] as number) : 1;
+  const shift = digits > INT32_DIGITS ? (POWERS_OF_TEN[digits - INT32_DIGITS] as number) : 1;
   const mantissa = high * shift + low;
   const value = scale < 0 ? mantissa * power : mantissa / power;
   // Both are exact: one operation rounds as reading the decimal would.

@@ -1,7 +1,7 @@
 // Reads lists of JSON's numbers straight from bytes into packed memory, 1.5 to 2.4 times faster than JSON.parse.
 import { FP32_OVERFLOW } from "../query/elements.ts";
 import { POWERS_OF_TEN } from "../query/float-text.ts";
-import { type Decimal, HALF_DIGITS, toDouble } from "./decimal.ts";
+import { type Decimal, INT32_DIGITS, toDouble } from "./decimal.ts";
 import { CLOSE_LIST, COMMA, endOfSpace, type JsonCursor, MINUS, OPEN_LIST, UNUSUAL } from "./json-cursor.ts";
 
 /** What the numbers are kept as; BOOL: true and 1 as 1, false and 0 as 0. */
@@ -22,13 +22,11 @@ const FALSE: Buffer = Buffer.from("false");
 const FIRST_CAPACITY = 1024;
 /** Scratch memory above this is given back after the body that needed it. */
 const KEPT_CAPACITY = 2 ** 19;
-/** So few digits are one 32-bit integer. */
-const PLAIN_DIGITS = 9;
 /** Lists nested deeper are left to JSON.parse; bodies may nest 64 deep. */
 const MAX_DEPTH = 32;
 
 function isPlain(whole: number, scale: number, firstDigit: number | undefined): boolean {
-  return whole > 0 && whole + scale <= PLAIN_DIGITS && (whole === 1 || firstDigit !== ZERO);
+  return whole > 0 && whole + scale <= INT32_DIGITS && (whole === 1 || firstDigit !== ZERO);
 }
 
 function isDigit(byte: number | undefined): boolean {
@@ -114,7 +112,7 @@ export class NumberReader {
       cursor.skipSpace();
       if (isShort) this.#plainNumbers();
       const value = type === "BOOL" ? this.#flag() : this.number(isFloat);
-      isShort = type !== "BOOL" && this.#decimal.digits <= PLAIN_DIGITS;
+      isShort = type !== "BOOL" && this.#decimal.digits <= INT32_DIGITS;
       if (type === "INT32" ? value !== (value | 0) : !(Math.abs(value) < overflow)) throw UNUSUAL;
       if (this.#count === this.#scratch.length) this.#grow();
       this.#scratch[this.#count] = value;
@@ -145,7 +143,7 @@ export class NumberReader {
         const firstDecimal = ++at;
         while (isDigit(body[at])) mantissa = (mantissa * 10 + (body[at++] as number) - ZERO) | 0;
         // Nothing behind the point: too many digits for this loop, so that the other one decides.
-        scale = at - firstDecimal || PLAIN_DIGITS;
+        scale = at - firstDecimal || INT32_DIGITS;
       }
       if (body[at] !== COMMA || !isPlain(whole, scale, body[firstDigit])) {
         at = start;
@@ -198,8 +196,8 @@ export class NumberReader {
     let at = start;
     for (let byte = body[at]; isDigit(byte); byte = body[++at]) {
       const digit = (byte as number) - ZERO;
-      if (digits < HALF_DIGITS) high = (high * 10 + digit) | 0;
-      else if (digits < 2 * HALF_DIGITS) low = (low * 10 + digit) | 0;
+      if (digits < INT32_DIGITS) high = (high * 10 + digit) | 0;
+      else if (digits < 2 * INT32_DIGITS) low = (low * 10 + digit) | 0;
       // Zeros in front of the first other digit do not count.
       if (high !== 0) digits += 1;
     }

@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import { patience } from "../wait.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 
 export interface WorkerListener {
@@ -24,8 +25,6 @@ type Call =
         : never
     : never;
 
-/** What a call may take is counted in so many parts. */
-const CALL_PARTS = 10;
 /** Pause before the channel of a worker that has ended is looked at again. */
 const LISTEN_AGAIN_MS = 2;
 
@@ -81,14 +80,13 @@ export class WorkerProcess {
     const done = new Promise<void>((resolve) => {
       this.#waiting.set(id, resolve);
     });
-    let parts = 0;
-    // In parts that are counted: of time in which the machine stood still one passes, and what is said meanwhile is heard.
-    const timer = setInterval(() => {
-      if (++parts > CALL_PARTS) this.kill();
-    }, timeoutMs / CALL_PARTS);
+    const over = new AbortController();
+    void patience(timeoutMs, over.signal).then(() => {
+      if (!over.signal.aborted) this.kill();
+    });
     this.#send({ ...message, id });
     await done;
-    clearInterval(timer);
+    over.abort();
   }
 
   /** Gives it a connection of which nothing was read. */

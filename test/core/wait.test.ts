@@ -16,3 +16,11 @@ test("what came while the machine stood still is heard before the patience ends"
   expect(ends).toEqual(["the event", "the patience"]);
   expect(await patience(10)).toBeUndefined();
 });
+
+test("patience for what has come ends at once", async () => {
+  const isHere = new AbortController();
+  const waited = patience(3_600_000, isHere.signal);
+  isHere.abort();
+  expect(await waited).toBeUndefined();
+  expect(await patience(3_600_000, isHere.signal)).toBeUndefined();
+});

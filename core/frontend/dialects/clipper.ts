@@ -18,6 +18,7 @@ import { inClipperWords, MISSING_INPUT } from "./clipper-errors.ts";
 import { type ClipperForm, clipperReply, errorReply } from "./clipper-reply.ts";
 import type { Dialect, Exchange } from "./dialect.ts";
 import { type NumberForm, NumberParsers } from "./numbers.ts";
+import { hasWideIntegers } from "./oip/infer-request.ts";
 
 /** Header for a deadline shorter than the application's objective, ms. Same as "timeout_ms" in the body. */
 const TIMEOUT_HEADER = "x-windjammer-timeout-ms";
@@ -215,12 +216,6 @@ function decode(
   } catch (error) {
     return toWindjammerError(error);
   }
-}
-
-function hasWideIntegers(manifest: Manifest | undefined): boolean {
-  return (
-    manifest?.contract.inputs.some(({ datatype }) => datatype === "INT64" || datatype === "UINT64") ?? false
-  );
 }
 
 function timeoutHeader(text: string | undefined): number | undefined {

@@ -11,7 +11,10 @@ export interface QueueView {
   arrivedAt(index: number): number;
 }
 
-/** The replicas that get batches of a queue, most of them alike. Of each a policy may remember what it learned. */
+/**
+ * The replicas that get batches of a queue, most of them alike: each stands in it once for each batch that it may hold at
+ * once, so that the length is how many batches are out at most. Of each a policy may remember what it learned.
+ */
 export type Crew = readonly object[];
 
 /** One that is free. */
@@ -60,7 +63,10 @@ export interface BatchingPolicy {
   /** A replica is free. Not called with an empty queue. */
   cut(nowMs: number, queue: QueueView, puller: Puller): Cut;
   completed(nowMs: number, completion: Completion): void;
-  /** Whole seconds, at least 1, in which `length` waiting queries will be answered: when who was refused may come again. */
+  /**
+   * Whole seconds, at least 1, in which `length` waiting queries will be answered by the crew, each replica with all the
+   * batches that it may hold at once: when who was refused may come again.
+   */
   retryAfterS(length: number, crew: Crew): number;
   /** How long a batch of this size should take, ms; undefined: nothing is known yet, or the policy learns no such thing. */
   predictedMs?(size: number, puller: Puller): number | undefined;

@@ -39,7 +39,7 @@ async function started(stateDir: string): Promise<Server> {
   // Packages and compiled code belong elsewhere: it is the state whose disk is full.
   const folders = ["--state-dir", stateDir, "--cache-dir", await tempFolder()];
   const run = startCli(["start", "--port", "0", "--admin-port", "0", "--log-level", "silent", ...folders]);
-  await expect.poll(() => run.stdout() + run.stderr(), { timeout: 55_000 }).toContain("/health/ready");
+  await expect.poll(() => run.stdout() + run.stderr()).toContain("/health/ready");
   return { run, env: { WINDJAMMER_URL: /management API +(http:\S+)/.exec(run.stdout())?.[1] ?? "" } };
 }
 
@@ -96,9 +96,7 @@ describe(`a full disk of the state folder (${whyNoMount ?? "tmpfs"})`, () => {
       server.run.child.kill("SIGKILL");
       await server.run.exited;
       const again = await started(stateDir);
-      await expect
-        .poll(() => standing(again).catch(String), { timeout: 60_000 })
-        .toEqual({ versions: ["2", "1"], answer: 2 });
+      await expect.poll(() => standing(again).catch(String)).toEqual({ versions: ["2", "1"], answer: 2 });
       await stopped(again);
     },
   );

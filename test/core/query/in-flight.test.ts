@@ -1,5 +1,6 @@
 // Replicas that hold several batches at once: whose turn it is, and what becomes of their batches when something breaks.
-import { afterEach, describe, expect, it } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { ContainerSource } from "../../../containers/protocol.ts";
 import { createLog } from "../../../core/log.ts";
 import { Metrics } from "../../../core/metrics.ts";
@@ -15,6 +16,7 @@ const PROGRAM: ContainerSource = { kind: "command", command: ["serve"] };
 const opened: (() => Promise<void>)[] = [];
 
 afterEach(async () => {
+  vi.useRealTimers();
   await Promise.all(opened.splice(0).map((close) => close()));
 });
 
@@ -64,6 +66,17 @@ function ask(served: ServedVersion, value: number | string, timeoutMs = Infinity
   return settled.then(resultOf);
 }
 
+/** From now on the queue's time passes only as the test lets it; connections take their own. */
+function virtualTime(): void {
+  vi.useFakeTimers({ toFake: ["performance", "setTimeout", "clearTimeout"] });
+}
+
+/** Lets as much virtual time pass as the pause before the start of the next replica takes. */
+async function whenStarted({ started }: ScriptedRuntime, count: number): Promise<void> {
+  for (; started.length < count; await sleep(5)) await vi.advanceTimersByTimeAsync(10);
+  expect(started).toHaveLength(count);
+}
+
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
 /** Holds calls back until they are let go, and counts those at each replica. */
@@ -89,7 +102,8 @@ class Gate {
   }
 
   async whenHeld(count: number): Promise<void> {
-    await expect.poll(() => this.held.length).toBe(count);
+    // Not polled: that would let virtual time pass.
+    while (this.held.length !== count) await sleep(5);
   }
 }
 
@@ -292,47 +306,70 @@ describe("several batches in flight", () => {
 
 describe("a batch that hangs among others", () => {
   it("costs its replica when that had time for all it may hold, and nobody else an answer", async () => {
-    const { served, runtime } = await serve((call) => (call.inputs.includes("slow") ? "hang" : echo(call)), {
-      settings: { batchTimeoutMs: 60 },
-    });
+    virtualTime();
+    const gate = new Gate();
+    const { served, runtime } = await serve(
+      async (call) => {
+        if (call.inputs.includes("slow")) await gate.pass(call);
+        return echo(call);
+      },
+      { settings: { batchTimeoutMs: 1000 } },
+    );
     const hung = ask(served, "slow");
-    let answered = 0;
-    for (let last: unknown; last !== "REPLICA_HUNG"; answered++) {
-      last = await Promise.race([hung, ask(served, answered)]);
-      expect([answered, "REPLICA_HUNG"]).toContain(last);
+    await gate.whenHeld(1);
+    // The time of four batches, but for a moment; within each another one is answered.
+    for (const round of range(5)) {
+      expect(await ask(served, round)).toBe(round);
+      await vi.advanceTimersByTimeAsync(799);
     }
-    expect(answered).toBeGreaterThan(1);
-    expect(runtime.started.length).toBeGreaterThan(1);
-    expect(await Promise.all(range(10).map((value) => ask(served, value)))).toEqual(range(10));
+    expect(runtime.started).toHaveLength(1);
+    const others = range(10).map((value) => ask(served, value));
+    await vi.advanceTimersByTimeAsync(5);
+    // At the next replica it lies alone, which has the time of one batch for it.
+    await whenStarted(runtime, 2);
+    await gate.whenHeld(2);
+    await vi.advanceTimersByTimeAsync(1001);
+    expect(await hung).toBe("REPLICA_HUNG");
+    await whenStarted(runtime, 3);
+    expect(await Promise.all(others)).toEqual(range(10));
+    expect(runtime.started).toHaveLength(3);
   });
 
   it("costs its replica in the time of one batch where none is answered: all its batches go to the next one", async () => {
-    let isStuck = true;
-    const { served, runtime } = await serve((call) => (isStuck ? "hang" : echo(call)), {
-      settings: { batchTimeoutMs: 60 },
-    });
+    virtualTime();
+    const gate = new Gate();
+    const { served, runtime } = await serve(
+      async (call) => {
+        if (call.replica === "echo-1-r1") await gate.pass(call);
+        return echo(call);
+      },
+      { settings: { batchTimeoutMs: 1000 } },
+    );
     const answers = Promise.all(range(10).map((value) => ask(served, value)));
-    await expect.poll(() => served.describe().inFlight).toBe(4);
-    isStuck = false;
+    await gate.whenHeld(4);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(runtime.started[0]?.hasEnded).toBe(false);
+    await vi.advanceTimersByTimeAsync(2);
+    await whenStarted(runtime, 2);
     expect(await answers).toEqual(range(10));
     expect(runtime.started).toHaveLength(2);
   });
 
   it("is no hung one at a replica that computes one after the other, each within its time", async () => {
-    let turn = Promise.resolve();
-    const { served, runtime } = await serve(
-      (call) => {
-        turn = turn.then(
-          () =>
-            new Promise((resolve) => {
-              setTimeout(resolve, 200);
-            }),
-        );
-        return turn.then(() => echo(call));
-      },
-      { settings: { batchTimeoutMs: 500 } },
-    );
-    expect(await Promise.all(range(4).map((value) => ask(served, value)))).toEqual(range(4));
+    virtualTime();
+    const gate = new Gate();
+    const { served, runtime } = await serve((call) => gate.pass(call).then(() => echo(call)), {
+      settings: { batchTimeoutMs: 1000 },
+    });
+    const answers = range(4).map((value) => ask(served, value));
+    await gate.whenHeld(4);
+    // Batches come over connections of their own, in any order.
+    for (const { call, go } of gate.held) {
+      await vi.advanceTimersByTimeAsync(999);
+      go();
+      const value = Number(call.inputs[0]);
+      expect(await answers[value]).toBe(value);
+    }
     expect(runtime.started).toHaveLength(1);
   });
 });

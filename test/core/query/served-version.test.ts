@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { createLog } from "../../../core/log.ts";
 import { Metrics } from "../../../core/metrics.ts";
 import { PredictionCache } from "../../../core/query/cache.ts";
@@ -17,8 +17,14 @@ const echo = ({ inputs }: ScriptedCall): { outputs: readonly unknown[] } => ({ o
 const opened: (() => Promise<void>)[] = [];
 
 afterEach(async () => {
+  vi.useRealTimers();
   await Promise.all(opened.splice(0).map((close) => close()));
 });
+
+/** From now on the queue's time passes only as the test lets it; connections take their own. */
+function virtualTime(): void {
+  vi.useFakeTimers({ toFake: ["performance", "setTimeout", "clearTimeout"] });
+}
 
 // oxlint-disable-next-line max-params -- most tests need the first one or two
 async function serve(
@@ -265,17 +271,23 @@ describe("a replica that goes", () => {
   });
 
   it("is at the batches of others: it is no hung one", async () => {
+    virtualTime();
+    const isAsked = Promise.withResolvers<void>();
     const isHeard = Promise.withResolvers<void>();
     const hearOut = async (): Promise<void> => {
       served.noteAnswered(["echo-1-r1"]);
       isHeard.resolve();
     };
     const script: Script = async (call) => {
+      isAsked.resolve();
       await isHeard.promise;
       return echo(call);
     };
-    const { served, runtime } = await serve(script, 1, { batchTimeoutMs: 1500 }, { count: 2, hearOut });
-    expect(await ask(served, 7)).toBe(7);
+    const { served, runtime } = await serve(script, 1, { batchTimeoutMs: 1000 }, { count: 2, hearOut });
+    const answer = ask(served, 7);
+    await isAsked.promise;
+    await vi.advanceTimersByTimeAsync(1001);
+    expect(await answer).toBe(7);
     expect(runtime.started).toHaveLength(1);
   });
 
@@ -661,16 +673,21 @@ describe("replicas", () => {
 
 describe("a model slower than the deadline, behind a cache", () => {
   it("computes a query once: its late prediction is kept for the next", async () => {
+    virtualTime();
+    const begun = Promise.withResolvers<void>();
     const open = Promise.withResolvers<void>();
     let rows = 0;
     const { served } = await serve(async (call) => {
       rows += call.inputs.length;
+      begun.resolve();
       await open.promise;
       return echo(call);
     });
     const cache = new PredictionCache({ maxBytes: 1e6, ttlMs: 1e6 });
     const first = testQuery(7, performance.now() + 500);
     cache.submit(first.query, served);
+    await begun.promise;
+    await vi.advanceTimersByTimeAsync(501);
     expect(resultOf(await first.settled)).toBe("DEADLINE_EXCEEDED");
     open.resolve();
     await expect.poll(() => cache.size).toBe(1);
@@ -680,10 +697,13 @@ describe("a model slower than the deadline, behind a cache", () => {
   });
 
   it("answers equal queries whose time is not over when it comes, and counts none of them as dropped", async () => {
+    virtualTime();
+    const begun = Promise.withResolvers<void>();
     const open = Promise.withResolvers<void>();
     let rows = 0;
     const { served, metrics } = await serve(async (call) => {
       rows += call.inputs.length;
+      begun.resolve();
       await open.promise;
       return echo(call);
     });
@@ -692,9 +712,12 @@ describe("a model slower than the deadline, behind a cache", () => {
     const first = testQuery(7, now + 500);
     const others = range(20).map((index) => testQuery(7, now + 60_000 + index));
     for (const { query } of [first, ...others]) cache.submit(query, served);
+    await begun.promise;
+    await vi.advanceTimersByTimeAsync(501);
     expect(resultOf(await first.settled)).toBe("DEADLINE_EXCEEDED");
     open.resolve();
     const results = await Promise.all(others.map(async ({ settled }) => resultOf(await settled)));
+    vi.useRealTimers();
     await served.drain(60_000);
     expect([new Set(results), rows]).toEqual([new Set([7]), 1]);
     const dropped = (await metrics.text())

@@ -128,9 +128,7 @@ test("a worker that begins anew knows what the others have learned of a version"
   const before = await readyPids(wj);
   for (const pid of before) {
     process.kill(pid, "SIGKILL");
-    await expect
-      .poll(async () => (await readyPids(wj)).filter((other) => other !== pid).length, { timeout: 30_000 })
-      .toBe(2);
+    await expect.poll(async () => (await readyPids(wj)).filter((other) => other !== pid).length).toBe(2);
   }
   // Neither of the two has had a query.
   await expect.poll(learned).toBe(20);

@@ -510,7 +510,7 @@ describe("a server that runs elsewhere", () => {
   it("that nobody answers at is an error of the deployment, which names the URL and leaves nothing", async () => {
     const server = await foreignServer();
     await server.stop();
-    const failed = deploy(server.url, { readyTimeoutMs: 300 });
+    const failed = deploy(server.url, { readyTimeoutMs: 1500 });
     await expect(failed).rejects.toThrow(ReplicaStartError);
     await expect(failed).rejects.toThrow(`connect ECONNREFUSED ${server.url.slice("http://".length)}`);
   });
@@ -537,8 +537,8 @@ describe("a server that runs elsewhere", () => {
     ],
   ])("%s is not ready, and the error says why", async (_, script, why) => {
     const server = await foreignServer(script);
-    await expect(deploy(server.url, { readyTimeoutMs: 300 })).rejects.toThrow(
-      `was not ready within 300 ms (${why})`,
+    await expect(deploy(server.url, { readyTimeoutMs: 1500 })).rejects.toThrow(
+      `was not ready within 1500 ms (${why})`,
     );
   });
 
@@ -596,7 +596,7 @@ describe("a server that runs elsewhere", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     onTestFinished(() => void server.close());
     const { port } = server.address() as AddressInfo;
-    const failed = deploy(`https://127.0.0.1:${port}`, { readyTimeoutMs: 300 });
+    const failed = deploy(`https://127.0.0.1:${port}`, { readyTimeoutMs: 1500 });
     await expect(failed).rejects.toThrow("NODE_EXTRA_CA_CERTS");
   });
 });

@@ -37,7 +37,7 @@ function answer(parts: OipParts, exchange: Exchange): PredictCall {
   const { name, version } = modelPath(exchange.target, operation);
   const target = parts.predictor.resolveModel(name, version);
   const { manifest } = target;
-  const fields = parseInferJson(exchange.body, manifest !== undefined && hasWideIntegers(manifest));
+  const fields = parseInferJson(exchange.body, hasWideIntegers(manifest));
   const wrap = isStream ? asEvent : (reply: Reply): Reply => reply;
   // MLServer's calls of these names take the body of infer.
   if (Array.isArray(fields["inputs"])) return answerInfer(parts, exchange, { operation, wrap });

@@ -68,9 +68,11 @@ function headerLength(text: string | undefined, most: number): number | undefine
   );
 }
 
-/** Numbers of the inputs may be such that a double would round. */
-export function hasWideIntegers(manifest: Manifest): boolean {
-  return manifest.contract.inputs.some(({ datatype }) => datatype === "INT64" || datatype === "UINT64");
+/** Numbers of the inputs may be such that a double would round; false where no contract is known. */
+export function hasWideIntegers(manifest: Manifest | undefined): boolean {
+  return (
+    manifest?.contract.inputs.some(({ datatype }) => datatype === "INT64" || datatype === "UINT64") ?? false
+  );
 }
 
 /** As JSON, but takes the bare NaN and Infinity that some servers and clients write. @throws InvalidJsonError */

@@ -1,6 +1,6 @@
 // What the rows of an inference are in goes with its reply, and not before: in every form of body, on every way in.
 import { gzipSync } from "node:zlib";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { OverloadedError } from "../../../../core/errors.ts";
 import type { Query } from "../../../../core/query/query.ts";
 import { fakes, type Fakes, jsonOutputs, tensorManifest } from "../../query/fakes.ts";
@@ -128,7 +128,7 @@ describe("the memory of an inference", () => {
     const replies = [send(server, form(1))];
     await until(() => received.length === 1);
     replies.push(send(server, form(1)));
-    await vi.waitFor(async () => expect(await parts.metrics.text()).toMatch(JOINED), { timeout: 5000 });
+    await expect.poll(() => parts.metrics.text()).toMatch(JOINED);
     const [first] = received as [Query];
     // Whoever joined takes over, with a row of its own.
     first.settle({ kind: "error", error: new OverloadedError("too many") });

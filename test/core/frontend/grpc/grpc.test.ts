@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:http2";
 import * as grpc from "@grpc/grpc-js";
 import { load } from "@grpc/proto-loader";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import type { Manifest, TensorSpec } from "../../../../containers/protocol.ts";
 import type { Tensor } from "../../../../containers/tensors.ts";
 import { ModelError, OverloadedError } from "../../../../core/errors.ts";
@@ -136,7 +136,7 @@ describe("ModelInfer", () => {
     const raw = { model_name: "digits", inputs: [tensor], raw_input_contents: [bytes] };
     const replies = [client.call("ModelInfer", typed), client.call("ModelInfer", raw)];
     const { received } = parts.served;
-    await vi.waitFor(() => expect(received.length).toBe(4), { timeout: 5000 });
+    await expect.poll(() => received.length).toBe(4);
     const manifest = tensorManifest([spec], [spec]);
     for (const query of received) query.settle({ kind: "ok", outputs: echoed(manifest, query), index: 0 });
     const [typedReply, rawReply] = await Promise.all(replies);
