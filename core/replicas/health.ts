@@ -7,6 +7,8 @@ const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
 
 export class Health {
+  /** Called whenever it is ejected, or gets batches again. */
+  onChange: (() => void) | undefined;
   #failures = 0;
   #failedAt = -Infinity;
   #pauseMs = 0;
@@ -48,7 +50,9 @@ export class Health {
   reinstate(): void {
     this.#failures = 0;
     this.#pauseMs = 0;
+    if (this.#ejectedFor === undefined) return;
     this.#ejectedFor = undefined;
+    this.onChange?.();
   }
 
   /** It answered a batch. True when it was ejected until then. */
@@ -61,7 +65,9 @@ export class Health {
   /** Leaves it out for a while, longer every time in a row. Returns for how many ms. */
   eject(why: string, now: number): number {
     this.#pause(Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * this.#pauseMs)), now);
+    const isNew = this.#ejectedFor === undefined;
     this.#ejectedFor = why;
+    if (isNew) this.onChange?.();
     return this.#pauseMs;
   }
 

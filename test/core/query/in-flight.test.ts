@@ -306,6 +306,19 @@ describe("a batch that hangs among others", () => {
     expect(await Promise.all(range(10).map((value) => ask(served, value)))).toEqual(range(10));
   });
 
+  it("is told to stop before its replica counts as hung: behind others once they had their time, too", async () => {
+    const gate = new Gate();
+    const { served } = await serve((call) => gate.pass(call).then(() => echo(call)), {
+      settings: { batchTimeoutMs: 30_000 },
+    });
+    const answers = Promise.all(range(2).map((value) => ask(served, value)));
+    await gate.whenHeld(2);
+    const told = gate.held.map(({ call }) => call.deadlineMs);
+    expect(told.toSorted((one, other) => one - other)).toEqual([27_000, 4 * 27_000]);
+    gate.letGo();
+    expect(await answers).toEqual(range(2));
+  });
+
   it("costs its replica in the time of one batch where none is answered: all its batches go to the next one", async () => {
     let isStuck = true;
     const { served, runtime } = await serve((call) => (isStuck ? "hang" : echo(call)), {

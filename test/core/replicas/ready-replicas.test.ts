@@ -144,6 +144,22 @@ test("an ejected one is none of those that get batches, unless all are", () => {
   expect(ready.crew).toBe(before);
 });
 
+test("those that get batches are chosen anew only when one is ejected, is back, comes or goes", () => {
+  const big = replica("big", 3);
+  ready.update([one, two, big]);
+  two.health.eject("it fails", performance.now());
+  const { crew } = ready;
+  expect(crew).toEqual([one, big, big, big]);
+  expect(ready.take(paceOf)).toBe(one);
+  one.health.noteAnswer();
+  two.health.eject("it fails again", performance.now());
+  expect(ready.crew).toBe(crew);
+  ready.update([two, big]);
+  expect(ready.crew).toEqual([big, big, big]);
+  ready.reinstate();
+  expect(ready.crew).toEqual([two, big, big, big]);
+});
+
 test("one that is slow and holds several is given its part", () => {
   const [fast, slow] = [replica("fast", 4), replica("slow", 4)];
   ready.update([slow, fast]);
