@@ -228,7 +228,11 @@ export interface VersionOptions {
    * after each answer, at most `maxInFlight` times as long: it may compute them one after the other. Default 30,000.
    */
   readonly batchTimeoutMs?: number | undefined;
-  /** Whether a batch that fails as a whole, or whose replica dies, is tried again. Default true: predictions are assumed to be pure. */
+  /**
+   * Whether a batch that fails as a whole, or whose replica dies, is tried again, and a replica that was left out for
+   * failing is tried with a copy of a query that another one has answered. Default true: predictions are assumed to be
+   * pure. False: no query is ever computed twice.
+   */
   readonly isRetryable?: boolean | undefined;
   /** Inputs that a new version must answer before it serves, with expected outputs where given. Default: none. */
   readonly examples?: readonly Example[] | undefined;
