@@ -269,6 +269,7 @@ export class BatchQueue {
     const longestMs = this.#longestFlightMs(isAlone ? 1 : replica.maxInFlight);
     const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * longestMs);
     this.#flights.add(flight);
+    replica.health.noteSent(sentAt);
     this.#timer.wakeBy(hungAt);
     replica.send({ path: codec.path, ...encoded, deadlineMs, isRetryable }, (error, reply) => {
       if (flight.isOver) return;
