@@ -146,6 +146,8 @@ describe("a replica that may hold several batches", () => {
     const answers = Promise.all(range(3).map((value) => ask(served, value)));
     await gate.whenHeld(2);
     expect(served.describe().queueLength).toBe(1);
+    // Two from each of four: what all of them may send.
+    expect(served.maxInFlight).toBe(8);
     gate.letGo();
     await gate.whenHeld(1);
     gate.letGo();
