@@ -56,7 +56,7 @@ export interface VersionSettings {
   readonly batching: BatchingSettings;
   /** A replica must be ready this many ms after its start. */
   readonly readyTimeoutMs: number;
-  /** Batches that one replica holds at once; undefined: 2 for a server elsewhere, else 1. */
+  /** Batches that one replica holds at once, more with workers; undefined: 2 for a server elsewhere, else 1. */
   readonly maxInFlight?: number;
   /** A batch that takes longer marks its replica as hung; it is replaced. */
   readonly batchTimeoutMs: number;
@@ -217,8 +217,9 @@ export interface VersionOptions {
   /**
    * Batches that a replica is given at once, 1 to 256: as many as its server computes side by side. For servers
    * elsewhere (`url`) and containers of your own (`image`, `dockerfile`, `command`); those of ours compute one after the
-   * other. With `workers` each sends an equal part of it, and one at least. Default 2 for servers elsewhere, so that one
-   * batch is on its way while another is computed, else 1.
+   * other. With `workers` a replica may be given more: each worker and the server's own process send up to
+   * `maxInFlight / workers` batches, rounded up, so one at least (2 and 4 workers: 5 in all). Default 2 for servers
+   * elsewhere, so that one batch is on its way while another is computed, else 1.
    */
   readonly maxInFlight?: number | undefined;
   /** A replica must be ready this many ms after its start. Default 60,000. */
@@ -228,7 +229,11 @@ export interface VersionOptions {
    * after each answer, at most `maxInFlight` times as long: it may compute them one after the other. Default 30,000.
    */
   readonly batchTimeoutMs?: number | undefined;
-  /** Whether a batch that fails as a whole, or whose replica dies, is tried again. Default true: predictions are assumed to be pure. */
+  /**
+   * Whether a batch that fails as a whole, or whose replica dies, is tried again, and a replica that was left out for
+   * failing is tried with a copy of a query that another one has answered. Default true: predictions are assumed to be
+   * pure. False: no query is ever computed twice.
+   */
   readonly isRetryable?: boolean | undefined;
   /** Inputs that a new version must answer before it serves, with expected outputs where given. Default: none. */
   readonly examples?: readonly Example[] | undefined;

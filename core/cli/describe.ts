@@ -171,7 +171,7 @@ function facts({ model, version: detail, isCurrent, applications }: Description)
         : `${running.policy.arrivalRate.toFixed(1)} a second, when the last ones came`,
     ],
     ["waiting", running === null ? undefined : `${running.queueLength} queries`],
-    ["in flight", running === null ? undefined : inFlightText(running)],
+    ["in flight", running === null ? undefined : inFlightText(running, settings)],
     ["trouble", running?.trouble === undefined ? undefined : paint("red", oneLine(running.trouble))],
     ["bundle", bundle],
   ]);
@@ -199,8 +199,13 @@ function batchingText({ settings, running, manifest }: VersionDetail): string {
   return `${batching.policy}, at most ${batching.maxBatchSize} queries${delayText}${now}`;
 }
 
-function inFlightText({ inFlight, maxInFlight }: NonNullable<VersionDetail["running"]>): string {
-  return `${inFlight} ${inFlight === 1 ? "batch" : "batches"}, at most ${maxInFlight} a replica`;
+function inFlightText(
+  { inFlight, maxInFlight }: NonNullable<VersionDetail["running"]>,
+  settings: VersionDetail["settings"],
+): string {
+  const given = settings.maxInFlight ?? maxInFlight;
+  const why = given === maxInFlight ? "" : `: each worker and the server send a part of maxInFlight ${given}`;
+  return `${inFlight} ${inFlight === 1 ? "batch" : "batches"}, at most ${maxInFlight} a replica${why}`;
 }
 
 /** Fewer say little: the first is often a slow one, and a size alone tells no cost per query. */

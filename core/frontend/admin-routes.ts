@@ -1,5 +1,4 @@
 // The routes of the management API that answer with JSON, as data; admin-streams.ts has the ones that stream.
-import { maxInFlight } from "../replicas/in-flight.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Serving } from "../query/serving.ts";
 import type { ServedVersion } from "../query/served-version.ts";
@@ -312,7 +311,7 @@ function describe(version: Version, served: ServedVersion | undefined): VersionD
       readyCount: served.readyCount,
       queueLength,
       inFlight,
-      maxInFlight: maxInFlight(version),
+      maxInFlight: served.maxInFlight,
       policy,
       errors: served.recentErrors(),
       ...(trouble === undefined ? {} : { trouble }),

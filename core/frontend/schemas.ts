@@ -237,7 +237,7 @@ interface RunningVersion {
   readonly queueLength: number;
   /** Batches on their way to its replicas. */
   readonly inFlight: number;
-  /** Most of them that one replica holds. */
+  /** Most of them that one replica holds, of all processes together: with workers more than the version's `maxInFlight`. */
   readonly maxInFlight: number;
   readonly policy: PolicyState;
   /** What queries met lately, newest first. */
@@ -266,7 +266,7 @@ export const versionDetailSchema: z.ZodType<VersionDetail> = z.strictObject({
       readyCount: count,
       queueLength: count,
       inFlight: count,
-      maxInFlight: maxInFlightSchema,
+      maxInFlight: count,
       policy: policyState,
       errors: z.array(recentError).readonly(),
       trouble: z.string().exactOptional(),

@@ -104,21 +104,8 @@ export class BatchCodec {
   /** Rows are written straight behind a header that is kept per shape and batch size. */
   #encodeFixed(rows: readonly Row[], first: Row): BatchBody {
     const key = `${rows.length}|${this.#hasRaggedInput ? shapesKey(first) : first.key}`;
-    let header = this.#requestHeaders.get(key);
-    if (header === undefined) {
-      const inputs = this.#contract.inputs.map((input, index) => {
-        const row = first.tensors[index];
-        const rowBytes = row?.data.byteLength ?? 0;
-        return {
-          name: input.name,
-          datatype: input.datatype,
-          shape: this.#batchShape(row?.shape ?? [], rows.length),
-          parameters: { binary_data_size: rowBytes * rows.length },
-        };
-      });
-      header = encodeHeader({ inputs, parameters: { binary_data_output: true } });
-      keep(this.#requestHeaders, key, header);
-    }
+    const known = this.#requestHeaders.get(key);
+    const header = known ?? this.#fixedHeader(rows.length, first);
     let rowBytes = 0;
     for (const tensor of first.tensors) rowBytes += tensor.data.byteLength;
     const body = this.#memory.take(header.byteLength + rowBytes * rows.length);
@@ -131,7 +118,22 @@ export class BatchCodec {
         offset += data.byteLength;
       }
     }
+    // Not before: a row that cannot be written must not tell later batches how long rows are.
+    if (known === undefined) keep(this.#requestHeaders, key, header);
     return { body, headerLength: header.byteLength, isReusable: true };
+  }
+
+  #fixedHeader(count: number, first: Row): Uint8Array {
+    const inputs = this.#contract.inputs.map((input, index) => {
+      const row = first.tensors[index];
+      return {
+        name: input.name,
+        datatype: input.datatype,
+        shape: this.#batchShape(row?.shape ?? [], count),
+        parameters: { binary_data_size: (row?.data.byteLength ?? 0) * count },
+      };
+    });
+    return encodeHeader({ inputs, parameters: { binary_data_output: true } });
   }
 
   /** The replica has read this body to its end. */

@@ -60,8 +60,9 @@ export class Blame {
   #eject(replica: Replica, why: string): void {
     const { metrics, log } = this.#parts;
     // Told once, and not of every batch that was on its way.
-    if (replica.health.isResting(performance.now())) return;
-    const pauseMs = replica.health.eject(why, performance.now());
+    const { health } = replica;
+    if (health.isResting(performance.now()) && !health.isProbed) return;
+    const pauseMs = health.eject(why, performance.now());
     metrics.replicaEjected();
     log.warn({ replica: replica.id, reason: why, pauseMs }, "ejecting a replica that fails every batch");
   }

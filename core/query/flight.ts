@@ -36,10 +36,10 @@ export function failureOf(reply: BatchReply): WindjammerError | undefined {
   return reply.errors?.every((error) => error !== undefined) === true ? reply.errors[0] : undefined;
 }
 
-/** One of its queries that was answered. */
+/** One of its queries that was answered, and is not settled: the memory of the others' rows may be given back. */
 export function answeredOf({ batch }: Flight, reply: BatchReply): Pending | undefined {
   if (reply.kind === "failed") return undefined;
-  return batch.find((_, index) => reply.errors?.[index] === undefined);
+  return batch.find(({ isSettled }, index) => !isSettled && reply.errors?.[index] === undefined);
 }
 
 type Outputs = Extract<BatchReply, { kind: "outputs" }>;

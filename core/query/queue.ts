@@ -179,13 +179,12 @@ export class BatchQueue {
   }
 
   #pump(): void {
-    const { pool } = this.#parts;
     let passedOver: Set<Replica> | undefined;
     while (this.#waiting.length > 0) {
       const replica = this.#pulling.next(passedOver);
       if (replica === undefined) break;
       if (this.#sendBatch(replica)) continue;
-      pool.release(replica);
+      this.#parts.pool.release(replica);
       passedOver = (passedOver ?? new Set()).add(replica);
     }
     this.#checkIdle();
@@ -200,7 +199,6 @@ export class BatchQueue {
 
   /** Cuts a batch from the most urgent lane that yields one. */
   #sendBatch(replica: Replica): boolean {
-    const { policy } = this.#parts;
     const waiting = this.#waiting;
     const heldBack = new Set<Lane>();
     for (let lane = waiting.mostUrgent(heldBack); lane !== undefined; lane = waiting.mostUrgent(heldBack)) {
@@ -212,7 +210,7 @@ export class BatchQueue {
         continue;
       }
       const now = performance.now();
-      const cut = policy.cut(now, lane, this.#pulling.puller(replica));
+      const cut = this.#parts.policy.cut(now, lane, this.#pulling.puller(replica));
       waiting.expire(lane, cut.expired);
       waiting.shed(lane, cut.shed, () => this.#overloaded("serving it would have made others late"));
       const batch = waiting.take(lane, Math.min(cut.take, this.#pulling.shareOf(replica, lane)), cut.left);
@@ -248,8 +246,9 @@ export class BatchQueue {
     { wasFull, failedOn }: { readonly wasFull: boolean; readonly failedOn?: Replica | undefined },
   ): void {
     const { codec, metrics, version } = this.#parts;
+    const { batchTimeoutMs, isRetryable } = version.settings;
     const sentAt = performance.now();
-    const hungAt = sentAt + version.settings.batchTimeoutMs;
+    const hungAt = sentAt + batchTimeoutMs;
     const isAlone = replica.taken === 1;
     const flight: Flight = { replica, batch, failedOn, sentAt, hungAt, wasFull, isAlone, isOver: false };
     let latest = 0;
@@ -267,10 +266,11 @@ export class BatchQueue {
       return;
     }
     // A batch that takes this long is given up anyway; the container should stop before its replica counts as hung.
-    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * this.#longestFlightMs(replica));
+    const longestMs = this.#longestFlightMs(isAlone ? 1 : replica.maxInFlight);
+    const deadlineMs = Math.min(latest - sentAt, DEADLINE_SHARE * longestMs);
     this.#flights.add(flight);
+    replica.health.noteSent(sentAt);
     this.#timer.wakeBy(hungAt);
-    const { isRetryable } = version.settings;
     replica.send({ path: codec.path, ...encoded, deadlineMs, isRetryable }, (error, reply) => {
       if (flight.isOver) return;
       flight.isOver = true;
@@ -341,9 +341,9 @@ export class BatchQueue {
     await looked;
   }
 
-  /** As many batches of each sender as a replica holds may lie there: the last one waits for all others. */
-  #longestFlightMs({ maxInFlight }: Replica): number {
-    return this.#parts.pool.senders * maxInFlight * this.#parts.version.settings.batchTimeoutMs;
+  /** So many batches of each sender may lie at a replica: the last one waits for all others. */
+  #longestFlightMs(count: number): number {
+    return this.#parts.pool.senders * count * this.#parts.version.settings.batchTimeoutMs;
   }
 
   /** A replica that answered another batch lately may have been at that one, and gets more time for this one. */
@@ -351,7 +351,7 @@ export class BatchQueue {
     const { batchTimeoutMs } = this.#parts.version.settings;
     const { replica, batch, sentAt } = flight;
     const why = `did not answer a batch of ${batch.length} within ${batchTimeoutMs} ms and is replaced`;
-    const givenUpAt = sentAt + this.#longestFlightMs(replica);
+    const givenUpAt = sentAt + this.#longestFlightMs(replica.maxInFlight);
     const fault = flight.hungAt < givenUpAt ? "late" : "hung";
     flight.hungAt = Infinity;
     const isReplaced = await this.#parts.pool.replaceSilent(replica, { message: why, fault });

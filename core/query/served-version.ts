@@ -1,5 +1,6 @@
 // One version that runs: its queue and its replicas, joined.
 import type { WindjammerError } from "../errors.ts";
+import { inFlightTogether } from "../replicas/in-flight.ts";
 import { type ReachableReplica, ReplicaPool, type Suspicion } from "../replicas/pool.ts";
 import type { ReplicaParts } from "../replicas/slot.ts";
 import type { ReplicaTransport } from "../replicas/transport.ts";
@@ -54,6 +55,11 @@ export class ServedVersion {
 
   get queueLength(): number {
     return this.#queue.length + (this.#elsewhere?.queueLength ?? 0);
+  }
+
+  /** Most batches that one replica holds, of this process and all others. */
+  get maxInFlight(): number {
+    return inFlightTogether(this.version, this.#pool.senders);
   }
 
   /** Settles the query exactly once: with its result, at its deadline, or with what went wrong. */

@@ -2,15 +2,18 @@
 
 /** After so many failed batches in a row it counts as failing. */
 const FAILING_AFTER = 3;
-/** Pause of an ejected replica: doubles with every probe that fails. */
+/** Pause of an ejected replica: doubles with every probe that is not answered. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
 
 export class Health {
+  /** Called whenever it is ejected, or gets batches again. */
+  onChange: (() => void) | undefined;
   #failures = 0;
   #failedAt = -Infinity;
   #pauseMs = 0;
   #probeAt = -Infinity;
+  #isProbed = false;
   #ejectedFor: string | undefined;
 
   /** It failed the last few batches, whoever is to blame. */
@@ -21,6 +24,11 @@ export class Health {
   /** Why it gets no batches; undefined: it does. */
   get ejectedFor(): string | undefined {
     return this.#ejectedFor;
+  }
+
+  /** A probe was sent, and has not failed: it was not answered yet, or was lost. */
+  get isProbed(): boolean {
+    return this.#isProbed;
   }
 
   /** Left out, and not to be tried yet. @param now `performance.now()` ms */
@@ -44,11 +52,24 @@ export class Health {
     else this.#pause(FIRST_PAUSE_MS, now);
   }
 
+  /**
+   * A batch was sent to it: where that is a probe, the next one has to wait, since this one may end without a word on the
+   * replica (no time left, a connection lost).
+   */
+  noteSent(now: number): void {
+    if (this.#ejectedFor === undefined || this.isResting(now)) return;
+    this.#pause(this.#nextPauseMs, now);
+    this.#isProbed = true;
+  }
+
   /** It gets batches as any other, and is judged anew. */
   reinstate(): void {
     this.#failures = 0;
     this.#pauseMs = 0;
+    this.#isProbed = false;
+    if (this.#ejectedFor === undefined) return;
     this.#ejectedFor = undefined;
+    this.onChange?.();
   }
 
   /** It answered a batch. True when it was ejected until then. */
@@ -60,12 +81,20 @@ export class Health {
 
   /** Leaves it out for a while, longer every time in a row. Returns for how many ms. */
   eject(why: string, now: number): number {
-    this.#pause(Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * this.#pauseMs)), now);
+    // That of a probe is longer already.
+    this.#pause(this.#isProbed ? this.#pauseMs : this.#nextPauseMs, now);
+    const isNew = this.#ejectedFor === undefined;
     this.#ejectedFor = why;
+    if (isNew) this.onChange?.();
     return this.#pauseMs;
   }
 
+  get #nextPauseMs(): number {
+    return Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, 2 * this.#pauseMs));
+  }
+
   #pause(ms: number, now: number): void {
+    this.#isProbed = false;
     this.#pauseMs = ms;
     this.#probeAt = now + ms;
   }

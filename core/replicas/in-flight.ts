@@ -13,7 +13,7 @@ export function takesSeveral({ container }: Pick<Manifest, "container">): boolea
   return isForeign(container);
 }
 
-/** Most batches that one replica of the version holds. */
+/** How many batches one replica of the version is to hold: the most where one process sends them all. */
 export function maxInFlight({ manifest, settings }: Pick<Version, "manifest" | "settings">): number {
   if (!takesSeveral(manifest)) return 1;
   return settings.maxInFlight ?? (manifest.container?.kind === "url" ? DEFAULT_ELSEWHERE : 1);
@@ -25,4 +25,9 @@ export function maxInFlight({ manifest, settings }: Pick<Version, "manifest" | "
  */
 export function inFlightShare(version: Pick<Version, "manifest" | "settings">, senders: number): number {
   return Math.ceil(maxInFlight(version) / Math.max(1, senders - 1));
+}
+
+/** Most batches that one replica holds, of all processes together: more than `maxInFlight` where there are workers. */
+export function inFlightTogether(version: Pick<Version, "manifest" | "settings">, senders: number): number {
+  return senders * inFlightShare(version, senders);
 }

@@ -9,6 +9,8 @@ export class ReadyReplicas {
   /** Each as many times as it holds batches. */
   #places: readonly Replica[] = [];
   #crew: readonly Replica[] = [];
+  /** Some are not ejected: the others get nothing but tries. */
+  #hasTakers = false;
 
   get count(): number {
     return this.#all.length;
@@ -16,11 +18,6 @@ export class ReadyReplicas {
 
   /** Those that get batches, as many times as they hold some: all but the ejected ones. The same list for as long as they are the same. */
   get crew(): readonly Replica[] {
-    const all = this.#places;
-    if (this.#all.every(takesBatches) || !this.#all.some(takesBatches)) return all;
-    const crew = all.filter(takesBatches);
-    const isSame = crew.length === this.#crew.length && crew.every((one, at) => one === this.#crew[at]);
-    if (!isSame) this.#crew = crew;
     return this.#crew;
   }
 
@@ -44,6 +41,8 @@ export class ReadyReplicas {
   update(all: readonly Replica[]): void {
     this.#all = all;
     this.#places = all.flatMap((replica) => Array.from({ length: replica.maxInFlight }, () => replica));
+    for (const { health } of all) health.onChange = () => this.#chooseCrew();
+    this.#chooseCrew();
   }
 
   /** An ejected one that may be tried again: with one batch at a time. */
@@ -89,7 +88,15 @@ export class ReadyReplicas {
   /** One that is ejected is left out while another one takes batches; without others it gets one at a time. */
   #mayTake(replica: Replica): boolean {
     if (!replica.isFree) return false;
-    return takesBatches(replica) || (replica.taken === 0 && !this.hasOther(replica));
+    return takesBatches(replica) || (replica.taken === 0 && !this.#hasTakers);
+  }
+
+  /** Only where one came, went, was ejected or got batches again: it is asked for many times a batch. */
+  #chooseCrew(): void {
+    const takers = this.#all.filter(takesBatches);
+    this.#hasTakers = takers.length > 0;
+    const isWhole = takers.length === this.#all.length || !this.#hasTakers;
+    this.#crew = isWhole ? this.#places : this.#places.filter(takesBatches);
   }
 }
 

@@ -25,7 +25,6 @@ export interface FollowedReplicasParts {
 /** One replica, from when it is first told of until its end is. */
 interface Followed {
   readonly replica: Replica;
-  readonly reachable: ReachableReplica;
   readonly occupant: FollowedOccupant;
   /** It is ready, as far as the server's own process knows. */
   isListed: boolean;
@@ -107,10 +106,10 @@ export class FollowedReplicas implements Replicas {
   /** It gets no batch until the server's own process has looked at it. */
   suspect(replica: Replica, message: string): Promise<void> {
     const followed = this.#followed.get(replica.id);
-    replica.retire();
     replica.release();
     if (followed?.replica === replica && isUsable(followed)) {
       followed.isDoubted = true;
+      replica.hold();
       this.#parts.doubt(replica, { message, fault: "disconnected" });
       this.#changed();
     }
@@ -123,10 +122,11 @@ export class FollowedReplicas implements Replicas {
     const followed = this.#followed.get(replica.id);
     const isReplaced =
       followed?.replica !== replica ||
-      !isUsable(followed) ||
+      !followed.isListed ||
       (await new Promise<boolean>((resolve) => {
         followed.whenLooked.push(resolve);
-        this.#parts.doubt(replica, why);
+        // Otherwise it is being looked at already.
+        if (!followed.isDoubted) this.#parts.doubt(replica, why);
       }));
     // Nobody waits for its answer, which may never come.
     if (isReplaced) void replica.transport.close();
@@ -152,15 +152,14 @@ export class FollowedReplicas implements Replicas {
     this.#changed();
   }
 
-  /** The server's own process has looked at a replica that was doubted here: where it is still listed, it serves on. */
+  /** The server's own process has looked at a replica that was doubted here: where it is still listed, it serves on, as what it is known for. */
   looked(id: string): void {
     const followed = this.#followed.get(id);
     if (followed?.isListed !== true) return;
     tellLooked(followed, false);
     if (!followed.isDoubted) return;
-    this.#join(followed.reachable);
-    // Its other batches go on.
-    this.#closeWhereOver(followed.replica);
+    followed.isDoubted = false;
+    followed.replica.resume();
     this.#changed();
   }
 
@@ -199,7 +198,6 @@ export class FollowedReplicas implements Replicas {
     const replica = replicaAt(occupant, { route: reachable, transport, manifest, model, maxInFlight });
     this.#followed.set(reachable.id, {
       replica,
-      reachable,
       occupant,
       isListed: true,
       isDoubted: false,

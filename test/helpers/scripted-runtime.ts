@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { HEADERS } from "../../containers/protocol.ts";
 import { decodeBytes, encodeBytes, encodeHeader, type TensorHeader } from "../../containers/tensors.ts";
 import type { ReplicaSpec, Runtime, RunningReplica } from "../../core/runtimes/runtime.ts";
 import type { LogLine, ReplicaExit } from "../../core/types.ts";
@@ -12,6 +13,8 @@ import type { LogLine, ReplicaExit } from "../../core/types.ts";
 export interface ScriptedCall {
   readonly replica: string;
   readonly inputs: readonly unknown[];
+  /** How long it is told that somebody waits. */
+  readonly deadlineMs: number;
 }
 
 /** What the container does: answers values, fails the whole batch, never answers, breaks the connection, or dies. */
@@ -103,7 +106,8 @@ export class ScriptedReplica implements RunningReplica {
     }
     const inputs = readInputs(request, Buffer.concat(chunks));
     const startedAt = performance.now();
-    const answer = await script({ replica: this.id, inputs });
+    const deadlineMs = Number(request.headers[HEADERS.deadlineMs]);
+    const answer = await script({ replica: this.id, inputs, deadlineMs });
     const computeUs = Math.round(1000 * (performance.now() - startedAt));
     if (answer === "hang") return;
     if (answer === "disconnect") response.destroy();

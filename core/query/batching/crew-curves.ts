@@ -39,12 +39,14 @@ export class ReplicaCurve {
 
   /** The same, in the largest batches that an objective leaves time for; 0 where that is none. */
   rateWithin({ objectiveMs, largest }: Bound): number {
-    return this.rate(Math.min(largest, this.latency.largestWithin(SHARE_OF_OBJECTIVE * objectiveMs)));
+    const size = Math.min(largest, this.latency.largestWithin(SHARE_OF_OBJECTIVE * objectiveMs));
+    // A line through nought takes no time for none.
+    return size === 0 ? 0 : this.rate(size);
   }
 
-  /** True when one that is too slow is to be tried all the same: it may not be so any more. */
+  /** True when one that is too slow is to be tried all the same: it may not be so any more, the sooner where it surprised. */
   isTriedAt(nowMs: number): boolean {
-    return this.latency.isInDoubt || nowMs - this.#newsAt >= this.#pauseMs;
+    return nowMs - this.#newsAt >= (this.latency.isInDoubt ? FIRST_PAUSE_MS : this.#pauseMs);
   }
 
   /** It answered a batch. */

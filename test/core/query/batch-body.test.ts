@@ -82,6 +82,16 @@ describe("encoding a batch", () => {
     expect(parse(codec.encode([imageRow(1)])).inputs[0]?.shape).toEqual([1, 2, 1]);
   });
 
+  it("keeps no header of a row that cannot be written, whose memory was given back", () => {
+    const codec = new BatchCodec({ contract: RAGGED }, "m", "1");
+    const data = bytesOf(Float64Array.of(1, 2));
+    structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] });
+    expect(() => codec.encode([{ tensors: [{ shape: [2], data }], key: "" }])).toThrow("detached");
+    const { inputs, tail } = parse(codec.encode([vector(3, 4)]));
+    expect(inputs[0]?.parameters?.["binary_data_size"]).toBe(16);
+    expect(tail.byteLength).toBe(16);
+  });
+
   it("sends vectors of equal length as one dense tensor, others as BYTES with their element type", () => {
     const codec = new BatchCodec({ contract: RAGGED }, "m", "1");
     expect(parse(codec.encode([vector(1, 2), vector(3, 4)])).inputs[0]).toMatchObject({

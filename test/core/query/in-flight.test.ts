@@ -160,6 +160,8 @@ describe("a replica that may hold several batches", () => {
     const answers = Promise.all(range(3).map((value) => ask(served, value)));
     await gate.whenHeld(2);
     expect(served.describe().queueLength).toBe(1);
+    // Two from each of four: what all of them may send.
+    expect(served.maxInFlight).toBe(8);
     gate.letGo();
     await gate.whenHeld(1);
     gate.letGo();
@@ -333,6 +335,19 @@ describe("a batch that hangs among others", () => {
     await whenStarted(runtime, 3);
     expect(await Promise.all(others)).toEqual(range(10));
     expect(runtime.started).toHaveLength(3);
+  });
+
+  it("is told to stop before its replica counts as hung: behind others once they had their time, too", async () => {
+    const gate = new Gate();
+    const { served } = await serve((call) => gate.pass(call).then(() => echo(call)), {
+      settings: { batchTimeoutMs: 30_000 },
+    });
+    const answers = Promise.all(range(2).map((value) => ask(served, value)));
+    await gate.whenHeld(2);
+    const told = gate.held.map(({ call }) => call.deadlineMs);
+    expect(told.toSorted((one, other) => one - other)).toEqual([27_000, 4 * 27_000]);
+    gate.letGo();
+    expect(await answers).toEqual(range(2));
   });
 
   it("costs its replica in the time of one batch where none is answered: all its batches go to the next one", async () => {

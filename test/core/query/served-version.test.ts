@@ -410,6 +410,34 @@ describe("a replica that fails every batch", () => {
     expect(served.queueLength).toBe(0);
   });
 
+  it("is not tried with each query that comes when a try ends without an answer or a failure of its own", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    for (const end of [
+      { status: 504, error: "no time" },
+      { status: 503, error: "ending" },
+      "disconnect",
+    ] as const) {
+      let answer: ScriptedAnswer = { status: 500, error: "CUDA error" };
+      let calls = 0;
+      const { served } = await serve((call) => {
+        if (call.replica !== "echo-1-r1") return echo(call);
+        calls += 1;
+        return answer;
+      }, 2);
+      for (const value of range(3)) expect(await ask(served, value)).toBe(value);
+      answer = end;
+      for (const pauseMs of [1000, 2000]) {
+        const before = calls;
+        vi.advanceTimersByTime(pauseMs);
+        expect(await ask(served, 7)).toBe(7);
+        await expect.poll(() => [calls, served.describe().inFlight]).toEqual([before + 1, 0]);
+        for (const value of range(5)) expect(await ask(served, value)).toBe(value);
+        await expect.poll(() => served.describe().inFlight).toBe(0);
+        expect(calls).toBe(before + 1);
+      }
+    }
+  });
+
   it("is left out, too, when it answers nothing but errors of single rows", async () => {
     const { served } = await serve(broken, 2);
     const answers: unknown[] = [];

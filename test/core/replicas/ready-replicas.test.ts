@@ -59,6 +59,28 @@ test("an ejected one gets no batch, is tried when it has rested, and rests longe
   expect(one.health.eject("it fails again", performance.now())).toBe(1000);
 });
 
+test("a try whose end says nothing is not followed by the next at once, one that is answered lifts the pause", () => {
+  one.health.eject("it fails", performance.now());
+  vi.advanceTimersByTime(1000);
+  expect(ready.takeEjected()).toBe(one);
+  one.health.noteSent(performance.now());
+  one.release();
+  vi.advanceTimersByTime(1999);
+  expect(ready.takeEjected()).toBeUndefined();
+  vi.advanceTimersByTime(1);
+  expect(ready.takeEjected()).toBe(one);
+  one.health.noteSent(performance.now());
+  one.health.noteSent(performance.now());
+  one.release();
+  vi.advanceTimersByTime(10);
+  // From its end on, as long as it was to be.
+  expect(one.health.eject("it fails", performance.now())).toBe(4000);
+  vi.advanceTimersByTime(3999);
+  expect(ready.takeEjected()).toBeUndefined();
+  expect([one.health.noteAnswer(), one.health.isProbed]).toEqual([true, false]);
+  expect(ready.take(paceOf)).toBe(one);
+});
+
 test("an ejected one is used all the same where no other is left", () => {
   one.health.eject("it fails", performance.now());
   ready.update([one]);
@@ -142,6 +164,22 @@ test("an ejected one is none of those that get batches, unless all are", () => {
   one.health.noteAnswer();
   two.health.noteAnswer();
   expect(ready.crew).toBe(before);
+});
+
+test("those that get batches are chosen anew only when one is ejected, is back, comes or goes", () => {
+  const big = replica("big", 3);
+  ready.update([one, two, big]);
+  two.health.eject("it fails", performance.now());
+  const { crew } = ready;
+  expect(crew).toEqual([one, big, big, big]);
+  expect(ready.take(paceOf)).toBe(one);
+  one.health.noteAnswer();
+  two.health.eject("it fails again", performance.now());
+  expect(ready.crew).toBe(crew);
+  ready.update([two, big]);
+  expect(ready.crew).toEqual([big, big, big]);
+  ready.reinstate();
+  expect(ready.crew).toEqual([two, big, big, big]);
 });
 
 test("one that is slow and holds several is given its part", () => {

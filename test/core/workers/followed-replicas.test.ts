@@ -6,16 +6,20 @@ import { expect, onTestFinished, test } from "vitest";
 import type { Suspicion } from "../../../core/replicas/pool.ts";
 import type { Replica } from "../../../core/replicas/replica.ts";
 import { FollowedReplicas } from "../../../core/workers/followed-replicas.ts";
+import type { Version } from "../../../core/types.ts";
 import { valueManifest, version } from "../query/fakes.ts";
 
 const LOST = "lost its connection";
 const LATE: Suspicion = { message: "did not answer", fault: "late" };
 
-function followed(turn = 0): { replicas: FollowedReplicas; doubts: string[]; changes: () => number } {
+function followed(
+  turn = 0,
+  of: Version = version(valueManifest("json")),
+): { replicas: FollowedReplicas; doubts: string[]; changes: () => number } {
   const doubts: string[] = [];
   let changes = 0;
   const replicas = new FollowedReplicas({
-    version: version(valueManifest("json")),
+    version: of,
     turn,
     senders: 3,
     doubt: ({ id }, why) => void doubts.push(`${id} ${why.message}`),
@@ -59,17 +63,27 @@ test("a replica that is listed no more gets no batch, and a new one does", () =>
 });
 
 test("a doubted replica is out until the server has looked at it, and comes back where it is still listed", async () => {
-  const { replicas, doubts } = followed();
+  const json = version(valueManifest("json"));
+  const { replicas, doubts } = followed(0, {
+    ...json,
+    manifest: { ...json.manifest, container: { kind: "url", urls: ["http://a"] } },
+    settings: { ...json.settings, maxInFlight: 6 },
+  });
   replicas.update(reachable("r1"));
   const replica = taken(replicas);
+  expect([taken(replicas), taken(replicas)]).toEqual([replica, replica]);
   await replicas.suspect(replica, LOST);
   expect(doubts).toEqual(["r1 lost its connection"]);
   expect([replicas.readyCount, replicas.isRecovering, replicas.take(paceOf)]).toEqual([0, true, undefined]);
   // Told of it twice, the server would look twice.
   await replicas.suspect(replica, LOST);
+  // Nor does it need to hear that a batch is late there: what becomes of that one is said with the rest.
+  const replaced = replicas.replaceSilent(replica, LATE);
   expect(doubts).toHaveLength(1);
   replicas.looked("r1");
-  expect([replicas.readyCount, replicas.isRecovering, taken(replicas).id]).toEqual([1, false, "r1"]);
+  expect([replicas.readyCount, replicas.isRecovering, await replaced]).toEqual([1, false, false]);
+  // With what was learned of it, and the batch that it has yet.
+  expect([taken(replicas), taken(replicas), replicas.take(paceOf)]).toEqual([replica, replica, undefined]);
 });
 
 test("a replica that does not answer here stays where the server knows that it answers others", async () => {

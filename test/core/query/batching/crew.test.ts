@@ -1,5 +1,6 @@
 // Replicas that are not alike: what the slow one does to the fast one, in virtual time, and the rules one by one.
 import { describe, expect, test } from "vitest";
+import { CrewCurves } from "../../../../core/query/batching/crew-curves.ts";
 import { SloPolicy } from "../../../../core/query/batching/slo.ts";
 import type { Puller } from "../../../../core/query/batching/policy.ts";
 import { alike, crewOf, ShownQueue } from "./queue-of.ts";
@@ -64,7 +65,7 @@ describe("a slow replica", () => {
       policy.completed(now, { ...slow, size: 1, latencyMs: 33, outcome: "ok", wasFull: true });
     }
     expect(tries).toEqual([1, 3, 7, 15, 31, 63, 123]);
-    for (let now = 190_000; now < 190_160; now += 20) {
+    for (let now = 190_000; now < 198_800; now += 1_100) {
       expect(at(now)).toBeGreaterThan(0);
       policy.completed(now + 11, { ...slow, size: 1, latencyMs: 11, outcome: "ok", wasFull: true });
     }
@@ -87,6 +88,23 @@ describe("a slow replica", () => {
     expect(withSlow / withEqual).toBeCloseTo(1.5, 1);
     expect(policies.map((policy) => policy.admit(0, 400, alike(600, 0, 400), crew))).toEqual([false, true]);
   });
+});
+
+test("one that takes longer for a single query than an objective leaves is no part of what the others share", () => {
+  const curves = new CrewCurves();
+  const replicas = crewOf(3);
+  for (const [index, replica] of replicas.entries()) {
+    // The last one's line goes through nought: 90 ms a row.
+    for (let size = 1; size <= 8; size += 1) {
+      const latencyMs = index === 2 ? 90 * size - 1 : linear(size);
+      const completion = { replica, size, latencyMs, computeMs: latencyMs, wasFull: true } as const;
+      curves.taughtBy(replica).observe(0, { ...completion, outcome: "ok" });
+    }
+  }
+  const [one, , slowest] = replicas.map((replica) => curves.of(replica, replicas));
+  const bound = { objectiveMs: 100, largest: MAX_BATCH_SIZE };
+  expect(slowest?.rateWithin(bound)).toBe(0);
+  expect(one && curves.share(one, replicas, bound)).toBeCloseTo(0.5, 2);
 });
 
 test("a replica that comes later begins with what its sisters know, and soon knows itself", () => {
