@@ -39,7 +39,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
  * meanwhile, such as the end of a process, is heard before it is given up. When the signal aborts it ends at once.
  */
 export async function patience(ms: number, signal?: AbortSignal): Promise<undefined> {
-  for (let part = 0; part < PARTS && signal?.aborted !== true; part++)
+  for (let part = 0; part < PARTS; part++)
     await sleep(ms / PARTS, undefined, { signal }).catch(() => undefined);
   return undefined;
 }

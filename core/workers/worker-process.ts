@@ -81,9 +81,7 @@ export class WorkerProcess {
       this.#waiting.set(id, resolve);
     });
     const over = new AbortController();
-    void patience(timeoutMs, over.signal).then(() => {
-      if (!over.signal.aborted) this.kill();
-    });
+    void this.#killAfter(timeoutMs, over.signal);
     this.#send({ ...message, id });
     await done;
     over.abort();
@@ -104,6 +102,12 @@ export class WorkerProcess {
 
   kill(): void {
     this.#child.kill("SIGKILL");
+  }
+
+  /** Unless the signal aborts before. */
+  async #killAfter(ms: number, signal: AbortSignal): Promise<void> {
+    await patience(ms, signal);
+    if (!signal.aborted) this.kill();
   }
 
   #send(message: ToWorker, socket?: Socket): void {
