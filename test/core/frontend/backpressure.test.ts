@@ -49,7 +49,8 @@ test.each(["one write", "a write each"])(
     const parts = fakes(valueManifest("doubles"), {}, (query) =>
       query.settle({ kind: "ok", outputs, index: 0 }),
     );
-    await using server = await startTestServer(parts);
+    // Else a client that does not read is cut off while the test looks on.
+    await using server = await startTestServer(parts, { requestTimeoutMs: 600_000 });
     const socket = await server.dial();
     socket.pause();
     const requests = Array.from({ length: REQUESTS }, () => rawPost('{"input":[1]}'));
