@@ -33,7 +33,7 @@ export interface BuildOutcome {
 /** Reads messages, reports them, and remembers what an error message needs. */
 export class BuildLog {
   readonly #report: Report;
-  readonly #subject: string;
+  readonly #transferring: string;
   readonly #splitter = new LineSplitter();
   readonly #transfer = new TransferProgress();
   /** BuildKit's running steps, by digest: several at once. */
@@ -45,10 +45,10 @@ export class BuildLog {
   #cachedSteps = 0;
   #digest: string | undefined;
 
-  /** @param subject what is pulled or pushed when no step says so */
-  constructor(report: Report, subject: string) {
+  /** @param transferring what percents are of: "pulling node:24" */
+  constructor(report: Report, transferring: string) {
     this.#report = report;
-    this.#subject = subject;
+    this.#transferring = transferring;
   }
 
   get outcome(): BuildOutcome {
@@ -147,8 +147,7 @@ export class BuildLog {
     this.#announce(false);
     const percent = this.#transfer.take(message);
     if (percent === undefined) return;
-    const verb = message.status?.startsWith("Push") === true ? "pushing" : "pulling";
-    this.#report(`${verb} ${this.#subject}: ${percent} %`, { percent });
+    this.#report(`${this.#transferring}: ${percent} %`, { percent });
   }
 }
 

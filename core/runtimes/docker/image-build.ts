@@ -62,7 +62,7 @@ async function buildWith(
   const { buildArgs = {}, buildNetwork, pullLogin } = options;
   // The classic builder warns of arguments that it does not know.
   const epoch: Record<string, string> = request.builder === "buildkit" ? { SOURCE_DATE_EPOCH: "0" } : {};
-  const log = new BuildLog(report, plan.baseImage ?? plan.tag);
+  const log = new BuildLog(report, `pulling ${plan.baseImage ?? plan.tag}`);
   const context = contextStream(plan.texts, plan.files);
   const messages = engine.build(
     context,

@@ -74,7 +74,7 @@ async function transfer(
   begin: (signal: AbortSignal) => AsyncIterable<EngineMessage>,
 ): Promise<BuildOutcome> {
   for (let attempt = 1; ; attempt++) {
-    const log = new BuildLog(report, what.slice(what.indexOf(" ") + 1));
+    const log = new BuildLog(report, what);
     try {
       for await (const message of begin(signal)) log.take(message);
       if (log.outcome.error !== undefined) throw buildError(what, log.outcome);

@@ -17,7 +17,7 @@ export class TransferProgress {
   take({ id, status = "", progressDetail }: EngineMessage): number | undefined {
     if (id === undefined) return undefined;
     // Of a layer that is there already nothing moves.
-    if (/already exists$/i.test(status)) this.#layers.delete(id);
+    if (/already exists$|^Mounted from /i.test(status)) this.#layers.delete(id);
     else if (/^(?:Pulling fs layer|Waiting|Preparing)$/.test(status)) this.#add(id);
     // Unpacking repeats what downloading has counted.
     else if (/^(?:Downloading|Pushing)$/.test(status)) this.#move(id, progressDetail);

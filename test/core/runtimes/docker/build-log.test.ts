@@ -5,12 +5,15 @@ import { buildError } from "../../../../core/runtimes/docker/build-errors.ts";
 import { BuildLog, type BuildOutcome } from "../../../../core/runtimes/docker/build-log.ts";
 import type { EngineMessage } from "../../../../core/runtimes/engine.ts";
 
-function read(messages: readonly EngineMessage[]): {
+function read(
+  messages: readonly EngineMessage[],
+  transferring = "pulling node:24",
+): {
   readonly reports: readonly [string, unknown][];
   readonly outcome: BuildOutcome;
 } {
   const reports: [string, unknown][] = [];
-  const log = new BuildLog((message, details) => reports.push([message, details]), "node:24");
+  const log = new BuildLog((message, details) => reports.push([message, details]), transferring);
   for (const message of messages) log.take(message);
   return { reports, outcome: log.outcome };
 }
@@ -66,6 +69,25 @@ it("counts layers whose size is not known yet as large as the others, and those 
     { id: "a", status: "Extracting", progressDetail: { current: 1, total: 100 } },
   ]);
   expect(reports.map(([message]) => message)).toEqual(["pulling node:24: 50 %", "pulling node:24: 100 %"]);
+});
+
+it("says of a push that it is one, also where its last layer is there already", () => {
+  const { reports } = read(
+    [
+      { id: "a", status: "Preparing" },
+      { id: "b", status: "Preparing" },
+      { id: "c", status: "Preparing" },
+      { id: "a", status: "Pushing", progressDetail: { current: 100, total: 100 } },
+      { id: "b", status: "Layer already exists" },
+      { id: "c", status: "Mounted from models/other" },
+    ],
+    "pushing models/digits:1",
+  );
+  expect(reports.map(([message]) => message)).toEqual([
+    "pushing models/digits:1: 30 %",
+    "pushing models/digits:1: 50 %",
+    "pushing models/digits:1: 100 %",
+  ]);
 });
 
 it("names the step of a failure, its last lines, and what to try", () => {
