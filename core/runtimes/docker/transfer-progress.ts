@@ -49,7 +49,8 @@ export class TransferProgress {
       done += current;
       all += total;
     }
-    const percent = Math.floor((100 * done) / Math.max(1, all) / PERCENT_STEP) * PERCENT_STEP;
+    // Divided first: 100 × all ÷ all can be a little less than 100.
+    const percent = Math.floor((done / Math.max(1, all)) * (100 / PERCENT_STEP)) * PERCENT_STEP;
     if (percent <= this.#percent) return undefined;
     this.#percent = percent;
     return percent;

@@ -22,6 +22,14 @@ function pull(id: string, current: number): EngineMessage {
   return { id, status: "Downloading", progressDetail: { current, total: 100 } };
 }
 
+/** A layer that is pushed. */
+function layer(id: string, total: number): EngineMessage[] {
+  return [
+    { id, status: "Pushing", progressDetail: { current: 1, total } },
+    { id, status: "Pushed" },
+  ];
+}
+
 /** The error of a build whose third step wrote `lines` and ended with `error`. */
 function failed(lines: string, error: string): Error {
   const step = { stream: "Step 3/9 : RUN install\n ---> Running in 1a\n" };
@@ -88,6 +96,14 @@ it("says of a push that it is one, also where its last layer is there already", 
     "pushing models/digits:1: 50 %",
     "pushing models/digits:1: 100 %",
   ]);
+});
+
+it("comes to a hundred, whatever sizes the layers have", () => {
+  for (let size = 1; size < 3_000; size += 7) {
+    const sized = [...layer("a", size), ...layer("b", 3 * size + 1), ...layer("c", 239_848)];
+    const { reports } = read([{ id: "d", status: "Preparing" }, ...sized, { id: "d", status: "Pushed" }]);
+    expect(reports.at(-1)?.[0]).toBe("pulling node:24: 100 %");
+  }
 });
 
 it("names the step of a failure, its last lines, and what to try", () => {
